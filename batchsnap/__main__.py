@@ -1,0 +1,5 @@
+"""python -m batchsnap"""
+
+from batchsnap.cli.main import main
+
+main()

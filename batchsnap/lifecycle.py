@@ -1,0 +1,166 @@
+"""THE TABLE: the life of one row, as data. Run, resume, status and report all go through it.
+
+A row moves only by a ledger record. A record's *move* is its event, except that `settled` is
+three: `found` (the snapshot exists), `absent` (it surely does not) and `asked` (the last question,
+once the signature is dead, of a row that was settled absent and sent again).
+
+What the table guards, by having no entry for it:
+- IN_DOUBT has no `intent`: nothing is sent for a row in doubt before it is settled.
+- SENT has no `intent`: one attempt at a time.
+- ACCEPTED, READY and DELETED have no `intent`: one row, one snapshot, also after a rollback.
+
+Beside the state a row carries two marks of its past. `doubted`: it was in doubt at least once,
+and is settled again before it is called rejected or given up. `owed`: it was settled absent and
+sent again, and one more question is due before the run may finish.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from batchsnap.errors import IllegalMove
+
+
+class State(StrEnum):
+    PENDING = "pending"  # nothing was sent, or surely nothing was executed
+    SENT = "sent"  # an intent is durable, no outcome yet
+    DEFERRED = "deferred"  # not executed; to be sent again
+    IN_DOUBT = "in_doubt"  # may have been executed
+    ABSENT = "absent"  # was in doubt, the cloud has no such snapshot; to be sent again
+    ACCEPTED = "accepted"  # the cloud took the order
+    READY = "ready"  # NORMAL, 100 %
+    REJECTED = "rejected"  # this row will never work
+    GAVE_UP = "gave_up"  # --retry-for was spent
+    VANISHED = "vanished"  # was accepted, and is gone
+    DELETING = "deleting"  # a rollback may have deleted it
+    DELETED = "deleted"  # a rollback deleted it
+
+
+class Standing(NamedTuple):
+    """Where a row stands: its state and the marks of its past."""
+
+    state: State
+    doubted: bool
+    owed: bool
+
+
+NEW = Standing(State.PENDING, doubted=False, owed=False)
+
+_S = State
+TABLE: dict[State, dict[str, State]] = {
+    _S.PENDING: {
+        "intent": _S.SENT,
+        "in_doubt": _S.IN_DOUBT,  # a lost record may have been its intent
+        "deferred": _S.DEFERRED,
+        "rejected": _S.REJECTED,
+        "gave_up": _S.GAVE_UP,
+        "halted": _S.PENDING,
+    },
+    _S.SENT: {
+        "accepted": _S.ACCEPTED,
+        "deferred": _S.DEFERRED,
+        "in_doubt": _S.IN_DOUBT,
+        "rejected": _S.REJECTED,
+        "gave_up": _S.GAVE_UP,
+        "unsent": _S.PENDING,
+        "halted": _S.PENDING,
+    },
+    _S.DEFERRED: {
+        "intent": _S.SENT,
+        "deferred": _S.DEFERRED,
+        "in_doubt": _S.IN_DOUBT,
+        "rejected": _S.REJECTED,
+        "gave_up": _S.GAVE_UP,
+        "halted": _S.DEFERRED,
+    },
+    _S.IN_DOUBT: {
+        "in_doubt": _S.IN_DOUBT,
+        "found": _S.IN_DOUBT,  # the `accepted` that follows ends the doubt
+        "accepted": _S.ACCEPTED,
+        "absent": _S.ABSENT,
+        "doubled": _S.IN_DOUBT,
+    },
+    _S.ABSENT: {
+        "intent": _S.SENT,
+        "deferred": _S.DEFERRED,
+        "in_doubt": _S.IN_DOUBT,
+        "rejected": _S.REJECTED,
+        "gave_up": _S.GAVE_UP,
+        "halted": _S.ABSENT,
+    },
+    _S.ACCEPTED: {
+        "ready": _S.READY,
+        "vanished": _S.VANISHED,
+        "doubled": _S.ACCEPTED,
+        "asked": _S.ACCEPTED,
+        "deleting": _S.DELETING,
+    },
+    _S.READY: {
+        "vanished": _S.VANISHED,
+        "doubled": _S.READY,
+        "asked": _S.READY,
+        "deleting": _S.DELETING,
+    },
+    _S.REJECTED: {
+        "intent": _S.SENT,
+        "in_doubt": _S.IN_DOUBT,
+        "rejected": _S.REJECTED,
+        "asked": _S.REJECTED,
+    },
+    _S.GAVE_UP: {
+        "intent": _S.SENT,
+        "deferred": _S.DEFERRED,
+        "in_doubt": _S.IN_DOUBT,
+        "rejected": _S.REJECTED,
+        "gave_up": _S.GAVE_UP,
+        "asked": _S.GAVE_UP,
+        "halted": _S.GAVE_UP,
+    },
+    _S.VANISHED: {
+        "ready": _S.READY,
+        "doubled": _S.VANISHED,
+        "asked": _S.VANISHED,
+    },
+    _S.DELETING: {
+        "deleting": _S.DELETING,
+        "deferred": _S.ACCEPTED,  # the cloud surely did not delete it
+        "deleted": _S.DELETED,
+        "asked": _S.DELETING,
+        "doubled": _S.DELETING,
+    },
+    _S.DELETED: {
+        "asked": _S.DELETED,
+        "doubled": _S.DELETED,
+    },
+}
+
+DONE = frozenset({_S.ACCEPTED, _S.READY, _S.VANISHED, _S.DELETING, _S.DELETED})
+"""States in which a run has nothing left to do for the row."""
+
+WORD: dict[State, str] = {
+    **{state: state.value for state in State},
+    _S.SENT: "in_doubt",
+    _S.ABSENT: "pending",
+    _S.DELETING: "in_doubt",
+}
+"""The word under which each state is counted for people and scripts."""
+
+
+def step(standing: Standing, move: str) -> Standing:
+    """The row's next standing.
+
+    Raises:
+        IllegalMove: the table has no such move; nothing has changed.
+    """
+    state = TABLE[standing.state].get(move)
+    if state is None:
+        raise IllegalMove(f"a row that is {standing.state} cannot take {move!r}")
+    doubted = standing.doubted or move == "in_doubt"
+    owed = (standing.owed or (move == "intent" and doubted)) and move != "asked"
+    return Standing(state, doubted, owed)
+
+
+def reopened(standing: Standing) -> bool:
+    """Whether a process that finds this row in a ledger must treat it as a doubt."""
+    return standing.state is State.SENT

@@ -1,0 +1,61 @@
+"""Frozen settings of a run; every default is a named constant with its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+ENDPOINT_DEFAULT = "https://cbs.intl.tencentcloudapi.com"
+NAME_DEFAULT = "batchsnap-{disk_id}-{id}"
+RATE_PER_S = 20.0  # the published cap of CreateSnapshot
+API_LIMIT_PER_S = 20  # what the account may do; support can raise it
+API_LIMIT_MAX_PER_S = 16_000  # what a quota file has room for
+MAX_IN_FLIGHT = 100  # five seconds' worth at the cap
+RETRY_FOR_S = 30 * 60.0
+SETTLE_FOR_S = 60.0
+TIMEOUT_S = 30.0
+EXPIRE_AFTER_MIN_S = 24 * 3600.0  # the cloud takes no earlier Deadline
+MAX_DURATION_S = 0.0  # 0: no bound
+
+SETTLE_SCHEDULE_S = (5.0, 15.0, 30.0, 60.0)  # asks after a fault, at SETTLE_FOR_S
+SIGNATURE_DEAD_S = 300.0  # after this a request still on its way is refused by the cloud
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a run was told. Kept in the ledger, so that a resume does the same."""
+
+    region: str = ""  # for rows without one
+    profile: str = ""  # for rows without one; "" is the default chain
+    rate_per_s: float = RATE_PER_S
+    api_limit_per_s: int = API_LIMIT_PER_S
+    strict: bool = False
+    max_in_flight: int = MAX_IN_FLIGHT
+    max_creating: int = 0  # 0: no bound
+    name: str = NAME_DEFAULT
+    expire_after_s: float = 0.0  # 0: permanent
+    tags: tuple[tuple[str, str], ...] = ()
+    retry_for_s: float = RETRY_FOR_S
+    settle_for_s: float = SETTLE_FOR_S
+    timeout_s: float = TIMEOUT_S
+    max_errors: str = ""  # "", a count, or a percentage such as "5%"
+    canary: int = 0  # 0: none
+    max_duration_s: float = MAX_DURATION_S
+
+    @property
+    def settle_scale(self) -> float:
+        """By how much the settle schedule is stretched."""
+        return self.settle_for_s / SETTLE_FOR_S
+
+    def to_json(self) -> dict[str, Any]:
+        """The form kept in the ledger."""
+        return {**asdict(self), "tags": dict(self.tags)}
+
+    def merged(self, stored: Mapping[str, Any]) -> Settings:
+        """These settings with the stored ones over them; unknown names are left out."""
+        known = {f.name for f in fields(self)}
+        values = {k: v for k, v in stored.items() if k in known}
+        if "tags" in values:
+            values["tags"] = tuple((str(k), str(v)) for k, v in dict(values["tags"]).items())
+        return replace(self, **values)
