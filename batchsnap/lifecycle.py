@@ -107,6 +107,7 @@ TABLE: dict[State, dict[str, State]] = {
         "in_doubt": _S.IN_DOUBT,
         "rejected": _S.REJECTED,
         "asked": _S.REJECTED,
+        "halted": _S.REJECTED,
     },
     _S.GAVE_UP: {
         "intent": _S.SENT,
@@ -159,8 +160,3 @@ def step(standing: Standing, move: str) -> Standing:
     doubted = standing.doubted or move == "in_doubt"
     owed = (standing.owed or (move == "intent" and doubted)) and move != "asked"
     return Standing(state, doubted, owed)
-
-
-def reopened(standing: Standing) -> bool:
-    """Whether a process that finds this row in a ledger must treat it as a doubt."""
-    return standing.state is State.SENT

@@ -59,3 +59,30 @@ class Settings:
         if "tags" in values:
             values["tags"] = tuple((str(k), str(v)) for k, v in dict(values["tags"]).items())
         return replace(self, **values)
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long to wait where the cloud says no, in seconds. A demo shortens them all."""
+
+    busy_first_s: float = 30.0
+    busy_max_s: float = 300.0
+    region_first_s: float = 60.0  # BACKPRESSURE
+    region_max_s: float = 300.0
+    throttled_s: float = 1.0
+    throttled_account_s: float = 5.0  # a limit shared with other tools: between 2 and 10 s
+    transient_first_s: float = 1.0
+    transient_max_s: float = 60.0
+    streak_first_s: float = 1.0  # after ten faults, doubts or throttles in a row
+    streak_max_s: float = 60.0
+    signature_dead_s: float = SIGNATURE_DEAD_S
+    settle_s: tuple[float, ...] = SETTLE_SCHEDULE_S
+
+    def scaled(self, factor: float) -> Waits:
+        """All of them, times `factor`."""
+        values: dict[str, Any] = asdict(self)
+        for name, value in values.items():
+            values[name] = (
+                tuple(v * factor for v in value) if isinstance(value, tuple) else value * factor
+            )
+        return Waits(**values)

@@ -1,0 +1,14 @@
+"""The engine: rows in, records out, one snapshot a row.
+
+ports      the seam: what the engine needs of the world, and the Executor
+row        what the engine remembers of a row that is not at rest
+worklist   the rows to do of one strand, in a temporary file
+access     one credential at one host: signs, sends, paces every action
+ask        questions to the cloud, paged and answered or not
+attempt    one attempt, top to bottom
+settle     doubts, until the cloud has answered
+preflight  what must be known before a row's first intent
+lane       one quota: strands, slots, deferrals, breakers
+stopping   signals and other reasons to stop feeding
+local      opens the doors, runs the lanes in this process
+"""

@@ -1,0 +1,115 @@
+"""One credential at one host: signs, sends and paces every action, and mends what can be mended.
+
+The cloud counts calls by credential, host and action, so everything that shares those goes through
+one Access. A signature is made after its token, never before: it is dead 300 s later.
+"""
+
+from __future__ import annotations
+
+from batchsnap.cloud import actions, faults, tc3
+from batchsnap.cloud.quotas import host_of
+from batchsnap.cloud.tc3 import Credential
+from batchsnap.engine.ports import Clock, CredentialSource, Gate, Gates, Send
+from batchsnap.model import Fault, Quota, Reply
+
+_CLOCK_CODE = "AuthFailure.SignatureExpire"
+_TOKEN_CODES = frozenset({"AuthFailure.TokenFailure", "AuthFailure.SecretIdNotFound"})
+_SKEW_WORTH_MENDING_S = 1.0
+_READ_RETRIES = 3  # throttled questions cost nothing and are simply asked again
+
+
+class Access:
+    """How the rows of one profile reach one host."""
+
+    def __init__(
+        self,
+        profile: str,
+        url: str,
+        *,
+        source: str,
+        credentials: CredentialSource,
+        send: Send,
+        gates: Gates,
+        clock: Clock,
+        timeout_s: float,
+    ) -> None:
+        self.profile = profile
+        self.url = url
+        self.host = host_of(url)
+        self.source = source
+        self.offset_s = 0.0  # the cloud's clock minus ours, once learned
+        self.disks_denied = False  # the policy forbids DescribeDisks
+        self._credentials = credentials
+        self._send = send
+        self._gates = gates
+        self._clock = clock
+        self._timeout_s = timeout_s
+
+    def gate(self, action: str) -> Gate:
+        """Where this action's token is waited for."""
+        return self._gates.of(Quota(self.source, self.host, action))
+
+    async def credential(self) -> Credential:
+        """The credential to sign with; may wait for a refresh, so ask before the token.
+
+        Raises:
+            CredentialsError
+        """
+        return await self._credentials.get(self.profile)
+
+    async def post(
+        self, action: str, region: str, body: bytes, credential: Credential
+    ) -> Reply | Fault:
+        """Sign and send now."""
+        request = tc3.sign(
+            url=self.url,
+            host=self.host,
+            action=action,
+            version=actions.VERSION,
+            region=region,
+            body=body,
+            timestamp=int(self._clock.wall() + self.offset_s),
+            credential=credential,
+        )
+        return await self._send.send(request, self._timeout_s)
+
+    async def read(self, action: str, region: str, body: bytes) -> faults.ReadRuling:
+        """Ask a question that changes nothing: token, sign, send, classify.
+
+        Raises:
+            CredentialsError
+        """
+        gate = self.gate(action)
+        for _ in range(_READ_RETRIES):
+            credential = await self.credential()
+            offset = self.offset_s
+            token = await gate.start()
+            outcome = await self.post(action, region, body, credential)
+            ruling = faults.read_ruling(outcome)
+            gate.replied(token, throttled=ruling.kind == "throttled")
+            mended = await self.mend(ruling.code, outcome, credential, offset)
+            if ruling.kind != "throttled" and not mended:
+                break
+        return ruling
+
+    async def mend(
+        self, code: str, outcome: Reply | Fault, credential: Credential, offset_s: float
+    ) -> bool:
+        """Whether the cause of a refused signature was mended, so that sending again makes sense.
+
+        A wrong clock is set by the reply's Date header; a refused token is fetched anew. Each
+        helps once: a call signed after the mend that is refused again is not mended again.
+        """
+        if code == _CLOCK_CODE and isinstance(outcome, Reply) and outcome.date is not None:
+            if self.offset_s != offset_s:
+                return True  # somebody mended it while this call was out
+            learned = outcome.date - self._clock.wall()
+            if abs(learned - offset_s) < _SKEW_WORTH_MENDING_S:
+                return False
+            self.offset_s = learned
+            return True
+        if code in _TOKEN_CODES:
+            self._credentials.invalidate(self.profile)
+            fresh = await self._credentials.get(self.profile)
+            return fresh.secret_id != credential.secret_id or fresh.token != credential.token
+        return False

@@ -1,0 +1,155 @@
+"""One attempt, top to bottom: intent on disk, token, sign and send, classify, outcome on disk.
+
+The order is the first two promises. The intent is durable before a byte leaves, so a death at any
+line leaves either nothing sent or a doubt that the next process sees. The token comes after every
+wait and directly before the send, so a stalled disk or a full pool delays sends and never bunches
+them. The slot (a bound on what is out) was taken by the lane before all this.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+
+from batchsnap.cloud import actions, faults
+from batchsnap.cloud.tc3 import Credential
+from batchsnap.engine.access import Access
+from batchsnap.engine.halts import Halts
+from batchsnap.engine.ports import Clock, RecordSink
+from batchsnap.engine.row import Row
+from batchsnap.engine.stopping import Stop
+from batchsnap.errors import CredentialsError
+from batchsnap.failpoints import failpoint
+from batchsnap.ledger.record import Record, row_record, stamp
+from batchsnap.model import Fault, Reply, Ruling, Scope, Verdict
+from batchsnap.retry import Decision, Do, decide
+from batchsnap.settings import Settings, Waits
+
+CREATE = "CreateSnapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every attempt of one run shares."""
+
+    sink: RecordSink
+    clock: Clock
+    stop: Stop
+    settings: Settings
+    waits: Waits
+    rng: random.Random
+    say: Callable[[str], None]  # talk for the person, one line
+
+    def row_record(self, event: str, row: Row, **details: object) -> Record:
+        """A record of this row's current attempt, now."""
+        at = stamp(self.clock.wall())
+        return row_record(event, row.request, row.attempt, at, **details)
+
+    def note(self, event: str, row: Row, **details: object) -> None:
+        """Append a record nobody needs to wait for."""
+        self.sink.append(self.row_record(event, row, **details))
+
+
+async def attempt(
+    row: Row, access: Access, desk: Desk, halts: Halts, staging: anyio.Semaphore
+) -> tuple[Ruling | None, Decision]:
+    """Try once to make the row's snapshot; (None, WAIT now) where nothing was sent.
+
+    `staging` bounds the intents that wait for a token: what a kill would leave in doubt.
+
+    Raises:
+        LedgerUnwritable: nothing may be sent any more.
+    """
+    sink, gate = desk.sink, access.gate(CREATE)
+    doubted = sink.fold.standing(row.key).doubted
+    try:
+        credential = await access.credential()
+    except CredentialsError as error:
+        ruling = Ruling(Verdict.HALT, "credentials", str(error), "", "", Scope.ACCOUNT)
+        desk.note("halted", row, **_details(ruling), scope=Scope.ACCOUNT.value)
+        return ruling, Decision(Do.HALT)
+    async with staging:
+        row.attempt += 1
+        await sink.durable(
+            sink.append(
+                desk.row_record(
+                    "intent", row, snapshot_name=row.request.name, baseline=row.baseline
+                )
+            )
+        )
+        token = None
+        with desk.stop.ends():
+            token = await gate.start()
+        if token is None or desk.stop.stopping or sink.failure is not None:
+            if token is not None:
+                gate.replied(token, throttled=False)
+            desk.note("unsent", row)
+            return None, Decision(Do.WAIT)
+    failpoint("token_taken")
+    offset = access.offset_s
+    body = actions.create_snapshot(row.request)
+    sent_at = stamp(desk.clock.wall())
+    outcome = await access.post(CREATE, row.request.region, body, credential)
+    failpoint("reply_read")
+    ruling = faults.rule(outcome, doubted=doubted)
+    gate.replied(token, throttled=ruling.verdict is Verdict.THROTTLED)
+    confirmed = halts.weigh(access.profile, row.request.region, ruling)
+    halt = ruling.verdict is Verdict.HALT
+    if halt and await _mended(access, ruling, outcome, credential, offset):
+        decision = Decision(Do.WAIT)
+    elif halt and not confirmed:
+        decision = Decision(Do.WAIT, desk.waits.throttled_s)
+    else:
+        decision = decide(
+            ruling,
+            row.tries,
+            doubted=doubted,
+            now=desk.clock.monotonic(),
+            retry_for_s=desk.settings.retry_for_s,
+            waits=desk.waits,
+            rand=desk.rng.random(),
+        )
+    timing = {"sent_at": sent_at, "latency_ms": round(outcome.latency_ms, 1)}
+    _record_outcome(row, ruling, decision, desk, timing)
+    return ruling, decision
+
+
+async def _mended(
+    access: Access, ruling: Ruling, outcome: Reply | Fault, credential: Credential, offset_s: float
+) -> bool:
+    try:
+        return await access.mend(ruling.code, outcome, credential, offset_s)
+    except CredentialsError:
+        return False
+
+
+def _details(ruling: Ruling) -> dict[str, object]:
+    return {
+        "code": ruling.code,
+        "message": ruling.message,
+        "verdict": ruling.verdict.value,
+        "request_id": ruling.request_id,
+    }
+
+
+_EVENT = {Do.WAIT: "deferred", Do.SETTLE: "in_doubt", Do.HALT: "halted", Do.GIVE_UP: "gave_up"}
+
+
+def _record_outcome(
+    row: Row, ruling: Ruling, decision: Decision, desk: Desk, timing: dict[str, object]
+) -> None:
+    if decision.do is Do.DONE:
+        event = "accepted" if ruling.verdict is Verdict.ACCEPTED else "rejected"
+    else:
+        event = _EVENT[decision.do]
+    details = _details(ruling)
+    if event == "accepted":
+        details = {"snapshot_id": ruling.snapshot_id, "request_id": ruling.request_id}
+    elif event == "deferred":
+        details["not_before"] = stamp(desk.clock.wall() + decision.delay_s)
+    elif event == "halted" and ruling.scope is not None:
+        details["scope"] = ruling.scope.value
+    desk.note(event, row, **details, **timing)

@@ -1,0 +1,56 @@
+"""What the engine remembers of a row that is not at rest."""
+
+from __future__ import annotations
+
+from batchsnap.ledger.record import Record
+from batchsnap.model import PlannedRequest, Ruling
+from batchsnap.retry import Tries
+
+
+class Row:
+    """One row on its way. Dropped as soon as it is at rest."""
+
+    __slots__ = ("attempt", "baseline", "doubt_since", "rejection", "request", "tries")
+
+    def __init__(self, request: PlannedRequest, intent: Record | None = None) -> None:
+        """`intent` is the row's latest one in the ledger: its name and baseline stay in force,
+        because the snapshot to look for bears that name."""
+        self.request = request
+        self.attempt = 0
+        self.tries = Tries()
+        self.rejection: Ruling | None = None  # a refusal that waits for an old doubt to settle
+        self.doubt_since = 0.0  # monotonic; no doubted attempt left later than this
+        self.baseline: list[str] | None = None
+        if intent is not None:
+            self.attempt = intent["attempt"]
+            self.baseline = intent.get("baseline")
+            self.request = request._replace(
+                name=intent["snapshot_name"],
+                named=self.baseline is not None,
+                disk_id=intent["disk_id"] or request.disk_id,
+            )
+
+    @property
+    def key(self) -> str:
+        return self.request.key
+
+    @property
+    def disk_id(self) -> str:
+        return self.request.disk_id
+
+
+def request_of(intent: Record) -> PlannedRequest:
+    """The part of a request that an intent kept: enough to settle it, not to send it."""
+    return PlannedRequest(
+        key=intent["key"],
+        line=0,
+        disk_id=intent["disk_id"] or "",
+        disk_backup_id=intent["disk_backup_id"] or "",
+        region=intent["region"] or "",
+        profile=intent["profile"] or "",
+        name=intent["snapshot_name"],
+        named="baseline" in intent,
+        deadline="",
+        disk_usage="",
+        tags=(),
+    )

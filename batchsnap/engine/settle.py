@@ -1,0 +1,239 @@
+"""Doubts, until the cloud has answered: the asking schedule, the proof, and the records of both.
+
+A doubt is a row that may have been executed. It is asked about several times after the fault,
+since a snapshot may become visible late and a request may arrive late. Found ends it. Absence
+counts only at the last question, and only if this credential sees the disk. A row that was
+settled absent and sent again is asked about once more when no earlier signature can be alive.
+
+Evidence is the disk, the name that the intent recorded, and the ids that were there before it;
+time is none, for the cloud's CreateTime has no zone. Doubts hold no slot and stop no feed.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+
+import anyio
+
+from batchsnap.cloud.actions import SnapshotFact
+from batchsnap.engine import ask
+from batchsnap.engine.access import Access
+from batchsnap.engine.attempt import Desk
+from batchsnap.engine.row import Row
+from batchsnap.failpoints import failpoint
+from batchsnap.lifecycle import DONE
+
+_UNSEEN = "settle.disk_unseen"
+_UNSEEN_ASKS = 3
+_TOGETHER_S = 0.2  # doubts that fall due so close are asked about in one call
+
+
+class Settled(StrEnum):
+    """What became of a doubt."""
+
+    FOUND = "found"
+    ABSENT = "absent"
+    ASKED = "asked"  # the last question of a row that was sent again
+    OPEN = "open"  # no answer is to be had; the doubt stays
+
+
+@dataclass(slots=True)
+class Doubt:
+    """A question to be asked until it is answered."""
+
+    row: Row
+    report: Callable[[Row, Settled], None]
+    final: bool = False  # the last question of a row that was sent again
+    stage: int = 0
+    failures: int = 0
+
+
+Claimed = Callable[[str], set[str]]
+"""Snapshot ids on a disk that other rows of this ledger were given."""
+
+
+class Settler:
+    """Settles the doubts of one access."""
+
+    def __init__(self, access: Access, desk: Desk, claimed: Claimed) -> None:
+        self._access = access
+        self._desk = desk
+        self._claimed = claimed
+        self._heap: list[tuple[float, int, Doubt]] = []
+        self._order = count()
+        self._wake = anyio.Event()
+        self._closed = False
+
+    def add(self, doubt: Doubt) -> None:
+        """Take a doubt; its `report` is called once, when it is settled or can't be."""
+        self._push(doubt)
+        self._wake.set()
+
+    def close(self) -> None:
+        """End `run`."""
+        self._closed = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Ask when a question is due, until `close`."""
+        while not self._closed:
+            now = self._desk.clock.monotonic()
+            due = self._heap[0][0] - now if self._heap else 3600.0
+            if due > 0:
+                self._wake = anyio.Event()
+                with anyio.move_on_after(due):
+                    await self._wake.wait()
+                continue
+            batch = []
+            while self._heap and self._heap[0][0] <= now + _TOGETHER_S:
+                batch.append(heapq.heappop(self._heap)[2])
+            for region in sorted({d.row.request.region for d in batch}):
+                await self._ask_region(region, [d for d in batch if d.row.request.region == region])
+
+    def _push(self, doubt: Doubt) -> None:
+        waits = self._desk.waits
+        scale = self._desk.settings.settle_scale
+        if doubt.final:
+            after = waits.signature_dead_s * scale
+        else:
+            after = waits.settle_s[doubt.stage] * scale
+        due = doubt.row.doubt_since + after
+        if doubt.failures:
+            pause = min(60.0, 5.0 * 2 ** min(doubt.failures - 1, 4)) * scale
+            due = max(due, self._desk.clock.monotonic() + pause)
+        heapq.heappush(self._heap, (due, next(self._order), doubt))
+
+    async def _ask_region(self, region: str, doubts: list[Doubt]) -> None:
+        for first in range(0, len(doubts), ask.DISKS_A_QUESTION):
+            some = doubts[first : first + ask.DISKS_A_QUESTION]
+            disk_ids = sorted({d.row.disk_id for d in some})
+            answer = await ask.snapshots_on(self._access, region, disk_ids)
+            failpoint("settle_asked")
+            if isinstance(answer, ask.Unanswered):
+                for doubt in some:
+                    self._unanswered(doubt, answer)
+                continue
+            unseen = await self._unseen(region, some, answer)
+            for doubt in some:
+                self._answered(doubt, answer, unseen)
+
+    async def _unseen(
+        self, region: str, doubts: list[Doubt], answer: list[SnapshotFact]
+    ) -> set[str] | ask.Unanswered:
+        """Disks whose silence proves nothing, of the doubts that would be declared absent now."""
+        last = len(self._desk.waits.settle_s) - 1
+        silent = {
+            d.row.disk_id
+            for d in doubts
+            if (d.final or d.stage >= last) and not self._matches(d.row, answer)
+        }
+        if not silent or self._access.disks_denied:
+            return set()
+        seen = await ask.disks(self._access, region, sorted(silent))
+        if isinstance(seen, ask.Unanswered):
+            if not seen.denied:
+                return seen
+            self._access.disks_denied = True
+            self._desk.say(
+                f"DescribeDisks is denied ({seen.code}): going by DescribeSnapshots alone. Grant "
+                "cbs:DescribeDisks so that a wrong account is noticed"
+            )
+            return set()
+        return silent - {fact.disk_id for fact in seen}
+
+    def _matches(self, row: Row, answer: Iterable[SnapshotFact]) -> list[str]:
+        """Ids of the snapshots that are this row's."""
+        before = set(row.baseline or ())
+        ids = [
+            fact.snapshot_id
+            for fact in answer
+            if fact.disk_id == row.disk_id
+            and fact.name == row.request.name
+            and fact.snapshot_id not in before
+        ]
+        if ids and row.request.named and row.disk_id in self._desk.sink.fold.backup_disks:
+            mine = self._desk.sink.fold.latest.get(row.key, {}).get("snapshot_id")
+            others = self._claimed(row.disk_id) - {mine}
+            ids = [i for i in ids if i not in others]
+        return ids
+
+    def _answered(
+        self, doubt: Doubt, answer: list[SnapshotFact], unseen: set[str] | ask.Unanswered
+    ) -> None:
+        row, desk = doubt.row, self._desk
+        ids = self._matches(row, answer)
+        if doubt.final:
+            self._final(doubt, ids, unseen)
+        elif ids:
+            self._found(row, ids, desk)
+            doubt.report(row, Settled.FOUND)
+        elif doubt.stage < len(desk.waits.settle_s) - 1:
+            doubt.stage += 1
+            doubt.failures = 0
+            self._push(doubt)
+        elif isinstance(unseen, ask.Unanswered):
+            self._unanswered(doubt, unseen)
+        elif row.disk_id in unseen:
+            self._unanswered(doubt, _invisible(row))
+        else:
+            seen = "" if self._access.disks_denied else ", though the disk is visible"
+            evidence = f"no snapshot named {row.request.name} on {row.disk_id}{seen}"
+            desk.note("settled", row, found=False, evidence=evidence)
+            doubt.report(row, Settled.ABSENT)
+
+    def _final(self, doubt: Doubt, ids: list[str], unseen: set[str] | ask.Unanswered) -> None:
+        """The last question: one snapshot is right, two are told, none is right only if none
+        was promised."""
+        row, desk = doubt.row, self._desk
+        if not ids and isinstance(unseen, ask.Unanswered):
+            self._unanswered(doubt, unseen)
+            return
+        at_rest = desk.sink.fold.standing(row.key).state in DONE
+        if ids and not at_rest:
+            desk.note("in_doubt", row, code="settle.late", message="found after it was given up")
+            self._found(row, ids, desk)
+        elif len(ids) > 1:
+            desk.note("doubled", row, snapshot_ids=ids)
+        desk.note(
+            "settled", row, found=bool(ids), final=True, evidence=f"{len(ids)} of this name: {ids}"
+        )
+        doubt.report(row, Settled.ASKED)
+
+    @staticmethod
+    def _found(row: Row, ids: list[str], desk: Desk) -> None:
+        evidence = f"{ids[0]} has the name {row.request.name} on {row.disk_id}"
+        desk.note("settled", row, found=True, snapshot_id=ids[0], evidence=evidence)
+        failpoint("settle_found")
+        desk.note("accepted", row, snapshot_id=ids[0])
+        if len(ids) > 1:
+            desk.note("doubled", row, snapshot_ids=ids)
+
+    def _unanswered(self, doubt: Doubt, why: ask.Unanswered) -> None:
+        """Ask again later, or leave the doubt open where that can't help."""
+        desk = self._desk
+        doubt.failures += 1
+        unseen = why.code == _UNSEEN and doubt.failures >= _UNSEEN_ASKS
+        patience = desk.settings.retry_for_s + desk.settings.settle_for_s
+        if (
+            not why.denied
+            and not unseen
+            and desk.clock.monotonic() - doubt.row.doubt_since < patience
+        ):
+            self._push(doubt)
+            return
+        if not doubt.final:
+            desk.note("in_doubt", doubt.row, code=why.code, message=why.message)
+        doubt.report(doubt.row, Settled.OPEN)
+
+
+def _invisible(row: Row) -> ask.Unanswered:
+    return ask.Unanswered(
+        False,
+        _UNSEEN,
+        f"this credential sees no {row.disk_id} in {row.request.region}, so its silence about "
+        "snapshots proves nothing: check the account and the region, or whether the disk is gone",
+    )

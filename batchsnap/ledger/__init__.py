@@ -1,0 +1,36 @@
+"""The ledger: the one truth of a run, an append-only file of JSON lines.
+
+Every line is one record: UTF-8 JSON, `crc` last, ended by a newline. `crc` is the CRC-32 of the
+line as it would read without the member: `{"a":1,"crc":N}` is checked as `{"a":1}`.
+
+Line 1 is the birth certificate, event `run`: v, run_id, tool, manifest (path, sha256, rows),
+endpoint, simulated, settings, at. Records of the whole run are `resumed` (settings given anew,
+manifest, gone: the keys that the newest manifest no longer has, recovered: what a repair cut)
+and `finished` (exit). All others are records of one row.
+
+| field | holds |
+|---|---|
+| seq | 1, 2, 3 … without a gap; the first line counts as 0 |
+| synced | highest seq known durable when this record was written |
+| event | see `lifecycle`: what happened to the row |
+| key | the row's identity |
+| disk_id, disk_backup_id, region, profile | of the row, null where absent |
+| attempt | number of the try this record belongs to, from 1; 0 before any |
+| at | UTC, milliseconds |
+| snapshot_name, snapshot_id, request_id | as they apply |
+| baseline | ids of same-named snapshots on the disk before the first intent (rows with own names) |
+| code, message, verdict, scope | of an outcome |
+| not_before | UTC; a deferred row is not sent sooner |
+| sent_at | UTC, when the attempt of an outcome was sent |
+| latency_ms | from the first byte out to the last byte in; absent where nothing was sent |
+| found, final, evidence | of `settled`: whether the snapshot exists, whether this is the last |
+|   | question of a row that was sent again, and what the cloud showed |
+| snapshot_ids | of `doubled`: every snapshot found for this one row |
+
+record  F0  record <-> line
+replay  F0  lines -> records -> where every row stands
+disk    F1  the system calls: lock, durable copy, repair
+store   F1  the one writer: birth, recovery, append, group commit
+reading F1  records for readers that lock nothing
+place   F1  whether the folder outlives the machine
+"""

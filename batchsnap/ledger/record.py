@@ -1,0 +1,115 @@
+"""One record and its line: the codec, and the constructor that fixes the order of fields."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypedDict
+from zlib import crc32
+
+import orjson
+
+VERSION = 1
+RUN_EVENTS = frozenset({"run", "resumed", "finished"})
+_CRC = b',"crc":'
+
+
+class Record(TypedDict, total=False):
+    """A ledger line as a value; `batchsnap.ledger` says what each field holds."""
+
+    seq: int
+    synced: int
+    event: str
+    key: str
+    disk_id: str | None
+    disk_backup_id: str | None
+    region: str | None
+    profile: str | None
+    attempt: int
+    at: str
+    snapshot_name: str
+    snapshot_id: str
+    request_id: str
+    baseline: list[str]
+    code: str
+    message: str
+    verdict: str
+    scope: str
+    not_before: str
+    sent_at: str
+    latency_ms: float
+    found: bool
+    final: bool
+    evidence: str
+    snapshot_ids: list[str]
+    # of the whole run
+    v: int
+    run_id: str
+    tool: str
+    manifest: dict[str, Any]
+    endpoint: str
+    simulated: bool
+    settings: dict[str, Any]
+    recovered: dict[str, Any]
+    exit: int
+    crc: int
+
+
+class RowLike(Protocol):
+    """What identifies a row in every record of it."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def disk_id(self) -> str: ...
+    @property
+    def disk_backup_id(self) -> str: ...
+    @property
+    def region(self) -> str: ...
+    @property
+    def profile(self) -> str: ...
+
+
+def row_record(event: str, row: RowLike, attempt: int, at: str, **details: Any) -> Record:
+    """A record of one row. `details` that are None or "" are left out."""
+    record: dict[str, Any] = {
+        "event": event,
+        "key": row.key,
+        "disk_id": row.disk_id or None,
+        "disk_backup_id": row.disk_backup_id or None,
+        "region": row.region or None,
+        "profile": row.profile or None,
+        "attempt": attempt,
+        "at": at,
+    }
+    for name, value in details.items():
+        if value is not None and value != "":
+            record[name] = value
+    return record  # type: ignore[return-value]
+
+
+def encode(record: Record) -> bytes:
+    """The record's line, newline included."""
+    body = orjson.dumps(record)
+    return b'%b,"crc":%d}\n' % (body[:-1], crc32(body))
+
+
+def decode(line: bytes) -> Record | None:
+    """The record of a line (with or without its newline), or None where it is damaged."""
+    try:
+        record = orjson.loads(line)
+        end = line.rindex(_CRC)
+        good = record["crc"] == crc32(b"}", crc32(line[:end]))
+    except (ValueError, TypeError, KeyError, IndexError):
+        return None
+    return record if good else None
+
+
+def stamp(unix_s: float) -> str:
+    """UTC with milliseconds, as the ledger writes it: 2026-11-24T08:16:13.042Z."""
+    moment = datetime.fromtimestamp(unix_s, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def unstamp(text: str) -> float:
+    """Unix seconds of a `stamp`."""
+    return datetime.fromisoformat(text).timestamp()

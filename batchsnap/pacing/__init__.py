@@ -1,0 +1,6 @@
+"""Pacing: the law says when the next start may come, the gate waits for it.
+
+law         F0  arithmetic: numbers in, the next start out
+quota_file  F1  the starts of all processes of one user, in a small locked file a quota
+gate        F1  one async method over the token bucket, the law and the quota file
+"""

@@ -1,0 +1,128 @@
+"""What to do after a verdict, decided from numbers alone: wait, settle, halt, give up, or done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from batchsnap.model import Ruling, Verdict
+from batchsnap.settings import Waits
+
+STREAK_LIMIT = 10
+"""So many faults, doubts or throttles in a row pause the quota."""
+_BAD = frozenset({Verdict.TRANSIENT, Verdict.IN_DOUBT, Verdict.THROTTLED})
+
+
+class Do(StrEnum):
+    DONE = "done"  # nothing is left to do for the row
+    WAIT = "wait"  # not executed: send again after `delay_s`
+    SETTLE = "settle"  # may have been executed: ask the cloud first
+    HALT = "halt"  # stop the scope, the row stays pending
+    GIVE_UP = "give_up"  # the row's time is spent
+
+
+class Decision(NamedTuple):
+    do: Do
+    delay_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Tries:
+    """What one row has met in this process."""
+
+    busy: int = 0
+    transient: int = 0
+    since: float = -1.0  # monotonic; first BUSY or doubt, from which --retry-for counts
+
+
+def decide(
+    ruling: Ruling,
+    tries: Tries,
+    *,
+    doubted: bool,
+    now: float,
+    retry_for_s: float,
+    waits: Waits,
+    rand: float,
+) -> Decision:
+    """The next step for a row. `rand` is uniform in [0, 1); `tries` is counted up.
+
+    Throttles, faults before sending and a saturated region never count against the row.
+    """
+    verdict = ruling.verdict
+    if verdict is Verdict.ACCEPTED:
+        return Decision(Do.DONE)
+    if verdict is Verdict.HALT:
+        return Decision(Do.HALT)
+    if verdict is Verdict.REJECTED:
+        return Decision(Do.SETTLE if doubted else Do.DONE)
+    if verdict is Verdict.THROTTLED:
+        return Decision(Do.WAIT, waits.throttled_s * (1 + rand))
+    if verdict is Verdict.TRANSIENT:
+        tries.transient += 1
+        return Decision(
+            Do.WAIT, rand * _grown(waits.transient_first_s, waits.transient_max_s, tries.transient)
+        )
+    if verdict is Verdict.BACKPRESSURE:
+        return Decision(Do.WAIT)  # the region's breaker says when
+    if tries.since < 0:
+        tries.since = now
+    if verdict is Verdict.IN_DOUBT:
+        return Decision(Do.SETTLE)
+    left = retry_for_s - (now - tries.since)
+    if left <= 0:
+        return Decision(Do.SETTLE if doubted else Do.GIVE_UP)
+    tries.busy += 1
+    delay = _grown(waits.busy_first_s, waits.busy_max_s, tries.busy)
+    return Decision(Do.WAIT, min(delay * (0.9 + 0.2 * rand), left))
+
+
+def _grown(first_s: float, most_s: float, nth: int) -> float:
+    """Doubling from `first_s` at nth=1, bounded."""
+    return min(most_s, first_s * 2.0 ** min(nth - 1, 30))
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Counts bad verdicts in a row and says how long to rest after `limit` of them.
+
+    While it is tripped only one call at a time may be out: the probe.
+    """
+
+    bad: frozenset[Verdict]
+    clearing: frozenset[Verdict]
+    limit: int
+    first_s: float
+    most_s: float
+    count: int = 0
+    pauses: int = 0
+    rest_until: float = float("-inf")  # monotonic
+
+    @property
+    def tripped(self) -> bool:
+        return self.count >= self.limit
+
+    def note(self, verdict: Verdict, now: float) -> None:
+        """Count a verdict; one that comes while resting (sent before) lengthens nothing."""
+        if verdict in self.clearing:
+            self.count = self.pauses = 0
+            self.rest_until = float("-inf")
+        elif verdict in self.bad:
+            self.count += 1
+            if self.tripped and now >= self.rest_until:
+                self.pauses += 1
+                self.rest_until = now + _grown(self.first_s, self.most_s, self.pauses)
+
+
+def quota_breaker(waits: Waits) -> Breaker:
+    """Ten faults, doubts or throttles in a row: the cloud, the way to it or the quota is ill."""
+    clearing = frozenset(Verdict) - _BAD - {Verdict.HALT}
+    return Breaker(_BAD, clearing, STREAK_LIMIT, waits.streak_first_s, waits.streak_max_s)
+
+
+def region_breaker(waits: Waits) -> Breaker:
+    """The region makes too many snapshots at once: let it rest."""
+    clearing = frozenset({Verdict.ACCEPTED, Verdict.BUSY, Verdict.REJECTED})
+    bad = frozenset({Verdict.BACKPRESSURE})
+    return Breaker(bad, clearing, 1, waits.region_first_s, waits.region_max_s)
