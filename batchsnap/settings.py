@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
+
+from batchsnap.errors import UsageError
 
 ENDPOINT_DEFAULT = "https://cbs.intl.tencentcloudapi.com"
 NAME_DEFAULT = "batchsnap-{disk_id}-{id}"
@@ -18,6 +21,7 @@ TIMEOUT_S = 30.0
 EXPIRE_AFTER_MIN_S = 24 * 3600.0  # the cloud takes no earlier Deadline
 MAX_DURATION_S = 0.0  # 0: no bound
 
+_MAX_ERRORS = re.compile(r"(\d+|\d+(\.\d+)?%)?")
 SETTLE_SCHEDULE_S = (5.0, 15.0, 30.0, 60.0)  # asks after a fault, at SETTLE_FOR_S
 SIGNATURE_DEAD_S = 300.0  # after this a request still on its way is refused by the cloud
 
@@ -47,6 +51,26 @@ class Settings:
     def settle_scale(self) -> float:
         """By how much the settle schedule is stretched."""
         return self.settle_for_s / SETTLE_FOR_S
+
+    def check(self) -> None:
+        """Raise UsageError for a value that can't be carried out."""
+        if not 0 < self.api_limit_per_s <= API_LIMIT_MAX_PER_S:
+            raise UsageError(f"--api-limit must be 1 to {API_LIMIT_MAX_PER_S}")
+        if self.rate_per_s <= 0:
+            raise UsageError(f"--rate {self.rate_per_s:g} must be above 0")
+        if self.rate_per_s > self.api_limit_per_s:
+            raise UsageError(
+                f"--rate {self.rate_per_s:g} is above the cloud's cap of {self.api_limit_per_s} "
+                "calls a second. If support raised it for your account, say so with --api-limit N"
+            )
+        if self.max_in_flight < 1:
+            raise UsageError("--max-in-flight must be at least 1")
+        if self.timeout_s <= 0 or self.settle_for_s < 0 or self.retry_for_s < 0:
+            raise UsageError("--timeout must be above 0, --settle-for and --retry-for not below")
+        if self.expire_after_s and self.expire_after_s <= EXPIRE_AFTER_MIN_S:
+            raise UsageError("--expire-after must be more than one day: the cloud takes no less")
+        if not _MAX_ERRORS.fullmatch(self.max_errors):
+            raise UsageError(f"--max-errors {self.max_errors!r} is neither N nor N%")
 
     def to_json(self) -> dict[str, Any]:
         """The form kept in the ledger."""

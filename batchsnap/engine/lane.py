@@ -45,6 +45,7 @@ class Lane:
         claimed: Claimed,
         *,
         ask_first: bool,
+        send: bool = True,
     ) -> None:
         self.access = access
         self.expired = False  # nothing was accepted for --retry-for
@@ -52,6 +53,7 @@ class Lane:
         self._desk = desk
         self._halts = halts
         self._ask_first = ask_first
+        self._send = send
         self._settler = Settler(access, desk, claimed)
         rate = desk.settings.rate_per_s
         self._ahead = min(_AHEAD_MAX, max(1, math.ceil(rate)))
@@ -81,22 +83,20 @@ class Lane:
                     self._launch(tasks, *picked)
             tasks.cancel_scope.cancel()
 
-    def owe(self, strand: Strand, row: Row) -> None:
-        """Take a row that is at rest but for its last question."""
-        row.doubt_since = row.doubt_since or self._opened_at
-        strand.unsettled += 1
-        self._settler.add(Doubt(row, self._reporter(strand), final=True))
-
     # -- feeding -----------------------------------------------------------------------------
 
     async def _feed(self, strand: Strand) -> None:
         for request in strand.doubts:
             self._resume_doubt(strand, request)
+        for request in strand.owed:
+            row = Row(request, self._desk.sink.fold.intents.get(request.key))
+            self._owe(strand, row)
         for batch in strand.worklist.batches(_BATCH):
             await strand.room(self._ahead)
             if self._desk.stop.stopping or self._halted(strand):
                 break
-            rows = [row for request in batch if (row := self._admit(strand, request))]
+            admitted = (self._admit(request) for request in batch)
+            rows = [row for row in admitted if row is not None]
             if any(needs_question(row, ask_first=self._ask_first) for row in rows):
                 answer = await preflight(
                     rows, self.access, self._desk, region=strand.region, ask_first=self._ask_first
@@ -110,7 +110,7 @@ class Lane:
         strand.worklist.close()
         self._wake.set()
 
-    def _admit(self, strand: Strand, request: PlannedRequest) -> Row | None:
+    def _admit(self, request: PlannedRequest) -> Row | None:
         """The row, unless it can't be sent any more or must wait."""
         desk = self._desk
         row = Row(request, desk.sink.fold.intents.get(request.key))
@@ -185,7 +185,7 @@ class Lane:
                 continue
             if strand.rests(now):
                 continue
-            while row := strand.pick(now):
+            while (row := strand.pick(now)) is not None:
                 if self._owner.get(row.disk_id, row.key) == row.key:
                     return strand, row
                 self._behind.setdefault(row.disk_id, deque()).append((strand, row))
@@ -278,7 +278,10 @@ class Lane:
         refusal, row.rejection = row.rejection, None
         spent = 0 <= row.tries.since < now - self._desk.settings.retry_for_s
         if refusal is None and not spent:
-            strand.put_first(row)
+            if self._send:
+                strand.put_first(row)
+            else:
+                self._leave(row)
             return
         details = {}
         if refusal is not None:
@@ -294,8 +297,14 @@ class Lane:
 
     def _at_rest(self, strand: Strand, row: Row) -> None:
         if self._desk.sink.fold.standing(row.key).owed:
-            self.owe(strand, row)
+            self._owe(strand, row)
         self._leave(row)
+
+    def _owe(self, strand: Strand, row: Row) -> None:
+        """The row is at rest but for its last question."""
+        row.doubt_since = row.doubt_since or self._opened_at
+        strand.unsettled += 1
+        self._settler.add(Doubt(row, self._reporter(strand), final=True))
 
     def _leave(self, row: Row) -> None:
         """The row is done with its disk: the next one on it may go."""

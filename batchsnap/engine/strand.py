@@ -23,6 +23,7 @@ class Strand:
         self.region = region
         self.worklist = Worklist()
         self.doubts: list[PlannedRequest] = []  # rows to be settled before anything else
+        self.owed: list[PlannedRequest] = []  # rows that only wait for their last question
         self.breaker = region_breaker(waits)
         self.exhausted = False  # the feeder has nothing more
         self.in_flight = 0

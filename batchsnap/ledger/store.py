@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -42,6 +43,7 @@ class Ledger:
         self.fold = fold
         self.cut_bytes = cut  # what recovery cut off this time
         self.failure: LedgerUnwritable | None = None
+        self.taps: list[Callable[[Record], None]] = []  # each sees every record taken
         self._fd = fd
         self._seq = self._synced = last_seq
         self._group = Group()
@@ -131,6 +133,8 @@ class Ledger:
         if self.failure is not None:
             raise self.failure
         self.fold.apply(record)
+        for tap in self.taps:
+            tap(record)
         self._seq += 1
         group = self._group
         group.lines.append(encode({"seq": self._seq, "synced": self._synced, **record}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -126,6 +126,13 @@ class Summing:
         if self._life_began:
             self._elapsed += max(0.0, unstamp(self._last) - self._life_began)
             self._life_began = 0.0
+
+    def outcomes(self) -> Iterator[tuple[str, str, str]]:
+        """(word, code, message) of every row that has no snapshot and was given a reason."""
+        for key, record in self.fold.latest.items():
+            word = WORD[self.fold.standing(key).state]
+            if "code" in record and word != "pending":
+                yield word, record["code"], record.get("message", "")
 
     @property
     def owed(self) -> bool:

@@ -1,0 +1,96 @@
+"""The command group and the one place where an error becomes an exit code.
+
+Commands are imported when they are called, so `--help` and completion load nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from batchsnap import __version__
+from batchsnap.errors import BatchsnapError, Exit, ManifestError
+
+COMMANDS = {
+    "demo": "See it work: a sample fleet against the built-in cloud",
+    "discover": "Find disks by tag, instance or zone and write a manifest",
+    "plan": "Validate a manifest and say what a run would do",
+    "run": "Make one snapshot for each row; go on where the ledger stands",
+    "status": "Counts and reasons of a run, also while it is going on",
+    "report": "What happened, as text, JSON, CSV or one HTML page",
+    "settle": "Resolve the doubts of a ledger without sending anything",
+    "wait": "Wait until every accepted snapshot is ready",
+    "rollback": "Delete exactly the snapshots that a ledger's run made",
+    "simulate": "The local cloud on a port",
+}
+
+
+class Commands(click.Group):
+    """Knows its commands by name and loads the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"batchsnap.cli.{name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list, without importing a command for its help."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=(
+        'Tab completion: eval "$(_BATCHSNAP_COMPLETE=bash_source batchsnap)" in ~/.bashrc, '
+        "zsh_source in ~/.zshrc, fish_source for fish."
+    ),
+)
+@click.version_option(__version__, prog_name="batchsnap")
+def group() -> None:
+    """One snapshot for every disk of a fleet: as fast as the cloud allows, never faster, and
+    exactly one per row, whatever dies on the way.
+
+    Try it: batchsnap demo
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command and leave with its exit code. Nothing a user can cause ends in a traceback."""
+    try:
+        code = group.main(args=argv, prog_name="batchsnap", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.Abort:
+        click.echo("\nstopped before anything was sent", err=True)
+        code = Exit.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = Exit.USAGE
+    except BatchsnapError as error:
+        _tell(error)
+        code = error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output went away; nothing of the run depends on it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.DONE
+    sys.exit(int(code or 0))
+
+
+def _tell(error: BatchsnapError) -> None:
+    if isinstance(error, ManifestError):
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        if (more := error.total - len(error.problems)) > 0:
+            click.echo(f"… and {more} more", err=True)
+    click.echo(f"batchsnap: {error}", err=True)

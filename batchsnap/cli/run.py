@@ -1,0 +1,161 @@
+"""`batchsnap run`: options to an order, one question before money is spent, the result in words."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchsnap.cli.options import DURATION, KEY_VALUE, cloud_options, option, stacked, verbosity
+from batchsnap.cli.talk import fail_softly, on_terminal, say
+from batchsnap.errors import Exit
+
+if TYPE_CHECKING:
+    from batchsnap.engine.order import Order
+    from batchsnap.engine.run import Prepared, Result
+
+SETTINGS = (
+    *("region", "profile", "rate_per_s", "api_limit_per_s", "strict", "max_in_flight"),
+    *("max_creating", "name", "expire_after_s", "tags", "retry_for_s", "settle_for_s"),
+    *("timeout_s", "max_errors", "canary", "max_duration_s"),
+)
+
+
+def run_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """What a run can be told; None means: as the ledger says, else the default."""
+    return stacked(
+        option("--ledger", metavar="PATH", help="Default: MANIFEST.ledger.jsonl; may hold {date}."),
+        option("--new", is_flag=True, help="Start a new run beside a finished one."),
+        option("--region", metavar="R", help="For rows without one."),
+        cloud_options(),
+        option("--rate", "rate_per_s", type=float, help="Calls a second per quota. [default: 20]"),
+        option("--api-limit", "api_limit_per_s", type=int, help="What support raised the cap to."),
+        option("--strict", is_flag=True, default=None, help="Never throttled, 10-15 % slower."),
+        option("--max-in-flight", type=int, help="Calls out at once per quota. [default: 100]"),
+        option(
+            "--max-creating", type=int, help="Snapshots being made at once. [default: no bound]"
+        ),
+        option(
+            "--name",
+            metavar="TEMPLATE",
+            help="{disk_id} {region} {date} {time} {run} {id}. [default: batchsnap-{disk_id}-{id}]",
+        ),
+        option(
+            "--expire-after", "expire_after_s", type=DURATION, help="Delete by itself, e.g. 30d."
+        ),
+        option(
+            "--tag", "tags", type=KEY_VALUE, multiple=True, metavar="K=V", help="On each snapshot."
+        ),
+        option("--retry-for", "retry_for_s", type=DURATION, help="For a busy row. [default: 30m]"),
+        option("--settle-for", "settle_for_s", type=DURATION, help="For a doubt. [default: 60s]"),
+        option("--max-errors", metavar="N|N%", help="Halt when so many rows failed."),
+        option(
+            "--canary", type=int, metavar="N", help="Make N first and wait until they are ready."
+        ),
+        option("--max-duration", "max_duration_s", type=DURATION, help="Stop feeding after it."),
+        option("--retry-failed", is_flag=True, help="Take up rejected rows again."),
+        option("--wait", is_flag=True, help="Until every snapshot is ready."),
+        option("--encoding", metavar="NAME", help="Of the manifest, where it can't be told."),
+        option("--simulate", is_flag=True, help="Rehearse against the built-in cloud."),
+        option("--yes", is_flag=True, help="Do not ask."),
+        option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object."),
+        verbosity(),
+    )
+
+
+def given_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The settings that this command gives, whatever the ledger says."""
+    return {k: options[k] for k in SETTINGS if options.get(k) not in {None, ()}}
+
+
+def order_of(manifest: str, options: dict[str, Any]) -> Order:
+    """The order that options give."""
+    from batchsnap.engine.order import Order
+
+    return Order(
+        manifest=manifest,
+        endpoint=options.get("endpoint") or "",
+        ledger=options.get("ledger") or "",
+        new=options.get("new", False),
+        simulated=options.get("simulate", False),
+        given=given_of(options),
+        retry_failed=options.get("retry_failed", False),
+        wait=options.get("wait", False),
+        encoding=options.get("encoding"),
+    )
+
+
+@click.command("run")
+@click.argument("manifest", metavar="MANIFEST")
+@run_options()
+def command(manifest: str, **options: Any) -> int:
+    """Make one snapshot for each row of MANIFEST ("-" is standard input).
+
+    The same command again is always safe: it goes on where the ledger stands.
+    """
+    import anyio
+
+    from batchsnap.engine.run import prepare, warnings
+
+    with ExitStack() as stack:
+        prepared = prepare(order_of(manifest, options))
+        stack.callback(prepared.close)
+        for text in warnings(prepared):
+            fail_softly(text)
+        if (finished := prepared.finished) is not None:
+            say(f"finished at {finished['at']}; nothing is left to do. --new starts another run")
+            _print(prepared.result(), as_json=options["as_json"])
+            return int(finished["exit"])
+        _ask(prepared, yes=options["yes"] or options["simulate"])
+        result: Result = anyio.run(partial(_run, prepared, options))
+    _print(result, as_json=options["as_json"])
+    return int(result.exit)
+
+
+async def _run(prepared: Prepared, options: dict[str, Any]) -> Result:
+    from batchsnap.cli.doors import open_cloud
+    from batchsnap.cli.progress import showing
+    from batchsnap.engine.stopping import Stop, watch_signals
+
+    stop, result = Stop(), None
+    async with AsyncExitStack() as stack:
+        endpoint, credentials = await open_cloud(stack, prepared, options)
+        tasks = await stack.enter_async_context(showing(prepared, stop, options))
+        tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
+        result = await prepared.execute(endpoint, credentials, stop, say)
+    return result or prepared.result(stop)
+
+
+def _ask(prepared: Prepared, *, yes: bool) -> None:
+    """One question, on a terminal, before money is spent."""
+    intake = prepared.intake
+    regions = len({region for _, region in intake.to_do})
+    what = f"{intake.to_do.total():,} snapshots in {regions} region{'s' * (regions != 1)}"
+    if prepared.resumed:
+        what += f" ({intake.done:,} rows are done, {intake.doubts:,} to be settled first)"
+    say(f"{what}; ledger {prepared.path}")
+    if not yes and on_terminal() and sys.stdin.isatty():
+        click.confirm("Snapshots cost money. Go on?", abort=True, err=True)
+
+
+def _print(result: Result, *, as_json: bool) -> None:
+    from batchsnap.report.render import summary_json, summary_text
+
+    click.echo(summary_json(result.summary) if as_json else summary_text(result.summary))
+    if not as_json and result.exit is not Exit.DONE:
+        say(f"exit {int(result.exit)}: {MEANING[result.exit]}")
+        say(f"details: batchsnap status {result.ledger}")
+
+
+MEANING = {
+    Exit.DONE: "every row has its snapshot",
+    Exit.SOME_FAILED: "ran to the end, some rows have no snapshot, or one too many",
+    Exit.HALTED: "halted; mend the cause and run the same command again",
+    Exit.UNFINISHED: "unfinished; run the same command again",
+    Exit.INTERRUPTED: "interrupted and drained; run the same command again",
+    Exit.TERMINATED: "terminated and drained; run the same command again",
+}

@@ -1,0 +1,10 @@
+"""The cloud: its signature, its calls, its codes, and the two doors that reach it.
+
+tc3          F0  TC3-HMAC-SHA256, in stages
+actions      F0  body bytes out, reply bytes in
+codes        F0  every error code: verdict, scope, remedy
+faults       F0  a reply or fault -> what it means
+quotas       F0  endpoints, hosts, and what the cloud counts calls by
+credentials  F1  where keys come from, refreshed before they expire
+transport    F1  the only client use of aiohttp: SignedRequest -> Reply | Fault
+"""

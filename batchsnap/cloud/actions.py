@@ -1,0 +1,207 @@
+"""The API's calls: body bytes out, reply values in. Never an unknown key, never a raise.
+
+Source: the pages of CreateSnapshot, DescribeSnapshots, DescribeDisks, DescribeDiskBackups and
+DeleteSnapshots, version 2017-03-12, and the per-second figures of the API category page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import orjson
+
+from batchsnap.model import PlannedRequest
+
+VERSION = "2017-03-12"
+RATES = {
+    "CreateSnapshot": 20,
+    "DeleteSnapshots": 20,
+    "DescribeSnapshots": 20,
+    "DescribeDisks": 100,
+    "DescribeDiskBackups": 20,
+}
+"""Published calls a second; each action has its own bucket."""
+PAGE_MAX = 100
+
+Filter = tuple[str, Sequence[str]]
+_Fact = TypeVar("_Fact")
+
+
+class SnapshotFact(NamedTuple):
+    snapshot_id: str
+    name: str
+    disk_id: str
+    state: str
+    percent: int
+
+
+class DiskFact(NamedTuple):
+    disk_id: str
+    name: str
+    usage: str
+    state: str
+    snapshot_ability: bool
+    instance_id: str
+    zone: str
+    project_id: int
+    size_gib: int
+    snapshot_count: int
+    migrating: bool
+    rollbacking: bool
+    shareable: bool
+    attached: bool
+
+
+class BackupFact(NamedTuple):
+    backup_id: str
+    disk_id: str
+    state: str
+
+
+def create_snapshot(request: PlannedRequest) -> bytes:
+    """The body of CreateSnapshot."""
+    body: dict[str, Any] = {}
+    if request.disk_id:
+        body["DiskId"] = request.disk_id
+    if request.disk_backup_id:
+        body["DiskBackupId"] = request.disk_backup_id
+    body["SnapshotName"] = request.name
+    if request.deadline:
+        body["Deadline"] = request.deadline
+    if request.disk_usage:
+        body["DiskUsage"] = request.disk_usage
+    if request.tags:
+        body["Tags"] = [{"Key": key, "Value": value} for key, value in request.tags]
+    return orjson.dumps(body)
+
+
+def describe_snapshots(
+    *,
+    disk_ids: Sequence[str] = (),
+    snapshot_ids: Sequence[str] = (),
+    offset: int = 0,
+    limit: int = PAGE_MAX,
+) -> bytes:
+    """By disk (at most ten, private snapshots only) or by snapshot id (at most a page)."""
+    body: dict[str, Any] = {
+        "Offset": offset,
+        "Limit": limit,
+        "OrderField": "CREATE_TIME",
+        "Order": "ASC",
+    }
+    if snapshot_ids:
+        body["SnapshotIds"] = list(snapshot_ids)
+    else:
+        body["Filters"] = _filters([("disk-id", disk_ids), ("snapshot-type", ["PRIVATE_SNAPSHOT"])])
+    return orjson.dumps(body)
+
+
+def describe_disks(
+    *,
+    disk_ids: Sequence[str] = (),
+    filters: Sequence[Filter] = (),
+    offset: int = 0,
+    limit: int = PAGE_MAX,
+) -> bytes:
+    """By id (at most a page) or by filters."""
+    body: dict[str, Any] = {"Offset": offset, "Limit": limit}
+    if disk_ids:
+        body["DiskIds"] = list(disk_ids)
+    elif filters:
+        body["Filters"] = _filters(filters)
+    return orjson.dumps(body)
+
+
+def describe_disk_backups(
+    *, backup_ids: Sequence[str], offset: int = 0, limit: int = PAGE_MAX
+) -> bytes:
+    return orjson.dumps({"Offset": offset, "Limit": limit, "DiskBackupIds": list(backup_ids)})
+
+
+def delete_snapshots(snapshot_ids: Sequence[str]) -> bytes:
+    return orjson.dumps({"SnapshotIds": list(snapshot_ids)})
+
+
+def _filters(filters: Sequence[Filter]) -> list[dict[str, Any]]:
+    return [{"Name": name, "Values": list(values)} for name, values in filters]
+
+
+def snapshot_page(response: dict[str, Any]) -> tuple[int, list[SnapshotFact]] | None:
+    """(TotalCount, facts) of a DescribeSnapshots response, None where its shape is unknown."""
+    return _page(
+        response,
+        "SnapshotSet",
+        lambda item: SnapshotFact(
+            snapshot_id=_text(item, "SnapshotId"),
+            name=_text(item, "SnapshotName"),
+            disk_id=_text(item, "DiskId"),
+            state=_text(item, "SnapshotState"),
+            percent=_number(item, "Percent"),
+        ),
+    )
+
+
+def disk_page(response: dict[str, Any]) -> tuple[int, list[DiskFact]] | None:
+    """(TotalCount, facts) of a DescribeDisks response, None where its shape is unknown."""
+    return _page(
+        response,
+        "DiskSet",
+        lambda item: DiskFact(
+            disk_id=_text(item, "DiskId"),
+            name=_text(item, "DiskName"),
+            usage=_text(item, "DiskUsage"),
+            state=_text(item, "DiskState"),
+            snapshot_ability=item.get("SnapshotAbility") is not False,
+            instance_id=_text(item, "InstanceId"),
+            zone=_text(_object(item, "Placement"), "Zone"),
+            project_id=_number(_object(item, "Placement"), "ProjectId"),
+            size_gib=_number(item, "DiskSize"),
+            snapshot_count=_number(item, "SnapshotCount"),
+            migrating=item.get("Migrating") is True,
+            rollbacking=item.get("Rollbacking") is True,
+            shareable=item.get("Shareable") is True,
+            attached=item.get("Attached") is True,
+        ),
+    )
+
+
+def backup_page(response: dict[str, Any]) -> tuple[int, list[BackupFact]] | None:
+    """(TotalCount, facts) of a DescribeDiskBackups response, None where its shape is unknown."""
+    return _page(
+        response,
+        "DiskBackupSet",
+        lambda item: BackupFact(
+            backup_id=_text(item, "DiskBackupId"),
+            disk_id=_text(item, "DiskId"),
+            state=_text(item, "DiskBackupState"),
+        ),
+    )
+
+
+def _page(
+    response: dict[str, Any], name: str, fact: Callable[[dict[str, Any]], _Fact]
+) -> tuple[int, list[_Fact]] | None:
+    items, total = response.get(name), response.get("TotalCount")
+    if items is None and total == 0:
+        items = []
+    if not isinstance(items, list) or not isinstance(total, int) or isinstance(total, bool):
+        return None
+    if not all(isinstance(item, dict) for item in items):
+        return None
+    return total, [fact(item) for item in items]
+
+
+def _text(item: dict[str, Any], name: str) -> str:
+    value = item.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _number(item: dict[str, Any], name: str) -> int:
+    value = item.get(name)
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def _object(item: dict[str, Any], name: str) -> dict[str, Any]:
+    value = item.get(name)
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,123 @@
+"""What a reply or a fault means: a Ruling on a CreateSnapshot call, a ReadRuling on a question."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from batchsnap.cloud.codes import CODES, FAMILIES, OURS, Meaning
+from batchsnap.model import Fault, FaultKind, Reply, Ruling, Scope, Verdict
+
+_MESSAGE_MAX = 500
+_CREATING = ".SnapshotCreating"
+
+ReadKind = Literal["ok", "denied", "throttled", "temporary", "invalid"]
+
+
+class Envelope(NamedTuple):
+    """A reply's `Response`: an error (`code` set) or a result."""
+
+    code: str
+    message: str
+    request_id: str
+    response: dict[str, Any]
+
+
+class ReadRuling(NamedTuple):
+    """What a question's outcome means. `denied` will not get better by asking again, `invalid`
+    means that the question itself was refused."""
+
+    kind: ReadKind
+    code: str
+    message: str
+    response: dict[str, Any]
+
+
+def open_envelope(outcome: Reply | Fault) -> Envelope:
+    """The Response of an outcome; what is none gets a code of ours: fault.*, http.*, reply.*."""
+    if isinstance(outcome, Fault):
+        return Envelope(f"fault.{outcome.kind}", outcome.message[:_MESSAGE_MAX], "", {})
+    if outcome.status != 200:
+        return Envelope(f"http.{outcome.status}", f"HTTP status {outcome.status}", "", {})
+    try:
+        whole = orjson.loads(outcome.body)
+    except ValueError:
+        return Envelope("reply.not_json", "the body is not JSON", "", {})
+    response = whole.get("Response") if isinstance(whole, dict) else None
+    if not isinstance(response, dict):
+        return Envelope("reply.no_response", "the body has no Response object", "", {})
+    request_id = _text(response.get("RequestId"))
+    error = response.get("Error")
+    if error is None:
+        return Envelope("", "", request_id, response)
+    if not isinstance(error, dict) or not _text(error.get("Code")):
+        return Envelope("reply.no_code", "the Error has no Code", request_id, {})
+    message = _text(error.get("Message"))[:_MESSAGE_MAX]
+    return Envelope(_text(error["Code"]), message, request_id, {})
+
+
+def rule(outcome: Reply | Fault, *, doubted: bool) -> Ruling:
+    """The Ruling on a CreateSnapshot call.
+
+    `doubted`: the row was in doubt before. Then a running snapshot may be ours, and a code that
+    nobody knows has been settled once and is a refusal.
+    """
+    code, message, request_id, response = open_envelope(outcome)
+    if not code:
+        snapshot_id = response.get("SnapshotId")
+        if isinstance(snapshot_id, str) and snapshot_id:
+            return Ruling(Verdict.ACCEPTED, "", "", request_id, snapshot_id, None)
+        code, message = "reply.no_snapshot_id", "the Response has no SnapshotId"
+    meaning = _meaning(code, outcome, doubted=doubted)
+    return Ruling(meaning.verdict, code, message, request_id, "", meaning.scope)
+
+
+def read_ruling(outcome: Reply | Fault) -> ReadRuling:
+    """The ruling on a call that changes nothing."""
+    code, message, _, response = open_envelope(outcome)
+    if not code:
+        return ReadRuling("ok", "", "", response)
+    verdict = _meaning(code, outcome, doubted=False).verdict
+    kind: ReadKind = "temporary"
+    if verdict is Verdict.HALT:
+        kind = "denied"
+    elif verdict is Verdict.THROTTLED:
+        kind = "throttled"
+    elif verdict is Verdict.REJECTED:
+        kind = "invalid"
+    return ReadRuling(kind, code, message, {})
+
+
+def hint(code: str) -> str:
+    """What to do about a code, the cloud's or ours; "" for an unknown one."""
+    family = code.partition(".")[0]
+    for key in (code, family):
+        if key in OURS:
+            return OURS[key]
+        meaning = CODES.get(key) or FAMILIES.get(key)
+        if meaning is not None:
+            return meaning.hint
+    return "an unknown code: read the message, and the cloud's documentation" if code else ""
+
+
+def _meaning(code: str, outcome: Reply | Fault, *, doubted: bool) -> Meaning:
+    if isinstance(outcome, Fault):
+        if outcome.kind is FaultKind.REFUSED:
+            return Meaning(Verdict.HALT, Scope.ACCOUNT, "")
+        return Meaning(Verdict.IN_DOUBT if outcome.sent else Verdict.TRANSIENT, None, "")
+    if code.partition(".")[0] in {"http", "reply"}:
+        return Meaning(Verdict.IN_DOUBT, None, "")
+    if code.endswith(_CREATING) and doubted:
+        return Meaning(Verdict.IN_DOUBT, None, "")
+    meaning = CODES.get(code)
+    if meaning is None:
+        family = code.partition(".")[0]
+        meaning = CODES.get(family) or FAMILIES.get(family)
+    if meaning is None:
+        return Meaning(Verdict.REJECTED if doubted else Verdict.IN_DOUBT, None, "")
+    return meaning
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

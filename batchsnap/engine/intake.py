@@ -1,0 +1,180 @@
+"""The manifest against the ledger: every problem, what is done, and each strand's rows to do.
+
+One pass validates all rows, finds repeats and spools what is left, so that nothing is sent while a
+problem stands, and the feed afterwards needs neither the manifest nor more memory.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from batchsnap import plan
+from batchsnap.engine.row import request_of
+from batchsnap.engine.strand import Strand
+from batchsnap.errors import LedgerForeign
+from batchsnap.ledger.replay import Fold, Place
+from batchsnap.lifecycle import DONE, State
+from batchsnap.manifest.reader import Manifest
+from batchsnap.model import DiskRow, Problem
+from batchsnap.settings import Settings, Waits
+
+Scope = tuple[str, str]
+"""(profile, region)"""
+
+_UNCERTAIN = frozenset({State.SENT, State.IN_DOUBT})
+_ENDED = frozenset({State.REJECTED, State.GAVE_UP})
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What names are made of: fixed when the run is born, the same in all its lives."""
+
+    run_id: str
+    at: float  # Unix seconds
+
+
+@dataclass(slots=True)
+class Intake:
+    """What a run has before it."""
+
+    rows: int = 0
+    done: int = 0  # rows that have their snapshot
+    refused: int = 0  # rejected rows, left as they are without --retry-failed
+    doubts: int = 0  # rows to be settled before anything else
+    to_do: Counter[Scope] = field(default_factory=Counter)
+    strands: dict[Scope, Strand] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)  # keys that the ledger has and the manifest not
+    names: list[str] = field(default_factory=list)  # the first three
+    owed: int = 0  # rows that only wait for their last question
+
+    @property
+    def left(self) -> int:
+        """Rows to send, to settle or to ask about once more."""
+        return self.to_do.total() + self.owed
+
+
+class _Taker:
+    """Puts each valid row where it belongs."""
+
+    def __init__(
+        self, fold: Fold, settings: Settings, waits: Waits, namer: plan.Namer, source: str
+    ) -> None:
+        self.intake = Intake()
+        self.known = 0  # rows that the ledger knows
+        self._fold = fold
+        self._settings = settings
+        self._waits = waits
+        self._namer = namer
+        self._source = source
+
+    def take(self, row: DiskRow, key: str, *, retry_failed: bool, spool: bool) -> Problem | None:
+        """Count the row, and spool it where there is something to do; a Problem where it can't be
+        the row that the ledger knows."""
+        intake = self.intake
+        place = self._fold.places.get(key)
+        profile = row.profile or self._settings.profile
+        doubt = False
+        if place is not None:
+            self.known += 1
+            if flaw := _moved(place, row.region, profile):
+                return Problem(self._source, row.line, "Region", flaw)
+            state = place.standing.state
+            if state in DONE:
+                intake.done += 1
+                return None
+            if state is State.REJECTED and not retry_failed:
+                intake.refused += 1
+                return None
+            doubt = state in _UNCERTAIN or (state in _ENDED and place.standing.doubted)
+        scope = (profile, row.region)
+        intake.to_do[scope] += 1
+        intake.doubts += doubt
+        if spool:
+            request = plan.request_of(
+                row, namer=self._namer, tags=self._settings.tags, profile=profile
+            )
+            strand = self.strand(scope)
+            if doubt:
+                strand.doubts.append(request)
+            else:
+                strand.worklist.add(request)
+        return None
+
+    def strand(self, scope: Scope) -> Strand:
+        strand = self.intake.strands.get(scope)
+        if strand is None:
+            strand = self.intake.strands[scope] = Strand(*scope, self._waits)
+        return strand
+
+    def owe(self, *, spool: bool) -> None:
+        """Rows at rest but for their last question; manifest or not, they are asked about."""
+        at_rest = DONE | _ENDED
+        for key, intent in self._fold.intents.items():
+            standing = self._fold.standing(key)
+            if not standing.owed or standing.state not in at_rest:
+                continue
+            self.intake.owed += 1
+            if spool:
+                request = request_of(intent)
+                self.strand((request.profile, request.region)).owed.append(request)
+
+
+def take_in(
+    manifest: Manifest,
+    fold: Fold,
+    settings: Settings,
+    waits: Waits,
+    *,
+    birth: Birth,
+    now: float,
+    retry_failed: bool = False,
+    spool: bool = True,
+) -> Intake:
+    """Hold a manifest against a ledger's fold (an empty one in a first plan).
+
+    Raises:
+        ManifestError: with every problem; nothing may be sent.
+        LedgerForeign: the ledger has not one row of this manifest.
+        UsageError: the name template or the default region can't be used.
+    """
+    first = not fold.places
+    template = plan.compile_name(settings.name)
+    namer = template.for_run(birth.run_id, datetime.fromtimestamp(birth.at, UTC))
+    taker = _Taker(fold, settings, waits, namer, manifest.name)
+    found = plan.survey(
+        lambda: manifest.rows(region=settings.region),
+        source=manifest.name,
+        namer=namer,
+        tags=settings.tags,
+        profile=settings.profile,
+        start=datetime.fromtimestamp(now, UTC) if first else None,
+        rate_per_s=settings.rate_per_s,
+        each=lambda row, key: taker.take(row, key, retry_failed=retry_failed, spool=spool),
+    )
+    if not first and not taker.known and found.rows:
+        raise LedgerForeign(
+            "the ledger has not one row of this manifest: it is another run's. Give this run its "
+            "own with --ledger"
+        )
+    found.problems.raise_if_any()
+    intake = taker.intake
+    intake.rows = found.rows
+    intake.names = found.names
+    intake.gone = [key for key in fold.places if key not in found.keys]
+    taker.owe(spool=spool)
+    for strand in intake.strands.values():
+        strand.worklist.seal()
+    return intake
+
+
+def _moved(place: Place, region: str, profile: str) -> str:
+    if (place.region or "") == region and (place.profile or "") == profile:
+        return ""
+    then = f"{place.region}" + (f" (profile {place.profile})" if place.profile else "")
+    now = f"{region}" + (f" (profile {profile})" if profile else "")
+    return (
+        f"the ledger knows this disk in {then}, the manifest says {now}; a disk does not move. "
+        "Put the row back as it was, or start another run with --ledger"
+    )

@@ -1,0 +1,76 @@
+"""What a run would do, found without a lock and without making anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from batchsnap import plan
+from batchsnap.cloud.quotas import check_endpoint, endpoint_url, host_of
+from batchsnap.engine.intake import Intake, take_in
+from batchsnap.engine.order import Order, birth_of, check_same_cloud, ledger_path
+from batchsnap.ledger.reading import records
+from batchsnap.ledger.replay import Fold
+from batchsnap.manifest.reader import Manifest
+from batchsnap.settings import ENDPOINT_DEFAULT, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The answer of `batchsnap plan`."""
+
+    intake: Intake
+    quotas: dict[tuple[str, str], dict[str, int]]  # (profile, host) -> region -> rows to do
+    rate_per_s: float
+    eta_s: float
+    resumes: bool
+    ignored: list[str]
+    warnings: list[str]
+
+
+def look_ahead(order: Order) -> Outlook:
+    """Validate a manifest, against the ledger if there is one.
+
+    Raises:
+        ManifestError, UsageError: exit 2. LedgerError: exit 4.
+    """
+    manifest = Manifest.open(order.manifest, encoding=order.encoding)
+    try:
+        fold = Fold()
+        if order.ledger or order.manifest != "-":
+            path = ledger_path(order)
+            if path.exists():
+                for record in records(path):
+                    fold.apply(record)
+                check_same_cloud(fold.header, order)
+        settings = Settings().merged(fold.settings).merged(order.given)
+        settings.check()
+        endpoint = order.endpoint or fold.header.get("endpoint", ENDPOINT_DEFAULT)
+        check_endpoint(endpoint)
+        now = datetime.now(UTC).timestamp()
+        intake = take_in(
+            manifest,
+            fold,
+            settings,
+            order.waits,
+            birth=birth_of(fold, now),
+            now=now,
+            retry_failed=order.retry_failed,
+            spool=False,
+        )
+    finally:
+        manifest.close()
+    quotas: dict[tuple[str, str], dict[str, int]] = {}
+    for (profile, region), rows in intake.to_do.items():
+        host = host_of(endpoint_url(endpoint, region))
+        quotas.setdefault((profile, host), {})[region] = rows
+    per_quota = {quota: sum(regions.values()) for quota, regions in quotas.items()}
+    return Outlook(
+        intake,
+        quotas,
+        settings.rate_per_s,
+        plan.forecast(per_quota, settings.rate_per_s),
+        bool(fold.header),
+        manifest.ignored,
+        manifest.warnings,
+    )

@@ -1,0 +1,251 @@
+"""One run from manifest to exit code: prepare (nothing sent, nothing made), then execute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+
+from batchsnap import __version__
+from batchsnap.clock import Clock, LoopClock
+from batchsnap.cloud.quotas import check_endpoint
+from batchsnap.engine.intake import Intake, take_in
+from batchsnap.engine.local import LocalExecutor, Work
+from batchsnap.engine.order import (
+    Order,
+    birth_of,
+    check_same_cloud,
+    ledger_path,
+    next_in_series,
+)
+from batchsnap.engine.ports import CredentialSource
+from batchsnap.engine.stopping import Stop
+from batchsnap.errors import BatchsnapError, CredentialsError, Exit
+from batchsnap.ledger.place import volatile
+from batchsnap.ledger.reading import records
+from batchsnap.ledger.record import VERSION, Record, stamp
+from batchsnap.ledger.replay import Fold
+from batchsnap.ledger.store import Ledger
+from batchsnap.manifest.reader import Manifest
+from batchsnap.report.summary import Summary, exit_of, summing
+from batchsnap.settings import ENDPOINT_DEFAULT, Settings
+
+Say = Callable[[str], None]
+SIMULATED = "simulated"
+"""The endpoint of a rehearsal: its port changes, and it is never the real cloud."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended."""
+
+    summary: Summary
+    exit: Exit
+    ledger: Path
+
+
+class Prepared:
+    """A validated run that has sent nothing. It holds the ledger's lock if there is a ledger."""
+
+    def __init__(self, order: Order, manifest: Manifest, path: Path, ledger: Ledger | None) -> None:
+        self.order = order
+        self.manifest = manifest
+        self.path = path
+        self.ledger = ledger
+        self.taps: list[Callable[[Record], None]] = []  # each sees every record that is written
+        self.fold = ledger.fold if ledger is not None else Fold()
+        self.settings = Settings().merged(self.fold.settings).merged(order.given)
+        self.settings.check()
+        self.endpoint = self._endpoint()
+        now = datetime.now(UTC).timestamp()
+        self.birth = birth_of(self.fold, now)
+        self.intake: Intake = take_in(
+            manifest,
+            self.fold,
+            self.settings,
+            order.waits,
+            birth=self.birth,
+            now=now,
+            retry_failed=order.retry_failed,
+        )
+
+    @property
+    def resumed(self) -> bool:
+        return self.ledger is not None
+
+    @property
+    def finished(self) -> Record | None:
+        """The record of an earlier end, where nothing is left to do."""
+        return self.fold.finished if not self.intake.left else None
+
+    def result(self, stop: Stop | None = None) -> Result:
+        """How the run stands: finished earlier, or stopped at once."""
+        summary, exit_code = _sum_up(self.path, stop or Stop(), halted=False)
+        return Result(summary, exit_code, self.path)
+
+    def close(self) -> None:
+        """Let go of ledger and manifest."""
+        self.manifest.close()
+        if self.ledger is not None:
+            self.ledger.release()
+            self.ledger = None
+
+    async def execute(
+        self, endpoint: str, credentials: CredentialSource, stop: Stop, say: Say
+    ) -> Result:
+        """Make the snapshots through `endpoint` (the run's own, or the simulator's).
+
+        Raises:
+            CredentialsError: there are none for any row; nothing was sent.
+            LedgerError: nothing was sent after it.
+        """
+        await _need_credentials(credentials, {p for p, _ in self.intake.strands})
+        clock: Clock = LoopClock()
+        ledger = self._open_ledger(clock)
+        ledger.taps.extend(self.taps)
+        work = Work(
+            ledger=ledger,
+            strands=list(self.intake.strands.values()),
+            settings=self.settings,
+            waits=self.order.waits,
+            endpoint=endpoint,
+            simulated=self.order.simulated,
+            ask_first=ledger.was_cut,
+        )
+        try:
+            halts = await LocalExecutor(clock, credentials, say).execute(work, stop)
+        except BaseExceptionGroup as group:
+            raise first_of_ours(group) from None
+        return await self._finish(ledger, stop, halted=halts.any, clock=clock)
+
+    def _endpoint(self) -> str:
+        if self.order.simulated:
+            return SIMULATED
+        endpoint = self.order.endpoint or self.fold.header.get("endpoint", ENDPOINT_DEFAULT)
+        check_endpoint(endpoint)
+        return endpoint
+
+    def _open_ledger(self, clock: Clock) -> Ledger:
+        """A newborn ledger, or the open one with its `resumed` record."""
+        now = clock.wall()
+        manifest = {
+            "path": self.manifest.path,
+            "sha256": self.manifest.digest(),
+            "rows": self.intake.rows,
+        }
+        if self.ledger is None:
+            header: Record = {
+                "v": VERSION,
+                "event": "run",
+                "run_id": self.birth.run_id,
+                "tool": f"batchsnap/{__version__}",
+                "manifest": manifest,
+                "endpoint": self.endpoint,
+                "simulated": self.order.simulated,
+                "settings": self.settings.to_json(),
+                "at": stamp(self.birth.at),
+            }
+            self.ledger = Ledger.create(self.path, header)
+            return self.ledger
+        if self.intake.gone:
+            manifest["gone"] = self.intake.gone
+        resumed: Record = {
+            "event": "resumed",
+            "at": stamp(now),
+            "tool": f"batchsnap/{__version__}",
+            "manifest": manifest,
+            "settings": self.settings.to_json(),
+        }
+        if self.ledger.cut_bytes:
+            resumed["recovered"] = {"cut_bytes": self.ledger.cut_bytes}
+        self.ledger.append(resumed)
+        return self.ledger
+
+    async def _finish(self, ledger: Ledger, stop: Stop, *, halted: bool, clock: Clock) -> Result:
+        summary, exit_code = _sum_up(self.path, stop, halted=halted)
+        if exit_code in {Exit.DONE, Exit.SOME_FAILED}:
+            record: Record = {"event": "finished", "at": stamp(clock.wall()), "exit": exit_code}
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ledger.commit)
+                group = ledger.append(record)
+                ledger.close()
+                await ledger.durable(group)
+            summary, _ = _sum_up(self.path, stop, halted=halted)
+        return Result(summary, exit_code, self.path)
+
+
+def prepare(order: Order) -> Prepared:
+    """Validate everything that can be validated without sending.
+
+    Raises:
+        ManifestError, UsageError: exit 2. LedgerError: exit 4.
+    """
+    manifest = Manifest.open(order.manifest, encoding=order.encoding)
+    ledger = None
+    try:
+        path = ledger_path(order)
+        if path.exists():
+            ledger = Ledger.open(path)
+            if order.new and ledger.fold.finished is not None:
+                ledger.release()
+                ledger, path = None, next_in_series(path)
+            else:
+                check_same_cloud(ledger.fold.header, order)
+        return Prepared(order, manifest, path, ledger)
+    except BaseException:
+        manifest.close()
+        if ledger is not None:
+            ledger.release()
+        raise
+
+
+async def _need_credentials(credentials: CredentialSource, profiles: set[str]) -> None:
+    """Credentials for at least one profile; a profile without halts its own rows later."""
+    missing: CredentialsError | None = None
+    for profile in sorted(profiles):
+        try:
+            await credentials.get(profile)
+        except CredentialsError as error:
+            missing = missing or error
+        else:
+            return
+    if missing is not None:
+        raise missing
+
+
+def _sum_up(path: Path, stop: Stop, *, halted: bool) -> tuple[Summary, Exit]:
+    folded = summing(records(path))
+    summary = folded.close()
+    return summary, exit_of(summary, owed=folded.owed, stop=stop.exit, halted=halted, wait=False)
+
+
+def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to show of several that came at once."""
+    for error in group.exceptions:
+        found = first_of_ours(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, BatchsnapError):
+            return found
+    return group
+
+
+def warnings(prepared: Prepared) -> list[str]:
+    """What a careful person should hear before the run begins."""
+    said = list(prepared.manifest.warnings)
+    if prepared.manifest.ignored:
+        said.append(f"ignored columns: {', '.join(prepared.manifest.ignored)}")
+    if kind := volatile(prepared.path):
+        said.append(
+            f"{prepared.path.parent} is {kind}: a machine or container that loses the ledger loses "
+            "the promise of one snapshot a row. Put it on a disk that lasts with --ledger"
+        )
+    if prepared.intake.gone:
+        said.append(f"{len(prepared.intake.gone)} rows of the ledger are gone from the manifest")
+    if prepared.ledger is not None and prepared.ledger.was_cut:
+        said.append(
+            "the ledger had a damaged end, kept in .broken: every row that isn't done is asked "
+            "about before it is sent"
+        )
+    return said

@@ -1,0 +1,78 @@
+"""A Summary as text and JSON, and the reasons behind it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import orjson
+
+from batchsnap.cloud.faults import hint
+from batchsnap.report.summary import Summary
+
+_LINES = (
+    ("accepted", "accepted", "the cloud took the order"),
+    ("ready", "ready", "usable, 100 %"),
+    ("pending", "pending", "nothing was sent"),
+    ("deferred", "deferred", "not executed, to be sent again"),
+    ("in_doubt", "in doubt", "may have been executed, to be settled"),
+    ("rejected", "rejected", "will never work as it stands"),
+    ("gave_up", "gave up", "--retry-for was spent"),
+    ("vanished", "vanished", "was accepted and is gone"),
+    ("deleted", "deleted", "by a rollback"),
+    ("doubled", "doubled", "rows with a second snapshot"),
+)
+_ALWAYS = frozenset({"accepted"})
+
+
+class Reason(NamedTuple):
+    """Why rows have no snapshot yet, or never will."""
+
+    word: str
+    code: str
+    rows: int
+    message: str
+    hint: str
+
+
+def summary_json(summary: Summary) -> str:
+    """One object; the keys are the contract of `--json`."""
+    return orjson.dumps(summary.to_json(), option=orjson.OPT_INDENT_2).decode()
+
+
+def summary_text(summary: Summary, reasons: Iterable[Reason] = ()) -> str:
+    """A screenful for a person."""
+    lines = [f"run {summary.run_id}: {summary.rows:,} rows"]
+    for field, word, meaning in _LINES:
+        number = getattr(summary, field)
+        if number or field in _ALWAYS:
+            lines.append(f"  {number:>9,}  {word:<9} {meaning}")
+    lines.append(
+        f"  {summary.requests:,} requests, {summary.throttled:,} throttled, at most "
+        f"{summary.worst_second} in any second; {summary.elapsed_s:,.1f} s, "
+        f"{summary.rate_per_s:g}/s"
+    )
+    for halt in summary.halted:
+        where = f"region {halt['region']}" if "region" in halt else "the account"
+        if halt["profile"]:
+            where += f" (profile {halt['profile']})"
+        lines.append(f"  halted {where}: {halt['code']}: {halt['message']}")
+        lines.append(f"    {hint(halt['code'])}")
+    for reason in reasons:
+        lines.append(f"  {reason.rows:,} {reason.word}: {reason.code}: {reason.message}")
+        lines.append(f"    {reason.hint}")
+    return "\n".join(lines)
+
+
+def reasons_of(outcomes: Iterable[tuple[str, str, str]], *, most: int = 10) -> list[Reason]:
+    """The commonest reasons of (word, code, message) triples, with a message and the remedy."""
+    counts: Counter[tuple[str, str]] = Counter()
+    messages: dict[tuple[str, str], str] = {}
+    for word, code, message in outcomes:
+        counts[word, code] += 1
+        messages.setdefault((word, code), message)
+    return [
+        Reason(word, code, rows, messages[word, code], hint(code))
+        for (word, code), rows in counts.most_common(most)
+    ]

@@ -1,0 +1,167 @@
+"""Owns the server: a socket before a `Cloud`, and `serve` which opens and closes it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from email.utils import formatdate
+from typing import Any
+
+from aiohttp import web
+
+from batchsnap.simulator.bodies import Refused
+from batchsnap.simulator.cloud import Cloud
+from batchsnap.simulator.control import Control
+from batchsnap.simulator.desk import DEFAULT_KEYS, Desk
+from batchsnap.simulator.fates import jitter_s, latency_s
+from batchsnap.simulator.play import Scene, envelope, error_payload, play, reply
+from batchsnap.simulator.scenario import Scenario
+from batchsnap.simulator.world import World
+
+
+def steady_clock() -> Callable[[], float]:
+    """Unix seconds that never step back: the wall clock of now, carried on by the monotonic one."""
+    start = time.time() - time.monotonic()
+    return lambda: start + time.monotonic()
+
+
+class Simulator:
+    """A running simulated cloud. `url` is where it listens."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        fleet: Iterable[tuple[str, str]] | None,
+        credentials: Mapping[str, str],
+        now: Callable[[], float],
+    ) -> None:
+        self.url = ""
+        self.now = now
+        self.cloud = Cloud(scenario, fleet)
+        self.desk = Desk(credentials)
+        self._control = Control(self.cloud, self.desk)
+        self._arrivals = 0
+        self._date = (0, "")
+        self._busy: set[asyncio.Task[Any]] = set()
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario in force; `change` replaces it."""
+        return self.cloud.scenario
+
+    @property
+    def world(self) -> World:
+        """What exists in this cloud."""
+        return self.cloud.world
+
+    def change(self, scenario: Scenario) -> None:
+        """Go by another scenario from here on."""
+        self.cloud.change(scenario)
+
+    def state(self, *, brief: bool = False) -> dict[str, Any]:
+        """What `/_sim/state` prints."""
+        return self.cloud.state(self.now(), brief=brief)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request of any kind."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._busy.add(task)
+        try:
+            if request.path == "/":
+                return await self._api(request)
+            return await self._control.answer(request, self.now())
+        finally:
+            self._busy.discard(task)
+
+    async def hang_up(self) -> None:
+        """End what still sleeps, replies never to be given among it."""
+        sleepers = list(self._busy)
+        for task in sleepers:
+            task.cancel()
+        await asyncio.gather(*sleepers, return_exceptions=True)
+
+    async def _api(self, request: web.BaseRequest) -> web.StreamResponse:
+        scenario = self.cloud.scenario
+        self._arrivals += 1
+        number = self._arrivals
+        held_up_s = jitter_s(scenario, number)
+        if held_up_s:
+            await asyncio.sleep(held_up_s)
+        body = await self._read(request)
+        now = self.now()
+        server_time = now + scenario.clock_offset_s
+        latency = latency_s(scenario, number)
+        request_id = f"51a7e000-0000-4000-8000-{number:012x}"
+        try:
+            if scenario.bad_credentials:
+                raise Refused("AuthFailure.SecretIdNotFound", "There is no such SecretId.")
+            if body is None:
+                raise Refused("RequestSizeLimitExceeded", "The body is too large.")
+            order = self.desk.check(request.method, request.headers, body, server_time)
+            fate, checked = self.cloud.admit(
+                order.action, order.secret_id, order.region, order.body, now
+            )
+        except Refused as refused:
+            if latency > 0:
+                await asyncio.sleep(latency)
+            return reply(envelope(error_payload(refused), request_id), self._date_at(server_time))
+        before_s = latency * scenario.commit_at
+        scene = Scene(
+            fate,
+            lambda: self.cloud.perform(order.action, order.region, checked, self.now()),
+            request_id,
+            self._date_at(server_time),
+            before_s,
+            latency - before_s,
+        )
+        return await play(scene, request)
+
+    async def _read(self, request: web.BaseRequest) -> bytes | None:
+        try:
+            return await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return None
+
+    def _date_at(self, server_time: float) -> str:
+        second = int(server_time)
+        if self._date[0] != second:
+            self._date = (second, formatdate(second, usegmt=True))
+        return self._date[1]
+
+
+@asynccontextmanager
+async def serve(
+    scenario: Scenario | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    fleet: Iterable[tuple[str, str]] | None = None,
+    credentials: Mapping[str, str] | None = None,
+    now: Callable[[], float] | None = None,
+) -> AsyncIterator[Simulator]:
+    """A simulated cloud on the running loop, for as long as the context is open.
+
+    `fleet` is (disk id, region) pairs, without it every well-formed id exists; `credentials`
+    maps SecretId to SecretKey, `*` meaning any other SecretId; `now` gives Unix seconds and must
+    never go back. Port 0 takes a free one. Raises OSError where the address can't be had.
+    """
+    simulator = Simulator(
+        scenario or Scenario(), fleet, credentials or DEFAULT_KEYS, now or steady_clock()
+    )
+    runner = web.ServerRunner(
+        web.Server(simulator.handle, access_log=None),  # type: ignore[arg-type]
+        shutdown_timeout=0.1,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+        address = runner.addresses[0]
+        shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+        simulator.url = f"http://{shown}:{address[1]}"
+        yield simulator
+    finally:
+        await simulator.hang_up()
+        await runner.cleanup()

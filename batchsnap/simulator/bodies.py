@@ -1,0 +1,161 @@
+"""Owns what a request body may hold: names, types and ranges, action by action.
+
+Names and limits are those of the international API pages; where a page prints no limit (the
+length of a snapshot's name) the one of ModifySnapshotAttribute stands in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+NAME_MAX_BYTES = 60
+FILTER_VALUES_MAX = 10
+PAGE_MAX = 100
+DEADLINE_MIN_AHEAD = timedelta(days=1)
+
+_PAGE = {"Limit": int, "Offset": int, "Order": str, "OrderField": str}
+_KEYS: Mapping[str, Mapping[str, type]] = {
+    "CreateSnapshot": {
+        "DiskId": str,
+        "DiskBackupId": str,
+        "SnapshotName": str,
+        "Deadline": str,
+        "DiskUsage": str,
+        "Tags": list,
+    },
+    "DescribeSnapshots": {"SnapshotIds": list, "Filters": list, **_PAGE},
+    "DescribeDisks": {
+        "DiskIds": list,
+        "Filters": list,
+        "ReturnBindAutoSnapshotPolicy": bool,
+        **_PAGE,
+    },
+    "DescribeDiskBackups": {"DiskBackupIds": list, "Filters": list, **_PAGE},
+    "DeleteSnapshots": {"SnapshotIds": list, "DeleteBindImages": bool},
+}
+ACTIONS = tuple(_KEYS)
+
+
+class Refused(Exception):
+    """The API answers with an error: `code` and `message` as they go over the wire."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+def check(action: str, body: Any) -> dict[str, Any]:
+    """The body, if its keys and types are right. Raises Refused."""
+    if not isinstance(body, dict):
+        raise Refused("InvalidParameter", "The body must be a JSON object.")
+    allowed = _KEYS[action]
+    for key, value in body.items():
+        kind = allowed.get(key)
+        if kind is None:
+            raise Refused("UnknownParameter", f"The parameter `{key}` is not recognized.")
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise Refused("InvalidParameter", f"`{key}` must be of type {kind.__name__}.")
+    for key in ("SnapshotIds", "DiskIds", "DiskBackupIds"):
+        if key in body:
+            _check_ids(key, body[key], body)
+    return body
+
+
+def check_create(body: Mapping[str, Any], now: float) -> tuple[tuple[str, str], ...]:
+    """The values of a CreateSnapshot body at `now` (Unix seconds); returns its tags.
+
+    Raises Refused.
+    """
+    if not body.get("DiskId") and not body.get("DiskBackupId"):
+        raise Refused("MissingParameter", "Either `DiskId` or `DiskBackupId` must be given.")
+    if len(body.get("SnapshotName", "").encode()) > NAME_MAX_BYTES:
+        raise Refused(
+            "InvalidParameterValue.LimitExceeded",
+            f"`SnapshotName` must not be longer than {NAME_MAX_BYTES} bytes.",
+        )
+    if body.get("DiskUsage", "DATA_DISK") not in ("DATA_DISK", "SYSTEM_DISK"):
+        raise Refused("InvalidParameterValue", "`DiskUsage` must be DATA_DISK or SYSTEM_DISK.")
+    if "Deadline" in body:
+        _check_deadline(body["Deadline"], now)
+    return _check_tags(body.get("Tags", []))
+
+
+def filters_of(body: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
+    """The filters as (name, values). Raises Refused for a wrong shape or too many values."""
+    found = []
+    for item in body.get("Filters", []):
+        if not isinstance(item, dict) or item.keys() != {"Name", "Values"}:
+            raise Refused("InvalidParameter", "A filter has a `Name` and `Values`.")
+        name, values = item["Name"], item["Values"]
+        if not isinstance(name, str) or not _all_str(values) or not values:
+            raise Refused("InvalidParameter", "A filter's `Values` are one or more strings.")
+        if len(values) > FILTER_VALUES_MAX and name == "disk-id":
+            raise Refused(
+                "InvalidParameterValue",
+                f"The filter `{name}` takes at most {FILTER_VALUES_MAX} values.",
+            )
+        found.append((name, tuple(values)))
+    return found
+
+
+def page_of(body: Mapping[str, Any]) -> tuple[int, int]:
+    """(offset, limit). Raises Refused outside 0… and 1…100."""
+    offset, limit = body.get("Offset", 0), body.get("Limit", 20)
+    if offset < 0:
+        raise Refused("InvalidParameterValue", "`Offset` must not be negative.")
+    if not 1 <= limit <= PAGE_MAX:
+        raise Refused("InvalidParameterValue", f"`Limit` must be from 1 to {PAGE_MAX}.")
+    return offset, limit
+
+
+def descending(body: Mapping[str, Any], order_fields: tuple[str, ...]) -> bool:
+    """Whether the newest comes first, as it does unless asked otherwise. Raises Refused."""
+    if body.get("OrderField", order_fields[0]) not in order_fields:
+        raise Refused("InvalidParameterValue", f"`OrderField` is {' or '.join(order_fields)}.")
+    order = body.get("Order", "DESC")
+    if order not in ("ASC", "DESC"):
+        raise Refused("InvalidParameterValue", "`Order` must be ASC or DESC.")
+    return bool(order == "DESC")
+
+
+def _check_ids(key: str, ids: Any, body: Mapping[str, Any]) -> None:
+    if not _all_str(ids):
+        raise Refused("InvalidParameter", f"`{key}` must be a list of strings.")
+    if len(ids) > PAGE_MAX:
+        raise Refused("InvalidParameterValue", f"`{key}` takes at most {PAGE_MAX} ids.")
+    if ids and body.get("Filters"):
+        raise Refused("InvalidParameter", f"`{key}` and `Filters` exclude each other.")
+
+
+def _check_deadline(text: str, now: float) -> None:
+    try:
+        deadline = datetime.fromisoformat(text)
+    except ValueError:
+        deadline = None
+    if deadline is None or deadline.tzinfo is None:
+        raise Refused("InvalidParameterValue", "`Deadline` must be an ISO 8601 time with zone.")
+    if deadline < datetime.fromtimestamp(now, deadline.tzinfo) + DEADLINE_MIN_AHEAD:
+        raise Refused("InvalidParameterValue", "`Deadline` must be at least one day ahead.")
+
+
+def _check_tags(tags: list[Any]) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for tag in tags:
+        if not isinstance(tag, dict) or tag.keys() != {"Key", "Value"}:
+            raise Refused("InvalidParameter", "A tag has a `Key` and a `Value`.")
+        key, value = tag["Key"], tag["Value"]
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise Refused("InvalidParameter", "A tag's `Key` and `Value` are strings.")
+        if not 1 <= len(key) <= 127 or not 1 <= len(value) <= 255:
+            raise Refused("InvalidParameterValue", "A tag's key or value is empty or too long.")
+        pairs.append((key, value))
+    if len(pairs) > 50 or len({key for key, _ in pairs}) < len(pairs):
+        raise Refused("InvalidParameterValue", "At most 50 tags, and each key once.")
+    return tuple(pairs)
+
+
+def _all_str(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)

@@ -1,0 +1,138 @@
+"""Owns the acting out of a fate on the socket: replies, halves of replies, silence, cut lines."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import orjson
+from aiohttp import web
+
+from batchsnap.simulator.bodies import Refused
+from batchsnap.simulator.fates import Fate
+from batchsnap.simulator.scenario import Kind
+from batchsnap.simulator.signature import SKEW_MAX_S
+
+_GATEWAY_PAGE = "<html><head><title>{0} Bad Gateway</title></head><body>{0}</body></html>\r\n"
+_LOGIN_PAGE = "<html><head><title>Sign in</title></head><body>Network sign-in</body></html>\r\n"
+_LINGER_0 = struct.pack("ii", 1, 0)  # close() then sends RST instead of FIN
+
+
+class Scene(NamedTuple):
+    """One call about to be answered. `perform` carries it out, or raises Refused."""
+
+    fate: Fate
+    perform: Callable[[], dict[str, Any]]
+    request_id: str
+    date: str  # the Date header
+    before_s: float  # from arrival to the deed
+    after_s: float  # from the deed to the reply
+
+
+async def play(scene: Scene, request: web.BaseRequest) -> web.StreamResponse:
+    """Let the fate happen. What is returned goes nowhere if the line was cut."""
+    fate = scene.fate
+    if scene.before_s > 0:
+        await asyncio.sleep(scene.before_s)
+    if fate.kind is Kind.RESET:
+        return _cut(request, hard=True)
+    if fate.kind is Kind.LATE:
+        return await _late(scene, request)
+    payload = _perform(scene) if fate.committed or fate.kind is Kind.OK else {}
+    if scene.after_s > 0:
+        await asyncio.sleep(scene.after_s)
+    body = envelope(payload, scene.request_id)
+    match fate.kind:
+        case Kind.OK:
+            return reply(body, scene.date)
+        case Kind.LOST_REPLY:
+            return _cut(request)
+        case Kind.HANG:
+            await asyncio.sleep(fate.seconds)
+            return _cut(request)
+        case Kind.ERROR_5XX:
+            return _page(_GATEWAY_PAGE.format(fate.status), fate.status, scene.date)
+        case Kind.HTML_200:
+            return _page(_LOGIN_PAGE, 200, scene.date)
+        case Kind.TRUNCATED:
+            return await _part(request, body, scene.date)
+        case Kind.DRIP:
+            return await _drip(request, body, scene)
+        case Kind.NULL_ID:
+            return reply(envelope({"SnapshotId": None}, scene.request_id), scene.date)
+        case _:
+            error = Refused(fate.code, fate.message)
+            return reply(envelope(error_payload(error), scene.request_id), scene.date)
+
+
+def envelope(payload: dict[str, Any], request_id: str) -> bytes:
+    """`{"Response": {…, "RequestId"}}`, the form of every reply."""
+    return orjson.dumps({"Response": {**payload, "RequestId": request_id}})
+
+
+def error_payload(refused: Refused) -> dict[str, Any]:
+    """The `Error` of a reply; its HTTP status is 200 as the cloud's is."""
+    return {"Error": {"Code": refused.code, "Message": refused.message}}
+
+
+def reply(body: bytes, date: str) -> web.Response:
+    """A whole JSON reply. The cloud's Date, not the machine's: clients compare clocks by it."""
+    return web.Response(body=body, headers={"Content-Type": "application/json", "Date": date})
+
+
+def _perform(scene: Scene) -> dict[str, Any]:
+    try:
+        return scene.perform()
+    except Refused as refused:
+        return error_payload(refused)
+
+
+async def _late(scene: Scene, request: web.BaseRequest) -> web.StreamResponse:
+    """The request lay about in the network after its connection was gone."""
+    cut = _cut(request, hard=True)
+    await asyncio.sleep(scene.fate.seconds)
+    # By then the cloud refuses the signature.
+    if scene.fate.seconds <= SKEW_MAX_S:
+        _perform(scene)
+    return cut
+
+
+def _cut(request: web.BaseRequest, *, hard: bool = False) -> web.StreamResponse:
+    transport = request.transport
+    if transport is not None:
+        sock = transport.get_extra_info("socket")
+        if hard and sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+        transport.abort()
+    return web.Response()
+
+
+def _page(html: str, status: int, date: str) -> web.StreamResponse:
+    headers = {"Date": date, "Content-Type": "text/html"}
+    return web.Response(body=html.encode(), status=status, headers=headers)
+
+
+async def _begin(request: web.BaseRequest, body: bytes, date: str) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/json", "Date": date})
+    response.content_length = len(body)
+    await response.prepare(request)
+    return response
+
+
+async def _part(request: web.BaseRequest, body: bytes, date: str) -> web.StreamResponse:
+    response = await _begin(request, body, date)
+    await response.write(body[: len(body) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return response
+
+
+async def _drip(request: web.BaseRequest, body: bytes, scene: Scene) -> web.StreamResponse:
+    response = await _begin(request, body, scene.date)
+    for at in range(len(body)):
+        await response.write(body[at : at + 1])
+        await asyncio.sleep(scene.fate.seconds / len(body))
+    return response

@@ -1,0 +1,238 @@
+"""Owns what exists in this cloud, and the five actions on it. Time is passed in, never read.
+
+Indexed by id, by disk and by region, so that 100,000 snapshots cost no walk of them all.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+from batchsnap.simulator import bodies, listing
+from batchsnap.simulator.bodies import Refused
+from batchsnap.simulator.dice import chance, word
+from batchsnap.simulator.scenario import Scenario
+from batchsnap.simulator.shelf import Shelf
+from batchsnap.simulator.stock import Backup, Disk, Snapshot, wall
+
+
+class World:
+    """Disks, backup points and snapshots of one account.
+
+    `now` is Unix seconds and never goes back. Every action raises Refused where the cloud
+    would answer with an error.
+    """
+
+    def __init__(self, scenario: Scenario, fleet: Iterable[tuple[str, str]] | None = None) -> None:
+        self.scenario = scenario
+        self.created = 0
+        self.deleted = 0
+        self.vanished = 0
+        self.shelf = Shelf(scenario, fleet)
+        self._by_id: dict[str, Snapshot] = {}
+        self._by_disk: dict[tuple[str, str], list[Snapshot]] = {}  # (region, disk id)
+        self._by_region: dict[str, list[Snapshot]] = defaultdict(list)  # oldest first, may be dead
+        self._dead: Counter[str] = Counter()  # how many dead ones a region's list holds
+        self._alive: Counter[str] = Counter()
+        self._creating: Counter[str] = Counter()
+        self._ripening: list[tuple[float, str, Snapshot]] = []  # heap by ready_at
+        self._made: Counter[tuple[str, str]] = Counter()  # per (region, disk id), ever
+
+    def follow(self, scenario: Scenario) -> None:
+        """Go by another scenario from here on; what exists stays."""
+        self.scenario = scenario
+        self.shelf.follow(scenario)
+
+    # The actions.
+
+    def create(self, region: str, body: Mapping[str, Any], now: float) -> Snapshot:
+        """CreateSnapshot. One creation at a time per disk."""
+        self._ripen(now)
+        server_time = now + self.scenario.clock_offset_s
+        tags = bodies.check_create(body, server_time)
+        disk_id, backup_id = body.get("DiskId", ""), body.get("DiskBackupId", "")
+        backup = self.shelf.backup(region, backup_id, disk_id) if backup_id else None
+        disk = backup.disk if backup else self.shelf.disk(region, disk_id)
+        nth = self._made[region, disk.disk_id]
+        siblings = self._by_disk.get((region, disk.disk_id), [])
+        if siblings and siblings[-1].ready_at > now:
+            raise Refused(
+                "InvalidDisk.SnapshotCreating", "A snapshot of this disk is being created."
+            )
+        self._check_region(region)
+        deadline = body.get("Deadline", "")
+        snapshot = Snapshot(
+            snapshot_id=self._new_id(disk, nth),
+            name=body.get("SnapshotName", "Unnamed"),
+            disk=disk,
+            usage=body.get("DiskUsage", disk.usage),
+            deadline=deadline,
+            tags=tags,
+            made_at=now,
+            ready_at=now + self.scenario.creating_s,
+            wall_time=wall(server_time),
+            vanishes=self._fails(disk, nth),
+        )
+        if backup:
+            self.shelf.use_up(backup)
+        self._add(region, snapshot)
+        return snapshot
+
+    def describe_snapshots(
+        self, region: str, body: Mapping[str, Any], now: float
+    ) -> dict[str, Any]:
+        """DescribeSnapshots: `{TotalCount, SnapshotSet}`."""
+        self._ripen(now)
+        filters = bodies.filters_of(body)
+        things = self._candidates(region, body, filters)
+        things = listing.match_snapshots(things, filters, now)
+        lag = self.scenario.visible_after_s
+        if lag:
+            # Oldest first, so the visible ones are the head of the list.
+            things = things[: bisect_right(things, now - lag, key=lambda s: s.made_at)]
+        total, items = listing.page(things, body, ("CREATE_TIME",), lambda s: s.to_api(now))
+        return {"TotalCount": total, "SnapshotSet": items}
+
+    def describe_disks(self, region: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """DescribeDisks: `{TotalCount, DiskSet}`. Named disks are made where any may exist."""
+        filters = bodies.filters_of(body)
+        named = list(body.get("DiskIds", []))
+        for name, values in filters:
+            if name == "disk-id":
+                named.extend(values)
+        if named:
+            disks = [
+                d for d in (self.shelf.find_disk(region, i) for i in dict.fromkeys(named)) if d
+            ]
+        else:
+            disks = self.shelf.disks(region)
+        if filters:
+            disks = [d for d in disks if listing.disk_passes(self._print(d), filters)]
+        total, items = listing.page(disks, body, ("CREATE_TIME", "DEADLINE"), self._print)
+        return {"TotalCount": total, "DiskSet": items}
+
+    def describe_backups(self, region: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """DescribeDiskBackups: `{TotalCount, DiskBackupSet}`."""
+        wanted = {name: set(values) for name, values in bodies.filters_of(body)}
+        if unknown := wanted.keys() - {"disk-backup-id", "disk-id", "disk-usage"}:
+            raise Refused("InvalidParameterValue", f"There is no filter `{unknown.pop()}`.")
+        ids = [*body.get("DiskBackupIds", []), *sorted(wanted.get("disk-backup-id", ()))]
+        if ids:
+            known = [self.shelf.find_backup(region, i) for i in dict.fromkeys(ids)]
+            backups = [backup for backup in known if backup]
+        else:
+            backups = self.shelf.backups(region)
+        fields = {"disk-id": "DiskId", "disk-usage": "DiskUsage"}
+        for name, field in fields.items():
+            if name in wanted:
+                backups = [b for b in backups if b.to_api()[field] in wanted[name]]
+        total, items = listing.page(backups, body, ("CREATE_TIME",), Backup.to_api)
+        return {"TotalCount": total, "DiskBackupSet": items}
+
+    def delete(self, region: str, body: Mapping[str, Any], now: float) -> None:
+        """DeleteSnapshots: all of them or none, and only NORMAL ones."""
+        self._ripen(now)
+        ids = body.get("SnapshotIds", [])
+        if not ids:
+            raise Refused("MissingParameter", "`SnapshotIds` must be given.")
+        found = []
+        for snapshot_id in dict.fromkeys(ids):
+            snapshot = self._by_id.get(snapshot_id)
+            if snapshot is None or snapshot.disk.region != region:
+                raise Refused("InvalidSnapshotId.NotFound", f"There is no `{snapshot_id}`.")
+            if snapshot.state(now) != "NORMAL":
+                raise Refused(
+                    "InvalidSnapshot.NotSupported", f"`{snapshot_id}` is still being created."
+                )
+            found.append(snapshot)
+        for snapshot in found:
+            self._remove(snapshot)
+        self.deleted += len(found)
+
+    # What tests ask.
+
+    def snapshots(self, now: float) -> list[Snapshot]:
+        """Every living snapshot, oldest first within its region, whether yet visible or not."""
+        self._ripen(now)
+        return [s for things in self._by_region.values() for s in things if s.alive]
+
+    # How it is done.
+
+    def _ripen(self, now: float) -> None:
+        while self._ripening and self._ripening[0][0] <= now:
+            _, _, snapshot = heappop(self._ripening)
+            self._creating[snapshot.disk.region] -= 1
+            if snapshot.vanishes:
+                self._remove(snapshot)
+                self.vanished += 1
+
+    def _check_region(self, region: str) -> None:
+        most = self.scenario.quota_snapshots
+        if most and self._alive[region] >= most:
+            raise Refused("InsufficientSnapshotQuota", "The region's snapshot quota is used up.")
+        most = self.scenario.max_creating
+        if most and self._creating[region] >= most:
+            raise Refused(
+                "ResourceUnavailable.TooManyCreatingSnapshot",
+                "Too many snapshots are being created at the moment.",
+            )
+
+    def _add(self, region: str, snapshot: Snapshot) -> None:
+        self.created += 1
+        self._made[region, snapshot.disk.disk_id] += 1
+        self._by_id[snapshot.snapshot_id] = snapshot
+        self._by_disk.setdefault((region, snapshot.disk.disk_id), []).append(snapshot)
+        self._by_region[region].append(snapshot)
+        self._alive[region] += 1
+        self._creating[region] += 1
+        heappush(self._ripening, (snapshot.ready_at, snapshot.snapshot_id, snapshot))
+
+    def _remove(self, snapshot: Snapshot) -> None:
+        region = snapshot.disk.region
+        snapshot.alive = False
+        del self._by_id[snapshot.snapshot_id]
+        self._by_disk[region, snapshot.disk.disk_id].remove(snapshot)
+        self._alive[region] -= 1
+        self._dead[region] += 1
+
+    def _candidates(
+        self,
+        region: str,
+        body: Mapping[str, Any],
+        filters: Sequence[tuple[str, tuple[str, ...]]],
+    ) -> Sequence[Snapshot]:
+        """The smallest set, oldest first, that surely holds every match."""
+        ids = body.get("SnapshotIds")
+        for name, values in filters:
+            if name == "disk-id":
+                found = [s for i in set(values) for s in self._by_disk.get((region, i), ())]
+                return sorted(found, key=lambda s: s.made_at)
+            if name == "snapshot-id":
+                ids = values
+        if ids:
+            known = (self._by_id.get(i) for i in dict.fromkeys(ids))
+            here = [s for s in known if s is not None and s.disk.region == region]
+            return sorted(here, key=lambda s: s.made_at)
+        if self._dead[region]:
+            self._by_region[region] = [s for s in self._by_region[region] if s.alive]
+            self._dead[region] = 0
+        return self._by_region[region]
+
+    def _print(self, disk: Disk) -> dict[str, Any]:
+        return disk.to_api(len(self._by_disk.get((disk.region, disk.disk_id), ())))
+
+    def _fails(self, disk: Disk, nth: int) -> bool:
+        share = self.scenario.vanish
+        return bool(share) and chance(self.scenario.seed, "vanish", disk.disk_id, nth) < share
+
+    def _new_id(self, disk: Disk, nth: int) -> str:
+        salt = 0
+        while True:
+            labels = (self.scenario.seed, "snapshot", disk.region, disk.disk_id, nth, salt)
+            snapshot_id = f"snap-{word(*labels)}"
+            if snapshot_id not in self._by_id:
+                return snapshot_id
+            salt += 1
