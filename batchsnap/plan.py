@@ -158,7 +158,10 @@ class ProblemLog:
         self.first: list[Problem] = []
         self.total = 0
 
-    def add(self, problem: Problem) -> None:
+    def add(self, problem: Problem | None) -> None:
+        """Takes in what a check found; None is nothing."""
+        if problem is None:
+            return
         self.total += 1
         if len(self.first) < self.limit:
             self.first.append(problem)
@@ -232,15 +235,14 @@ def survey(
             repeated.add(key)
         else:
             known(key)
-            if each is not None and (problem := each(row, key)) is not None:
-                problems.add(problem)
+            if each is not None:
+                problems.add(each(row, key))
         scope = (own_profile or profile, region)
         try:
             counts[scope] += 1
         except KeyError:
             counts[scope] = 1
-        if name:
-            named += 1
+        named += name != ""
         if len(names) < SAMPLE_NAMES and namer:
             names.append(request_of(row, namer=namer).name)
         if own_tags and tags and (flaw := _too_many(own_tags, tags)):
@@ -249,8 +251,7 @@ def survey(
             quota = quota_of(*scope)
             turn = sum(count for other, count in counts.items() if quota_of(*other) == quota)
             earliest = start + timedelta(seconds=turn / rate_per_s) + DAY
-            if late := deadline_problem(row, earliest, source=source):
-                problems.add(late)
+            problems.add(deadline_problem(row, earliest, source=source))
     if repeated:
         for problem in repeat_problems(rows(), repeated, source=source):
             problems.add(problem)

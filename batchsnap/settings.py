@@ -102,6 +102,13 @@ class Waits:
     signature_dead_s: float = SIGNATURE_DEAD_S
     settle_s: tuple[float, ...] = SETTLE_SCHEDULE_S
 
+    def fitted(self, retry_for_s: float) -> Waits:
+        """With a short --retry-for a busy row comes back sooner, so that it gets its tries."""
+        share = min(1.0, retry_for_s / RETRY_FOR_S)
+        return replace(
+            self, busy_first_s=self.busy_first_s * share, busy_max_s=self.busy_max_s * share
+        )
+
     def scaled(self, factor: float) -> Waits:
         """All of them, times `factor`."""
         values: dict[str, Any] = asdict(self)

@@ -29,6 +29,7 @@ from batchsnap.retry import Decision, Do, decide
 from batchsnap.settings import Settings, Waits
 
 CREATE = "CreateSnapshot"
+_SHARED_LIMIT = "RequestLimitExceeded."  # the account's or the address's, shared with other tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ async def attempt(
     failpoint("reply_read")
     ruling = faults.rule(outcome, doubted=doubted)
     gate.replied(token, throttled=ruling.verdict is Verdict.THROTTLED)
+    if ruling.code.startswith(_SHARED_LIMIT):
+        gate.pause(desk.waits.throttled_account_s)
     confirmed = halts.weigh(access.profile, row.request.region, ruling)
     halt = ruling.verdict is Verdict.HALT
     if halt and await _mended(access, ruling, outcome, credential, offset):

@@ -10,26 +10,23 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 
 from batchsnap.engine.access import Access
-from batchsnap.engine.ask import Unanswered
 from batchsnap.engine.attempt import Desk, attempt
+from batchsnap.engine.brakes import Brakes
+from batchsnap.engine.feeder import Feeder
 from batchsnap.engine.halts import Halts
-from batchsnap.engine.preflight import needs_question, preflight
 from batchsnap.engine.row import Row
 from batchsnap.engine.settle import Claimed, Doubt, Settled, Settler
 from batchsnap.engine.strand import Strand
-from batchsnap.ledger.record import unstamp
-from batchsnap.lifecycle import State
-from batchsnap.model import PlannedRequest, Ruling, Scope, Verdict
+from batchsnap.engine.watch import Watched, Watcher
+from batchsnap.model import Ruling, Verdict
 from batchsnap.retry import Decision, Do, quota_breaker
-from batchsnap.settings import EXPIRE_AFTER_MIN_S
 
-_BATCH = 10  # rows that one question can cover
 _AHEAD_MAX = 1000
 
 
@@ -41,22 +38,26 @@ class Lane:
         access: Access,
         strands: list[Strand],
         desk: Desk,
-        halts: Halts,
-        claimed: Claimed,
         *,
+        halts: Halts,
+        brakes: Brakes,
+        claimed: Claimed,
         ask_first: bool,
-        send: bool = True,
+        send: bool,
+        wait: bool,
     ) -> None:
         self.access = access
         self.expired = False  # nothing was accepted for --retry-for
         self._strands = deque(strands)
         self._desk = desk
         self._halts = halts
-        self._ask_first = ask_first
+        self._brakes = brakes
+        self._wait = wait
+        self._watcher = Watcher(access, desk, self._changed)
+        self._watching = wait or brakes.watching
         self._send = send
         self._settler = Settler(access, desk, claimed)
         rate = desk.settings.rate_per_s
-        self._ahead = min(_AHEAD_MAX, max(1, math.ceil(rate)))
         self._staging = anyio.Semaphore(max(1, math.ceil(min(rate, _AHEAD_MAX) / 2)))
         self._breaker = quota_breaker(desk.waits)
         self._in_flight = 0
@@ -64,6 +65,16 @@ class Lane:
         self._behind: dict[str, deque[tuple[Strand, Row]]] = {}  # rows that wait for their disk
         self._wake = anyio.Event()
         self._opened_at = self._progress_at = desk.clock.monotonic()
+        self._feeder = Feeder(
+            access,
+            desk,
+            halts,
+            ahead=min(_AHEAD_MAX, max(1, math.ceil(rate))),
+            ask_first=ask_first,
+            doubt=lambda strand, row: self._doubt(strand, row, self._opened_at),
+            owe=self._owe,
+            changed=self._wake_up,
+        )
 
     async def run(self) -> None:
         """Do all rows, or as many as the cloud, the user and the ledger let us.
@@ -73,90 +84,23 @@ class Lane:
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._settler.run)
+            tasks.start_soon(self._watcher.run)
             for strand in self._strands:
-                tasks.start_soon(self._feed, strand)
+                tasks.start_soon(self._feeder.feed, strand)
             while not self._over():
                 picked = self._pick()
                 if picked is None:
                     await self._rest()
                 else:
                     self._launch(tasks, *picked)
+            if self._wait:
+                with self._desk.stop.ends():
+                    await self._watcher.drained()
             tasks.cancel_scope.cancel()
 
-    # -- feeding -----------------------------------------------------------------------------
-
-    async def _feed(self, strand: Strand) -> None:
-        for request in strand.doubts:
-            self._resume_doubt(strand, request)
-        for request in strand.owed:
-            row = Row(request, self._desk.sink.fold.intents.get(request.key))
-            self._owe(strand, row)
-        for batch in strand.worklist.batches(_BATCH):
-            await strand.room(self._ahead)
-            if self._desk.stop.stopping or self._halted(strand):
-                break
-            admitted = (self._admit(request) for request in batch)
-            rows = [row for row in admitted if row is not None]
-            if any(needs_question(row, ask_first=self._ask_first) for row in rows):
-                answer = await preflight(
-                    rows, self.access, self._desk, region=strand.region, ask_first=self._ask_first
-                )
-                if isinstance(answer, Unanswered):
-                    self._refused(strand, answer)
-                    break
-                rows = answer
-            self._ready(strand, rows)
-        strand.exhausted = True
-        strand.worklist.close()
-        self._wake.set()
-
-    def _admit(self, request: PlannedRequest) -> Row | None:
-        """The row, unless it can't be sent any more or must wait."""
-        desk = self._desk
-        row = Row(request, desk.sink.fold.intents.get(request.key))
-        wall = desk.clock.wall()
-        if desk.settings.expire_after_s and not row.request.deadline:
-            moment = datetime.fromtimestamp(int(wall + desk.settings.expire_after_s), UTC)
-            row.request = row.request._replace(deadline=moment.isoformat())
-        deadline = row.request.deadline
-        if deadline and datetime.fromisoformat(deadline).timestamp() < wall + EXPIRE_AFTER_MIN_S:
-            why = f"Deadline {deadline} is less than a day ahead; the cloud takes no earlier one"
-            desk.note("rejected", row, code="plan.deadline", message=why, verdict="REJECTED")
-            return None
-        return row
-
-    def _ready(self, strand: Strand, rows: list[Row]) -> None:
-        """Rows that may be sent, those that an earlier process deferred when their time comes."""
-        latest = self._desk.sink.fold.latest
-        wall, now = self._desk.clock.wall(), self._desk.clock.monotonic()
-        for row in rows:
-            not_before = latest.get(row.key, {}).get("not_before", "")
-            ahead = unstamp(not_before) - wall if not_before else 0.0
-            if ahead > 0:
-                strand.put_later(row, now + min(ahead, self._desk.waits.busy_max_s))
-            else:
-                strand.put([row])
-        self._wake.set()
-
-    def _resume_doubt(self, strand: Strand, request: PlannedRequest) -> None:
-        """A doubt that an earlier process left: settled from when this one opened the ledger."""
-        desk = self._desk
-        intent = desk.sink.fold.intents.get(request.key)
-        row = Row(request, intent)
-        if desk.sink.fold.standing(request.key).state is not State.IN_DOUBT:
-            why = "the process ended before an outcome was recorded"
-            desk.note("in_doubt", row, code="ledger.no_outcome", message=why)
-        if intent is None and request.named:
-            return  # which same-named snapshot is ours can't be known; a person must look
-        self._doubt(strand, row, self._opened_at)
-
-    def _refused(self, strand: Strand, answer: Unanswered) -> None:
-        if not answer.denied:
-            return  # the run stops
-        ruling = Ruling(Verdict.HALT, answer.code, answer.message, "", "", Scope.REGION)
-        self._halts.halt(strand.profile, strand.region, ruling)
-
-    # -- choosing ----------------------------------------------------------------------------
+    def watch(self, watched: Watched) -> None:
+        """Await a snapshot that was accepted before."""
+        self._watcher.add(watched)
 
     def _halted(self, strand: Strand) -> bool:
         return self._halts.of(strand.profile, strand.region) is not None
@@ -174,6 +118,8 @@ class Lane:
         now = desk.clock.monotonic()
         stopped = desk.stop.stopping or self.expired
         if stopped or self._in_flight >= desk.settings.max_in_flight:
+            return None
+        if not self._brakes.may_start():
             return None
         if self._breaker.tripped and (self._in_flight or now < self._breaker.rest_until):
             return None
@@ -216,8 +162,6 @@ class Lane:
                 with desk.stop.ends():
                     await self._wake.wait()
 
-    # -- one attempt and what follows --------------------------------------------------------
-
     def _launch(self, tasks: TaskGroup, strand: Strand, row: Row) -> None:
         self._in_flight += 1
         strand.in_flight += 1
@@ -234,7 +178,20 @@ class Lane:
             strand.breaker.note(ruling.verdict, now)
             if ruling.verdict is Verdict.ACCEPTED:
                 self._progress_at = now
+                self._accepted(row, ruling.snapshot_id)
             self._follow(strand, row, ruling, decision, now)
+        self._changed()
+
+    def _accepted(self, row: Row, snapshot_id: str) -> None:
+        if self._watching:
+            self._watcher.add(Watched(row.request, row.attempt, snapshot_id))
+
+    def _changed(self) -> None:
+        """Something may start now that might not before."""
+        self._brakes.review()
+        self._wake_up()
+
+    def _wake_up(self) -> None:
         self._wake.set()
 
     def _follow(
@@ -258,20 +215,21 @@ class Lane:
         self._owner[row.disk_id] = row.key
         self._settler.add(Doubt(row, self._reporter(strand)))
 
-    def _reporter(self, strand: Strand) -> Callable[[Row, Settled], None]:
-        return lambda row, settled: self._settled(strand, row, settled)
+    def _reporter(self, strand: Strand) -> Callable[[Row, Settled, str], None]:
+        return partial(self._settled, strand)
 
-    def _settled(self, strand: Strand, row: Row, settled: Settled) -> None:
+    def _settled(self, strand: Strand, row: Row, settled: Settled, snapshot_id: str) -> None:
         strand.unsettled -= 1
         now = self._desk.clock.monotonic()
         if settled is Settled.ABSENT:
             self._absent(strand, row, now)
         elif settled is Settled.FOUND:
             self._progress_at = now
+            self._accepted(row, snapshot_id)
             self._at_rest(strand, row)
         else:
             self._leave(row)
-        self._wake.set()
+        self._changed()
 
     def _absent(self, strand: Strand, row: Row, now: float) -> None:
         """The doubt is over: the row is sent again, unless it was refused or its time is spent."""

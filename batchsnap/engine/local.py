@@ -17,11 +17,13 @@ from batchsnap.cloud.quotas import endpoint_url
 from batchsnap.cloud.transport import Transport
 from batchsnap.engine.access import Access
 from batchsnap.engine.attempt import CREATE, Desk
+from batchsnap.engine.brakes import Brakes
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.lane import Lane
 from batchsnap.engine.ports import CredentialSource, Gate
 from batchsnap.engine.stopping import Stop
 from batchsnap.engine.strand import Strand
+from batchsnap.engine.watch import accepted_in
 from batchsnap.errors import CredentialsError
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.store import Ledger
@@ -69,7 +71,9 @@ class Work:
     endpoint: str  # may hold {region}
     simulated: bool  # paced for itself: its quota is nobody else's
     ask_first: bool
+    rows: int = 0  # of the manifest
     send: bool = True  # False: settle only
+    wait: bool = False  # until every accepted snapshot is ready
 
 
 class LocalExecutor:
@@ -104,18 +108,23 @@ class LocalExecutor:
                 work.settings, self._clock, None if work.simulated else state_folder()
             )
             stack.callback(gates.close)
+            brakes = Brakes(work.settings, ledger.fold, work.rows, stop, self._say)
             lanes = [
                 Lane(
                     await self._access(profile, url, work, transport, gates),
                     strands,
                     desk,
-                    halts,
-                    partial(_claimed, ledger),
+                    halts=halts,
+                    brakes=brakes,
+                    claimed=partial(_claimed, ledger),
                     ask_first=work.ask_first,
                     send=work.send,
+                    wait=work.wait,
                 )
                 for (profile, url), strands in _by_quota(work).items()
             ]
+            if work.wait or brakes.watching:
+                _watch_earlier(lanes, ledger, work.endpoint)
             warm = max(1, round(min(work.settings.rate_per_s, 100) * _WARM_S))
             await self._run(lanes, ledger, transport, warm)
         return halts
@@ -161,6 +170,16 @@ def _by_quota(work: Work) -> dict[tuple[str, str], list[Strand]]:
         url = endpoint_url(work.endpoint, strand.region)
         lanes.setdefault((strand.profile, url), []).append(strand)
     return lanes
+
+
+def _watch_earlier(lanes: list[Lane], ledger: Ledger, endpoint: str) -> None:
+    """Hand each lane the snapshots that earlier processes were given and did not see ready."""
+    by_quota = {(lane.access.profile, lane.access.url): lane for lane in lanes}
+    standing = ledger.fold.standing
+    for watched in accepted_in(records(ledger.path), lambda key: standing(key).state):
+        url = endpoint_url(endpoint, watched.row.region)
+        if (lane := by_quota.get((watched.row.profile, url))) is not None:
+            lane.watch(watched)
 
 
 def _claimed(ledger: Ledger, disk_id: str) -> set[str]:

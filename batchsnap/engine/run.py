@@ -22,7 +22,7 @@ from batchsnap.engine.order import (
     next_in_series,
 )
 from batchsnap.engine.ports import CredentialSource
-from batchsnap.engine.stopping import Stop
+from batchsnap.engine.stopping import Stop, bounded
 from batchsnap.errors import BatchsnapError, CredentialsError, Exit
 from batchsnap.ledger.place import volatile
 from batchsnap.ledger.reading import records
@@ -83,7 +83,7 @@ class Prepared:
 
     def result(self, stop: Stop | None = None) -> Result:
         """How the run stands: finished earlier, or stopped at once."""
-        summary, exit_code = _sum_up(self.path, stop or Stop(), halted=False)
+        summary, exit_code = self._sum_up(stop or Stop(), halted=False)
         return Result(summary, exit_code, self.path)
 
     def close(self) -> None:
@@ -110,13 +110,16 @@ class Prepared:
             ledger=ledger,
             strands=list(self.intake.strands.values()),
             settings=self.settings,
-            waits=self.order.waits,
+            waits=self.order.waits.fitted(self.settings.retry_for_s),
             endpoint=endpoint,
             simulated=self.order.simulated,
             ask_first=ledger.was_cut,
+            rows=self.intake.rows,
+            wait=self.order.wait,
         )
         try:
-            halts = await LocalExecutor(clock, credentials, say).execute(work, stop)
+            async with bounded(stop, self.settings.max_duration_s):
+                halts = await LocalExecutor(clock, credentials, say).execute(work, stop)
         except BaseExceptionGroup as group:
             raise first_of_ours(group) from None
         return await self._finish(ledger, stop, halted=halts.any, clock=clock)
@@ -165,7 +168,7 @@ class Prepared:
         return self.ledger
 
     async def _finish(self, ledger: Ledger, stop: Stop, *, halted: bool, clock: Clock) -> Result:
-        summary, exit_code = _sum_up(self.path, stop, halted=halted)
+        summary, exit_code = self._sum_up(stop, halted=halted)
         if exit_code in {Exit.DONE, Exit.SOME_FAILED}:
             record: Record = {"event": "finished", "at": stamp(clock.wall()), "exit": exit_code}
             async with anyio.create_task_group() as tasks:
@@ -173,8 +176,16 @@ class Prepared:
                 group = ledger.append(record)
                 ledger.close()
                 await ledger.durable(group)
-            summary, _ = _sum_up(self.path, stop, halted=halted)
+            summary, _ = self._sum_up(stop, halted=halted)
         return Result(summary, exit_code, self.path)
+
+    def _sum_up(self, stop: Stop, *, halted: bool) -> tuple[Summary, Exit]:
+        folded = summing(records(self.path))
+        summary = folded.close()
+        exit_code = exit_of(
+            summary, owed=folded.owed, stop=stop.exit, halted=halted, wait=self.order.wait
+        )
+        return summary, exit_code
 
 
 def prepare(order: Order) -> Prepared:
@@ -214,12 +225,6 @@ async def _need_credentials(credentials: CredentialSource, profiles: set[str]) -
             return
     if missing is not None:
         raise missing
-
-
-def _sum_up(path: Path, stop: Stop, *, halted: bool) -> tuple[Summary, Exit]:
-    folded = summing(records(path))
-    summary = folded.close()
-    return summary, exit_of(summary, owed=folded.owed, stop=stop.exit, halted=halted, wait=False)
 
 
 def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:

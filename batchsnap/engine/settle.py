@@ -46,7 +46,7 @@ class Doubt:
     """A question to be asked until it is answered."""
 
     row: Row
-    report: Callable[[Row, Settled], None]
+    report: Callable[[Row, Settled, str], None]  # the id with FOUND
     final: bool = False  # the last question of a row that was sent again
     stage: int = 0
     failures: int = 0
@@ -170,7 +170,7 @@ class Settler:
             self._final(doubt, ids, unseen)
         elif ids:
             self._found(row, ids, desk)
-            doubt.report(row, Settled.FOUND)
+            doubt.report(row, Settled.FOUND, ids[0])
         elif doubt.stage < len(desk.waits.settle_s) - 1:
             doubt.stage += 1
             doubt.failures = 0
@@ -183,7 +183,7 @@ class Settler:
             seen = "" if self._access.disks_denied else ", though the disk is visible"
             evidence = f"no snapshot named {row.request.name} on {row.disk_id}{seen}"
             desk.note("settled", row, found=False, evidence=evidence)
-            doubt.report(row, Settled.ABSENT)
+            doubt.report(row, Settled.ABSENT, "")
 
     def _final(self, doubt: Doubt, ids: list[str], unseen: set[str] | ask.Unanswered) -> None:
         """The last question: one snapshot is right, two are told, none is right only if none
@@ -201,7 +201,7 @@ class Settler:
         desk.note(
             "settled", row, found=bool(ids), final=True, evidence=f"{len(ids)} of this name: {ids}"
         )
-        doubt.report(row, Settled.ASKED)
+        doubt.report(row, Settled.ASKED, "")
 
     @staticmethod
     def _found(row: Row, ids: list[str], desk: Desk) -> None:
@@ -227,7 +227,7 @@ class Settler:
             return
         if not doubt.final:
             desk.note("in_doubt", doubt.row, code=why.code, message=why.message)
-        doubt.report(doubt.row, Settled.OPEN)
+        doubt.report(doubt.row, Settled.OPEN, "")
 
 
 def _invisible(row: Row) -> ask.Unanswered:

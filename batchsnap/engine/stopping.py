@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 
@@ -50,6 +50,21 @@ class Stop:
                 yield
             finally:
                 self._scopes.discard(scope)
+
+
+@asynccontextmanager
+async def bounded(stop: Stop, seconds: float) -> AsyncIterator[None]:
+    """Request a stop after so long, 0 for never, while the block runs."""
+
+    async def end() -> None:
+        await anyio.sleep(seconds)
+        stop.request(Exit.UNFINISHED, "--max-duration")
+
+    async with anyio.create_task_group() as tasks:
+        if seconds:
+            tasks.start_soon(end)
+        yield
+        tasks.cancel_scope.cancel()
 
 
 async def watch_signals(stop: Stop, say: Callable[[str], None], cancel: Callable[[], None]) -> None:

@@ -14,7 +14,7 @@ import orjson
 
 from batchsnap.manifest.cells import shown
 from batchsnap.manifest.objects import element_lines, flat
-from batchsnap.manifest.rows import Header
+from batchsnap.manifest.rows import NO_ID, Header
 from batchsnap.model import DiskRow, Problem
 
 DOCUMENT_MAX_CHARS = 256 * 2**20  # a whole document is held in memory; JSON Lines are not
@@ -170,7 +170,8 @@ class _Reading:
             return
         found = header.row(cells, line)
         if not isinstance(found, DiskRow):
-            yield from found
+            # A blank line of a table is no row, but an object is one, however empty.
+            yield from found or ([] if problems else [Problem(self.source, line, "DiskId", NO_ID)])
         elif not problems:
             yield found
 

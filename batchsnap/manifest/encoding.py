@@ -47,8 +47,11 @@ def find(blocks: Callable[[], Iterable[bytes]], head: bytes, wanted: str | None)
     if wanted:
         name = _checked(wanted)
         marked = _by_mark(head)
-        if codecs.lookup(name).name in {"utf-8", "utf-16"} and marked:
+        codec = codecs.lookup(name).name
+        if codec in {"utf-8", "utf-16"} and marked:
             name = marked
+        elif codec == "utf-16":
+            name = _by_nul_pattern(head) or "utf-16-le"
         return Encoding(name, "", first_fault(blocks(), name))
     sure = _by_mark(head) or _by_nul_pattern(head)
     fault = first_fault(blocks(), sure or "utf-8")
@@ -78,6 +81,8 @@ def first_fault(blocks: Iterable[bytes], encoding: str) -> Place | None:
             wrong = error.object[error.start : error.start + 1].hex()
             what = f"byte 0x{wrong} is not {encoding} ({error.reason}); save the file as UTF-8, "
             return Place(line, what + "or name its encoding with --encoding")
+        except UnicodeError as error:
+            return Place(line, f"not {encoding}: {error}; name its encoding with --encoding")
         if "\0" in text:
             line += text.count("\n", 0, text.index("\0"))
             return Place(line, f"{_NUL}; this is not a text file, or damaged")
@@ -90,9 +95,9 @@ _NUL = "a NUL character"
 
 def _checked(encoding: str) -> str:
     try:
-        b"".decode(encoding)
+        " ".encode(encoding)
         codecs.getincrementaldecoder(encoding)
-    except LookupError:
+    except (LookupError, ValueError):
         raise UsageError(
             f"{encoding!r} is no text encoding. Use utf-8, utf-16, gb18030 or another that "
             f"Python knows."

@@ -17,6 +17,7 @@ from batchsnap.manifest import cells as law
 from batchsnap.manifest.columns import TAG_PREFIX, meant, recognise, trimmed
 from batchsnap.model import DiskRow, Problem
 
+NO_ID = "empty; a row needs the id of a disk or of a backup point"
 _MEMO_MAX = 4096  # remembered combinations; beyond it the memory starts anew
 
 
@@ -146,7 +147,7 @@ class Header:
         if not any(texts):
             return [], None
         if len(texts) < self.width or any(texts[self.width :]):
-            what = f"{len(texts)} cells where the header has {self.width}"
+            what = f"{len(texts)} cell{'s' * (len(texts) != 1)} where the header has {self.width}"
             return [Problem(self.source, line, "", f"{what}; {_ragged(texts, self.width)}")], None
 
         def cell(column: str) -> str:
@@ -157,7 +158,7 @@ class Header:
         flaws: list[tuple[str, str]] = []
         if not disk and not backup:
             column = "DiskId" if "DiskId" in self.places else "DiskBackupId"
-            flaws.append((column, "empty; a row needs the id of a disk or of a backup point"))
+            flaws.append((column, NO_ID))
         if disk:
             flaws.append(("DiskId", law.disk_id_flaw(disk)))
         if backup:

@@ -1,0 +1,77 @@
+"""The operator's brakes: a canary first, so many being made at once, so many failures at most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from batchsnap.engine.stopping import Stop
+from batchsnap.errors import Exit
+from batchsnap.ledger.replay import Fold
+from batchsnap.lifecycle import State
+from batchsnap.settings import Settings
+
+_FAILED = (State.REJECTED, State.GAVE_UP, State.VANISHED)
+_UNTRIED = (State.PENDING,)
+
+
+class Brakes:
+    """Looks at the fold before each start and after each end."""
+
+    def __init__(
+        self, settings: Settings, fold: Fold, rows: int, stop: Stop, say: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
+        self._fold = fold
+        self._stop = stop
+        self._say = say
+        self._errors_max = _errors_max(settings.max_errors, rows)
+        before = fold.counts
+        self._failed_before = sum(before[state] for state in _FAILED)
+        self._canary = min(settings.canary, rows)
+        if self._canary and before[State.READY] >= self._canary:
+            self._canary = 0
+
+    @property
+    def watching(self) -> bool:
+        """Whether it must be known when snapshots are ready."""
+        return bool(self._canary or self._settings.max_creating)
+
+    def may_start(self) -> bool:
+        """Whether one more row may be started now."""
+        most = self._settings.max_creating
+        if not self._canary and not most:
+            return True
+        counts = self._fold.counts
+        being_made = counts[State.SENT] + counts[State.ACCEPTED] + counts[State.IN_DOUBT]
+        if most and being_made >= most:
+            return False
+        tried = sum(counts.values()) - sum(counts[state] for state in _UNTRIED)
+        return not self._canary or tried < self._canary
+
+    def review(self) -> None:
+        """Stop the run where a brake says so; let it go on where the canary is well."""
+        if self._errors_max is None and not self._canary:
+            return
+        counts = self._fold.counts
+        failed = sum(counts[state] for state in _FAILED) - self._failed_before
+        if self._errors_max is not None and failed >= self._errors_max:
+            self._halt(f"{failed} rows failed, --max-errors {self._settings.max_errors}")
+        if not self._canary:
+            return
+        if failed:
+            self._halt(f"the canary failed: {failed} of its {self._canary} rows")
+        elif counts[State.READY] >= self._canary:
+            self._say(f"canary: {self._canary} snapshots are ready, going on with the rest")
+            self._canary = 0
+
+    def _halt(self, why: str) -> None:
+        self._say(f"halting: {why}")
+        self._stop.request(Exit.HALTED, why)
+
+
+def _errors_max(text: str, rows: int) -> int | None:
+    if not text:
+        return None
+    if text.endswith("%"):
+        return max(1, round(float(text[:-1]) * rows / 100))
+    return max(1, int(text))

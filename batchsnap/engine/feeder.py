@@ -1,0 +1,117 @@
+"""Feeds a strand: what an earlier process left open first, then its worklist, a little ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from batchsnap.engine.access import Access
+from batchsnap.engine.ask import DISKS_A_QUESTION, Unanswered
+from batchsnap.engine.attempt import Desk
+from batchsnap.engine.halts import Halts
+from batchsnap.engine.preflight import needs_question, preflight
+from batchsnap.engine.row import Row
+from batchsnap.engine.strand import Strand
+from batchsnap.ledger.record import unstamp
+from batchsnap.lifecycle import State
+from batchsnap.model import PlannedRequest, Ruling, Scope, Verdict
+from batchsnap.settings import EXPIRE_AFTER_MIN_S
+
+
+class Feeder:
+    """The feeding half of a lane."""
+
+    def __init__(
+        self,
+        access: Access,
+        desk: Desk,
+        halts: Halts,
+        *,
+        ahead: int,
+        ask_first: bool,
+        doubt: Callable[[Strand, Row], None],
+        owe: Callable[[Strand, Row], None],
+        changed: Callable[[], None],
+    ) -> None:
+        """`ahead`: rows kept ready. `doubt` takes a row to be settled, `owe` one that waits for
+        its last question, `changed` is called when rows are ready."""
+        self._access = access
+        self._desk = desk
+        self._halts = halts
+        self._ahead = ahead
+        self._ask_first = ask_first
+        self._doubt = doubt
+        self._owe = owe
+        self._changed = changed
+
+    async def feed(self, strand: Strand) -> None:
+        for request in strand.doubts:
+            self._resume_doubt(strand, request)
+        for request in strand.owed:
+            row = Row(request, self._desk.sink.fold.intents.get(request.key))
+            self._owe(strand, row)
+        for batch in strand.worklist.batches(DISKS_A_QUESTION):
+            await strand.room(self._ahead)
+            halted = self._halts.of(strand.profile, strand.region) is not None
+            if self._desk.stop.stopping or halted:
+                break
+            admitted = (self._admit(request) for request in batch)
+            rows = [row for row in admitted if row is not None]
+            if any(needs_question(row, ask_first=self._ask_first) for row in rows):
+                answer = await preflight(
+                    rows, self._access, self._desk, region=strand.region, ask_first=self._ask_first
+                )
+                if isinstance(answer, Unanswered):
+                    self._refused(strand, answer)
+                    break
+                rows = answer
+            self._ready(strand, rows)
+        strand.exhausted = True
+        strand.worklist.close()
+        self._changed()
+
+    def _admit(self, request: PlannedRequest) -> Row | None:
+        """The row, unless it can't be sent any more or must wait."""
+        desk = self._desk
+        row = Row(request, desk.sink.fold.intents.get(request.key))
+        wall = desk.clock.wall()
+        if desk.settings.expire_after_s and not row.request.deadline:
+            moment = datetime.fromtimestamp(int(wall + desk.settings.expire_after_s), UTC)
+            row.request = row.request._replace(deadline=moment.isoformat())
+        deadline = row.request.deadline
+        if deadline and datetime.fromisoformat(deadline).timestamp() < wall + EXPIRE_AFTER_MIN_S:
+            why = f"Deadline {deadline} is less than a day ahead; the cloud takes no earlier one"
+            desk.note("rejected", row, code="plan.deadline", message=why, verdict="REJECTED")
+            return None
+        return row
+
+    def _ready(self, strand: Strand, rows: list[Row]) -> None:
+        """Rows that may be sent, those that an earlier process deferred when their time comes."""
+        latest = self._desk.sink.fold.latest
+        wall, now = self._desk.clock.wall(), self._desk.clock.monotonic()
+        for row in rows:
+            not_before = latest.get(row.key, {}).get("not_before", "")
+            ahead = unstamp(not_before) - wall if not_before else 0.0
+            if ahead > 0:
+                strand.put_later(row, now + min(ahead, self._desk.waits.busy_max_s))
+            else:
+                strand.put([row])
+        self._changed()
+
+    def _resume_doubt(self, strand: Strand, request: PlannedRequest) -> None:
+        """A doubt that an earlier process left: settled from when this one opened the ledger."""
+        desk = self._desk
+        intent = desk.sink.fold.intents.get(request.key)
+        row = Row(request, intent)
+        if desk.sink.fold.standing(request.key).state is not State.IN_DOUBT:
+            why = "the process ended before an outcome was recorded"
+            desk.note("in_doubt", row, code="ledger.no_outcome", message=why)
+        if intent is None and request.named:
+            return  # which same-named snapshot is ours can't be known; a person must look
+        self._doubt(strand, row)
+
+    def _refused(self, strand: Strand, answer: Unanswered) -> None:
+        if not answer.denied:
+            return  # the run stops
+        ruling = Ruling(Verdict.HALT, answer.code, answer.message, "", "", Scope.REGION)
+        self._halts.halt(strand.profile, strand.region, ruling)

@@ -1,0 +1,136 @@
+"""Until ready: asks about accepted snapshots until each is NORMAL and 100 %, or gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import anyio
+
+from batchsnap.cloud.actions import SnapshotFact
+from batchsnap.engine import ask
+from batchsnap.engine.access import Access
+from batchsnap.engine.attempt import Desk
+from batchsnap.ledger.record import Record, row_record, stamp
+from batchsnap.lifecycle import State
+from batchsnap.model import PlannedRequest
+
+IDS_A_QUESTION = 100
+EVERY_S = 5.0
+EVERY_MOST_S = 30.0
+_MISSES = 4
+"""A fresh snapshot may not be visible yet: it is called vanished after so many answers in a row
+without it, `EVERY_S` or more apart."""
+_READY = "NORMAL"
+
+
+class Watched(NamedTuple):
+    """A snapshot whose end is awaited."""
+
+    row: PlannedRequest
+    attempt: int
+    snapshot_id: str
+    misses: int = 0
+
+
+class Watcher:
+    """Awaits the snapshots of one access."""
+
+    def __init__(self, access: Access, desk: Desk, changed: Callable[[], None]) -> None:
+        self._access = access
+        self._desk = desk
+        self._changed = changed
+        self._waiting: dict[str, Watched] = {}
+        self._added = anyio.Event()
+        self._empty = anyio.Event()
+
+    def add(self, watched: Watched) -> None:
+        """Await one more."""
+        self._waiting[watched.snapshot_id] = watched
+        self._added.set()
+
+    async def drained(self) -> None:
+        """Wait until nothing is awaited any more, or no answer is to be had."""
+        if self._waiting:
+            self._empty = anyio.Event()
+            await self._empty.wait()
+
+    async def run(self) -> None:
+        """Ask every few seconds, more seldom while nothing changes."""
+        pause = EVERY_S
+        while True:
+            if not self._waiting:
+                self._empty.set()
+                self._added = anyio.Event()
+                await self._added.wait()
+            await self._desk.clock.sleep(pause * min(1.0, self._desk.settings.settle_scale))
+            before = len(self._waiting)
+            for region in sorted({w.row.region for w in self._waiting.values()}):
+                if not await self._ask(region):
+                    self._waiting.clear()
+                    break
+            changed = len(self._waiting) < before
+            pause = EVERY_S if changed else min(EVERY_MOST_S, pause * 1.5)
+            if changed:
+                self._changed()
+
+    async def _ask(self, region: str) -> bool:
+        """One round over a region; False where asking is forbidden."""
+        ids = [i for i, watched in self._waiting.items() if watched.row.region == region]
+        for first in range(0, len(ids), IDS_A_QUESTION):
+            some = ids[first : first + IDS_A_QUESTION]
+            answer = await ask.snapshots_by_id(self._access, region, some)
+            if isinstance(answer, ask.Unanswered):
+                if answer.denied:
+                    self._desk.say(f"{region}: can't ask about snapshots: {answer.code}")
+                    return False
+                continue
+            self._take(some, answer)
+        return True
+
+    def _take(self, asked: Iterable[str], answer: Iterable[SnapshotFact]) -> None:
+        facts = {fact.snapshot_id: fact for fact in answer}
+        for snapshot_id in asked:
+            watched = self._waiting[snapshot_id]
+            fact = facts.get(snapshot_id)
+            if fact is None:
+                self._missed(watched)
+            elif fact.state == _READY and fact.percent >= 100:
+                self._end("ready", watched)
+            else:
+                self._waiting[snapshot_id] = watched._replace(misses=0)
+
+    def _missed(self, watched: Watched) -> None:
+        if watched.misses + 1 < _MISSES:
+            self._waiting[watched.snapshot_id] = watched._replace(misses=watched.misses + 1)
+        else:
+            self._end("vanished", watched)
+
+    def _end(self, event: str, watched: Watched) -> None:
+        del self._waiting[watched.snapshot_id]
+        at = stamp(self._desk.clock.wall())
+        self._desk.sink.append(
+            row_record(event, watched.row, watched.attempt, at, snapshot_id=watched.snapshot_id)
+        )
+
+
+def accepted_in(records: Iterable[Record], standing: Callable[[str], State]) -> list[Watched]:
+    """The snapshots that records accepted and no later record ended."""
+    found: dict[str, Watched] = {}
+    for record in records:
+        if record["event"] == "accepted" and standing(record["key"]) is State.ACCEPTED:
+            row = PlannedRequest(
+                key=record["key"],
+                line=0,
+                disk_id=record["disk_id"] or "",
+                disk_backup_id=record["disk_backup_id"] or "",
+                region=record["region"] or "",
+                profile=record["profile"] or "",
+                name="",
+                named=False,
+                deadline="",
+                disk_usage="",
+                tags=(),
+            )
+            found[record["key"]] = Watched(row, record["attempt"], record["snapshot_id"])
+    return list(found.values())
