@@ -1,3 +1,28 @@
-"""batchsnap: one snapshot for every disk of a fleet."""
+"""batchsnap: one snapshot for every disk of a fleet.
+
+    manifest ─▶ plan ─▶ [ledger: what is left?] ─▶ engine ─▶ ledger ─▶ status, report
+
+The promises, which every room keeps:
+
+1. One row, one snapshot. An intent is durable before its request leaves; what may have been
+   executed is settled by asking before anything is sent for that row again.
+2. Never over the cap: at most `rate` starts in any one-second window of a quota.
+3. The ledger is the truth. If it can't be written, nothing more is sent.
+4. Accepted is not ready.
+5. One bad row never stops the others; a bad account or region stops its own rows only.
+6. Secrets never leave.
+7. Memory does not grow with the manifest beyond a few bytes a row.
+
+The words: a *Row* of the manifest becomes a *PlannedRequest* with a stable key. Each try is an
+*Attempt*; it ends in a *Reply* or a *Fault*, and a *Verdict* says what that means. A *Record* is a
+ledger line. A *Run* is the job over all its process lives. To *settle* is to resolve a doubt by
+asking the cloud. A *Gate* is where a token is waited for, a *Quota* what a gate stands for. A
+*Summary* is the sum of a run's records.
+
+Where to begin reading: `model`, `lifecycle`, `plan`, `pacing.law`, `ledger.record`,
+`engine.attempt`.
+"""
+
+from __future__ import annotations
 
 __version__ = "0.1.0"

@@ -92,3 +92,12 @@ class IllegalMove(BatchsnapError):
     """A record that the life of a row does not allow: the ledger, or this program, is wrong."""
 
     exit_code = Exit.LEDGER
+
+
+def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to show of several that came at once."""
+    for error in group.exceptions:
+        found = first_of_ours(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, BatchsnapError):
+            return found
+    return group

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from batchsnap import __version__
-from batchsnap.errors import BatchsnapError, Exit, ManifestError
+from batchsnap.errors import BatchsnapError, Exit, ManifestError, first_of_ours
 
 COMMANDS = {
     "demo": "See it work: a sample fleet against the built-in cloud",
@@ -78,8 +78,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         error.show()
         code = Exit.USAGE
     except BatchsnapError as error:
-        _tell(error)
-        code = error.exit_code
+        code = _tell(error)
+    except BaseExceptionGroup as several:
+        first = first_of_ours(several)
+        if not isinstance(first, BatchsnapError):
+            raise
+        code = _tell(first)
     except BrokenPipeError:
         # Whoever read our output went away; nothing of the run depends on it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -87,10 +91,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(int(code or 0))
 
 
-def _tell(error: BatchsnapError) -> None:
+def _tell(error: BatchsnapError) -> Exit:
     if isinstance(error, ManifestError):
         for problem in error.problems:
             click.echo(str(problem), err=True)
         if (more := error.total - len(error.problems)) > 0:
             click.echo(f"… and {more} more", err=True)
     click.echo(f"batchsnap: {error}", err=True)
+    return error.exit_code

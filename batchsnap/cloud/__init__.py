@@ -5,6 +5,7 @@ actions      F0  body bytes out, reply bytes in
 codes        F0  every error code: verdict, scope, remedy
 faults       F0  a reply or fault -> what it means
 quotas       F0  endpoints, hosts, and what the cloud counts calls by
-credentials  F1  where keys come from, refreshed before they expire
+sources      F1  the places that one credential is read from
+credentials  F1  which of them a profile has, read again before it expires
 transport    F1  the only client use of aiohttp: SignedRequest -> Reply | Fault
 """

@@ -23,40 +23,51 @@ RATES = {
 }
 """Published calls a second; each action has its own bucket."""
 PAGE_MAX = 100
+DISK_FILTER_MAX = 10  # values of the disk-id filter of DescribeSnapshots
 
 Filter = tuple[str, Sequence[str]]
 _Fact = TypeVar("_Fact")
 
 
 class SnapshotFact(NamedTuple):
+    """A snapshot as DescribeSnapshots shows it."""
+
     snapshot_id: str
     name: str
     disk_id: str
-    state: str
-    percent: int
+    state: str  # NORMAL, CREATING, ROLLBACKING, COPYING_FROM_REMOTE, CHECKING_COPIED, TORECYCLE
+    percent: int  # where the cloud tells none: 100 for NORMAL, else 0
 
 
 class DiskFact(NamedTuple):
+    """A disk as DescribeDisks shows it."""
+
     disk_id: str
     name: str
-    usage: str
-    state: str
-    snapshot_ability: bool
+    usage: str  # SYSTEM_DISK or DATA_DISK
+    state: str  # UNATTACHED, ATTACHED, EXPANDING, ROLLBACKING, TORECYCLE, …
+    snapshot_ability: bool  # False only where the cloud says so
     instance_id: str
     zone: str
+    region: str  # of the zone
     project_id: int
+    tags: tuple[tuple[str, str], ...]
     size_gib: int
     snapshot_count: int
     migrating: bool
     rollbacking: bool
     shareable: bool
+    encrypt: bool
     attached: bool
+    disk_type: str  # CLOUD_PREMIUM, CLOUD_SSD, …
 
 
 class BackupFact(NamedTuple):
+    """A backup point as DescribeDiskBackups shows it."""
+
     backup_id: str
     disk_id: str
-    state: str
+    state: str  # NORMAL, CREATING, ROLLBACKING
 
 
 def create_snapshot(request: PlannedRequest) -> bytes:
@@ -66,7 +77,8 @@ def create_snapshot(request: PlannedRequest) -> bytes:
         body["DiskId"] = request.disk_id
     if request.disk_backup_id:
         body["DiskBackupId"] = request.disk_backup_id
-    body["SnapshotName"] = request.name
+    if request.name:
+        body["SnapshotName"] = request.name
     if request.deadline:
         body["Deadline"] = request.deadline
     if request.disk_usage:
@@ -83,7 +95,15 @@ def describe_snapshots(
     offset: int = 0,
     limit: int = PAGE_MAX,
 ) -> bytes:
-    """By disk (at most ten, private snapshots only) or by snapshot id (at most a page)."""
+    """By disk (at most ten, private snapshots only) or by snapshot id (at most a page).
+
+    Raises:
+        ValueError: both ways at once, neither, or more disks than the filter takes.
+    """
+    if bool(disk_ids) == bool(snapshot_ids):
+        raise ValueError("ask by disks or by snapshots")
+    if len(disk_ids) > DISK_FILTER_MAX:
+        raise ValueError(f"the disk-id filter takes {DISK_FILTER_MAX} values")
     body: dict[str, Any] = {
         "Offset": offset,
         "Limit": limit,
@@ -104,7 +124,13 @@ def describe_disks(
     offset: int = 0,
     limit: int = PAGE_MAX,
 ) -> bytes:
-    """By id (at most a page) or by filters."""
+    """By id (at most a page), by filters, or all.
+
+    Raises:
+        ValueError: ids and filters at once, which the API refuses.
+    """
+    if disk_ids and filters:
+        raise ValueError("ask by ids or by filters")
     body: dict[str, Any] = {"Offset": offset, "Limit": limit}
     if disk_ids:
         body["DiskIds"] = list(disk_ids)
@@ -116,10 +142,12 @@ def describe_disks(
 def describe_disk_backups(
     *, backup_ids: Sequence[str], offset: int = 0, limit: int = PAGE_MAX
 ) -> bytes:
+    """By id (at most a page)."""
     return orjson.dumps({"Offset": offset, "Limit": limit, "DiskBackupIds": list(backup_ids)})
 
 
 def delete_snapshots(snapshot_ids: Sequence[str]) -> bytes:
+    """The body of DeleteSnapshots; the cloud deletes all of them or none."""
     return orjson.dumps({"SnapshotIds": list(snapshot_ids)})
 
 
@@ -132,12 +160,13 @@ def snapshot_page(response: dict[str, Any]) -> tuple[int, list[SnapshotFact]] | 
     return _page(
         response,
         "SnapshotSet",
+        "SnapshotId",
         lambda item: SnapshotFact(
             snapshot_id=_text(item, "SnapshotId"),
             name=_text(item, "SnapshotName"),
             disk_id=_text(item, "DiskId"),
             state=_text(item, "SnapshotState"),
-            percent=_number(item, "Percent"),
+            percent=_percent(item),
         ),
     )
 
@@ -147,6 +176,7 @@ def disk_page(response: dict[str, Any]) -> tuple[int, list[DiskFact]] | None:
     return _page(
         response,
         "DiskSet",
+        "DiskId",
         lambda item: DiskFact(
             disk_id=_text(item, "DiskId"),
             name=_text(item, "DiskName"),
@@ -155,13 +185,17 @@ def disk_page(response: dict[str, Any]) -> tuple[int, list[DiskFact]] | None:
             snapshot_ability=item.get("SnapshotAbility") is not False,
             instance_id=_text(item, "InstanceId"),
             zone=_text(_object(item, "Placement"), "Zone"),
+            region=region_of_zone(_text(_object(item, "Placement"), "Zone")),
             project_id=_number(_object(item, "Placement"), "ProjectId"),
+            tags=_tags(item.get("Tags")),
             size_gib=_number(item, "DiskSize"),
             snapshot_count=_number(item, "SnapshotCount"),
             migrating=item.get("Migrating") is True,
             rollbacking=item.get("Rollbacking") is True,
             shareable=item.get("Shareable") is True,
+            encrypt=item.get("Encrypt") is True,
             attached=item.get("Attached") is True,
+            disk_type=_text(item, "DiskType"),
         ),
     )
 
@@ -171,6 +205,7 @@ def backup_page(response: dict[str, Any]) -> tuple[int, list[BackupFact]] | None
     return _page(
         response,
         "DiskBackupSet",
+        "DiskBackupId",
         lambda item: BackupFact(
             backup_id=_text(item, "DiskBackupId"),
             disk_id=_text(item, "DiskId"),
@@ -179,15 +214,24 @@ def backup_page(response: dict[str, Any]) -> tuple[int, list[BackupFact]] | None
     )
 
 
+def region_of_zone(zone: str) -> str:
+    """`ap-guangzhou` of `ap-guangzhou-3`."""
+    region, dash, number = zone.rpartition("-")
+    return region if dash and number.isdigit() else zone
+
+
 def _page(
-    response: dict[str, Any], name: str, fact: Callable[[dict[str, Any]], _Fact]
+    response: dict[str, Any], name: str, identity: str, fact: Callable[[dict[str, Any]], _Fact]
 ) -> tuple[int, list[_Fact]] | None:
+    # A list that is half understood must not pass for proof that a snapshot is absent.
     items, total = response.get(name), response.get("TotalCount")
     if items is None and total == 0:
         items = []
     if not isinstance(items, list) or not isinstance(total, int) or isinstance(total, bool):
         return None
-    if not all(isinstance(item, dict) for item in items):
+    if total < 0:
+        return None
+    if not all(isinstance(item, dict) and _text(item, identity) for item in items):
         return None
     return total, [fact(item) for item in items]
 
@@ -200,6 +244,17 @@ def _text(item: dict[str, Any], name: str) -> str:
 def _number(item: dict[str, Any], name: str) -> int:
     value = item.get(name)
     return int(value) if isinstance(value, int | float) else 0
+
+
+def _percent(item: dict[str, Any]) -> int:
+    whole = 100 if item.get("SnapshotState") == "NORMAL" else 0
+    return whole if item.get("Percent") is None else _number(item, "Percent")
+
+
+def _tags(value: object) -> tuple[tuple[str, str], ...]:
+    tags = value if isinstance(value, list) else []
+    tags = [tag for tag in tags if isinstance(tag, dict) and _text(tag, "Key")]
+    return tuple((tag["Key"], _text(tag, "Value")) for tag in tags)
 
 
 def _object(item: dict[str, Any], name: str) -> dict[str, Any]:

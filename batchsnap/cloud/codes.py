@@ -13,9 +13,11 @@ from batchsnap.model import Scope, Verdict
 
 
 class Meaning(NamedTuple):
+    """A row of the table."""
+
     verdict: Verdict
-    scope: Scope | None
-    hint: str
+    scope: Scope | None  # only with HALT
+    hint: str  # the remedy, one short sentence
 
 
 _V = Verdict
@@ -150,12 +152,17 @@ CODES: dict[str, Meaning] = {
 }
 
 FAMILIES: dict[str, Meaning] = {
-    "OperationDenied": _account("the account may not do this: read the message"),
+    "OperationDenied": _rejected("the cloud does not allow this: read the message"),
     "InvalidAccount": _account("something is wrong with the account: read the message"),
     "InvalidDisk": _rejected("the disk does not allow it: read the message"),
     "InvalidDiskId": _rejected("check the disk id, its region and the account"),
 }
 """What an unknown code of a family means, beside the families that are codes themselves."""
+
+INVALID = "Invalid"
+INVALID_MEANING = _rejected("read the message, mend the row, run with --retry-failed")
+"""Of all other families that begin so: something in the call is wrong, and was found before it
+was carried out."""
 
 OURS: dict[str, str] = {
     "fault.dns": "the endpoint's name can't be resolved: check DNS and --endpoint",

@@ -6,11 +6,13 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from batchsnap.cloud.codes import CODES, FAMILIES, OURS, Meaning
+from batchsnap.cloud.codes import CODES, FAMILIES, INVALID, INVALID_MEANING, OURS, Meaning
 from batchsnap.model import Fault, FaultKind, Reply, Ruling, Scope, Verdict
 
 _MESSAGE_MAX = 500
+_TEXT_MAX = 128  # of codes and ids; the cloud's own are far shorter
 _CREATING = ".SnapshotCreating"
+_NO_REGION = "UnsupportedRegion"
 
 ReadKind = Literal["ok", "denied", "throttled", "temporary", "invalid"]
 
@@ -37,7 +39,7 @@ class ReadRuling(NamedTuple):
 def open_envelope(outcome: Reply | Fault) -> Envelope:
     """The Response of an outcome; what is none gets a code of ours: fault.*, http.*, reply.*."""
     if isinstance(outcome, Fault):
-        return Envelope(f"fault.{outcome.kind}", outcome.message[:_MESSAGE_MAX], "", {})
+        return Envelope(f"fault.{outcome.kind}", _text(outcome.message, _MESSAGE_MAX), "", {})
     if outcome.status != 200:
         return Envelope(f"http.{outcome.status}", f"HTTP status {outcome.status}", "", {})
     try:
@@ -53,8 +55,8 @@ def open_envelope(outcome: Reply | Fault) -> Envelope:
         return Envelope("", "", request_id, response)
     if not isinstance(error, dict) or not _text(error.get("Code")):
         return Envelope("reply.no_code", "the Error has no Code", request_id, {})
-    message = _text(error.get("Message"))[:_MESSAGE_MAX]
-    return Envelope(_text(error["Code"]), message, request_id, {})
+    message = _text(error.get("Message"), _MESSAGE_MAX)
+    return Envelope(_text(error["Code"]), message, request_id, response)
 
 
 def rule(outcome: Reply | Fault, *, doubted: bool) -> Ruling:
@@ -70,6 +72,8 @@ def rule(outcome: Reply | Fault, *, doubted: bool) -> Ruling:
             return Ruling(Verdict.ACCEPTED, "", "", request_id, snapshot_id, None)
         code, message = "reply.no_snapshot_id", "the Response has no SnapshotId"
     meaning = _meaning(code, outcome, doubted=doubted)
+    if response.get("SnapshotId"):  # a refusal that names a snapshot refutes itself
+        meaning = Meaning(Verdict.IN_DOUBT, None, "")
     return Ruling(meaning.verdict, code, message, request_id, "", meaning.scope)
 
 
@@ -78,10 +82,10 @@ def read_ruling(outcome: Reply | Fault) -> ReadRuling:
     code, message, _, response = open_envelope(outcome)
     if not code:
         return ReadRuling("ok", "", "", response)
-    verdict = _meaning(code, outcome, doubted=False).verdict
+    verdict, scope, _ = _meaning(code, outcome, doubted=False)
     kind: ReadKind = "temporary"
-    if verdict is Verdict.HALT:
-        kind = "denied"
+    if verdict is Verdict.HALT:  # of a region: a quota of snapshots, which no question uses up
+        kind = "denied" if scope is Scope.ACCOUNT or code == _NO_REGION else "temporary"
     elif verdict is Verdict.THROTTLED:
         kind = "throttled"
     elif verdict is Verdict.REJECTED:
@@ -98,6 +102,8 @@ def hint(code: str) -> str:
         meaning = CODES.get(key) or FAMILIES.get(key)
         if meaning is not None:
             return meaning.hint
+    if code.startswith(INVALID):
+        return INVALID_MEANING.hint
     return "an unknown code: read the message, and the cloud's documentation" if code else ""
 
 
@@ -114,10 +120,14 @@ def _meaning(code: str, outcome: Reply | Fault, *, doubted: bool) -> Meaning:
     if meaning is None:
         family = code.partition(".")[0]
         meaning = CODES.get(family) or FAMILIES.get(family)
+    if meaning is None and code.startswith(INVALID):
+        meaning = INVALID_MEANING
     if meaning is None:
         return Meaning(Verdict.REJECTED if doubted else Verdict.IN_DOUBT, None, "")
     return meaning
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+def _text(value: object, most: int = _TEXT_MAX) -> str:
+    """Text of the other side, bounded and fit for a terminal."""
+    text = value[:most] if isinstance(value, str) else ""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

@@ -6,22 +6,32 @@ Finance regions (`-fsi`) answer only at their own hosts (request structure page)
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from batchsnap.errors import UsageError
+from batchsnap.model import Quota
 from batchsnap.settings import ENDPOINT_DEFAULT
 
 _FINANCE = "https://cbs.{region}.tencentcloudapi.com"
 _PORTS = {"https": 443, "http": 80}
+_REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_.])?")
 
 
 @lru_cache(maxsize=1024)
 def endpoint_url(template: str, region: str) -> str:
-    """The endpoint of a region."""
-    if template == ENDPOINT_DEFAULT and region.endswith("-fsi"):
+    """The endpoint of a region.
+
+    Raises:
+        UsageError: the region is to be part of the host's name, and is no region.
+    """
+    if template.rstrip("/") == ENDPOINT_DEFAULT and region.endswith("-fsi"):
         template = _FINANCE
+    if "{region}" in template and not _REGION.fullmatch(region):
+        raise UsageError(f"{region!r} is no region, and {template} needs one")
     return template.replace("{region}", region)
 
 
@@ -31,9 +41,14 @@ def host_of(url: str) -> str:
     parts = urlsplit(url)
     host = parts.hostname or ""
     shown = f"[{host}]" if ":" in host else host
-    if parts.port is None or parts.port == _PORTS[parts.scheme]:
+    if parts.port is None or parts.port == _PORTS.get(parts.scheme):
         return shown
     return f"{shown}:{parts.port}"
+
+
+def quota_of(source: str, url: str, action: str) -> Quota:
+    """Whose allowance a call uses: the credential's source, the host, the action."""
+    return Quota(source, host_of(url), action)
 
 
 def check_endpoint(template: str) -> None:
@@ -41,25 +56,46 @@ def check_endpoint(template: str) -> None:
 
     A name with plain http is judged when it connects; an address is judged here.
     """
+    # First of all, so that no other message repeats a password.
+    if "@" in template:
+        raise UsageError("--endpoint holds a user name or password; keys come from a profile")
     try:
         parts = urlsplit(template.replace("{region}", "ap-region"))
         port_is_right = parts.port != 0
     except ValueError as error:
         raise UsageError(f"--endpoint {template}: {error}") from None
-    if "@" in parts.netloc:
-        raise UsageError("--endpoint holds a user name or password; keys come from a profile")
-    if parts.scheme not in _PORTS or not parts.hostname or not port_is_right:
+    host = parts.hostname or ""
+    if parts.scheme not in _PORTS or not host or not port_is_right:
         raise UsageError(f"--endpoint {template}: must be https://HOST[:PORT]")
-    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+    if parts.path not in {"", "/"} or "?" in template or "#" in template:
         raise UsageError(f"--endpoint {template}: must have no path or query")
-    if parts.scheme == "http" and not _may_be_loopback(parts.hostname):
+    if not template.startswith(parts.scheme):
+        raise UsageError(f"--endpoint {template}: write {parts.scheme}:// in lower case")
+    if not _is_address(host) and not _NAME.fullmatch(host):
+        raise UsageError(
+            f"--endpoint {template}: the host is no name or address; "
+            "the only placeholder is {region}"
+        )
+    if parts.scheme == "http" and _is_address(host) and not is_loopback(host):
         raise UsageError(
             f"--endpoint {template}: plain http is for loopback addresses only; use https"
         )
 
 
-def _may_be_loopback(host: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether an IP address belongs to this machine alone; False for what is no address."""
     try:
-        return ip_address(host).is_loopback
+        parsed = ip_address(address)
     except ValueError:
-        return True
+        return False
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        return parsed.ipv4_mapped.is_loopback
+    return parsed.is_loopback
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -19,17 +19,21 @@ ALGORITHM = "TC3-HMAC-SHA256"
 CONTENT_TYPE = "application/json"
 SERVICE = "cbs"
 _TERMINATOR = "tc3_request"
+_SIGNED = "content-type;host"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Credential:
-    """Keys to sign with. Its repr tells only where they came from."""
+    """Keys to sign with. Its repr and str tell only where they came from."""
 
-    secret_id: str = field(repr=False)
-    secret_key: str = field(repr=False)
-    token: str = field(repr=False)  # "" with permanent keys
+    secret_id: str
+    secret_key: str
+    token: str  # "" with permanent keys
     source: str
     expires_at: float | None = None  # Unix seconds; None: does not expire
+
+    def __repr__(self) -> str:
+        return f"Credential({self.source})"
 
 
 def date_of(timestamp: int) -> str:
@@ -66,10 +70,12 @@ def signed_headers(headers: Mapping[str, str]) -> str:
 
 
 def credential_scope(date: str, service: str) -> str:
+    """What the derived key is good for: date/service/tc3_request."""
     return f"{date}/{service}/{_TERMINATOR}"
 
 
 def string_to_sign(*, timestamp: int, scope: str, canonical: str) -> str:
+    """Four lines: algorithm, Unix seconds, scope, hash of the canonical request."""
     hashed = sha256(canonical.encode()).hexdigest()
     return f"{ALGORITHM}\n{timestamp}\n{scope}\n{hashed}"
 
@@ -81,16 +87,13 @@ def signing_keys(secret_key: str, date: str, service: str) -> tuple[bytes, bytes
     return day, of_service, hmac.digest(of_service, _TERMINATOR.encode(), "sha256")
 
 
-@lru_cache(maxsize=16)
-def _signing_key(secret_key: str, date: str, service: str) -> bytes:
-    return signing_keys(secret_key, date, service)[2]
-
-
 def signature(key: bytes, to_sign: str) -> str:
+    """Hex HMAC of the string to sign, with the last of `signing_keys`."""
     return hmac.digest(key, to_sign.encode(), "sha256").hex()
 
 
 def authorization(*, secret_id: str, scope: str, names: str, signed: str) -> str:
+    """The Authorization header; `names` are the `signed_headers`."""
     return f"{ALGORITHM} Credential={secret_id}/{scope}, SignedHeaders={names}, Signature={signed}"
 
 
@@ -99,6 +102,15 @@ def _fixed_part(host: str) -> str:
     """All of a POST's canonical request but its payload hash."""
     headers = {"Content-Type": CONTENT_TYPE, "Host": host}
     return canonical_request(method="POST", path="/", query="", headers=headers, hashed_payload="")
+
+
+@lru_cache(maxsize=16)
+def _fixed_today(secret_id: str, secret_key: str, day: int, service: str) -> tuple[bytes, str, str]:
+    """(signing key, scope, Authorization up to the signature) of a key for a whole UTC day."""
+    date = _day(day)
+    scope = credential_scope(date, service)
+    head = authorization(secret_id=secret_id, scope=scope, names=_SIGNED, signed="")
+    return signing_keys(secret_key, date, service)[2], scope, head
 
 
 def sign(
@@ -117,12 +129,12 @@ def sign(
 
     `host` is the exact Host header, with the port where it is not the scheme's own.
     """
-    date = date_of(timestamp)
-    scope = credential_scope(date, service)
+    key, scope, head = _fixed_today(
+        credential.secret_id, credential.secret_key, timestamp // 86_400, service
+    )
     to_sign = string_to_sign(
         timestamp=timestamp, scope=scope, canonical=_fixed_part(host) + payload_hash(body)
     )
-    signed = signature(_signing_key(credential.secret_key, date, service), to_sign)
     headers: tuple[tuple[str, str], ...] = (
         ("Host", host),
         ("Content-Type", CONTENT_TYPE),
@@ -131,15 +143,7 @@ def sign(
         ("X-TC-Timestamp", str(timestamp)),
         ("X-TC-Region", region),
         ("X-TC-Language", "en-US"),
-        (
-            "Authorization",
-            authorization(
-                secret_id=credential.secret_id,
-                scope=scope,
-                names="content-type;host",
-                signed=signed,
-            ),
-        ),
+        ("Authorization", head + signature(key, to_sign)),
     )
     if credential.token:
         headers += (("X-TC-Token", credential.token),)

@@ -3,31 +3,48 @@
 Nothing remote raises. `Fault.sent` is False only where surely no byte of the request left, which
 is known from the moment the library begins to write the headers. A redirect is never followed, a
 cookie never kept, a body read only up to a bound. aiohttp sends a POST again by itself in no case.
+
+The environment's proxy is looked up here, once, and not by aiohttp's `trust_env`: that goes
+through two threads for every request, between the token and the send, and lets a ~/.netrc fail
+each request that has an Authorization header of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp import ClientTimeout, TraceConfig
 from yarl import URL
 
 from batchsnap import __version__
+from batchsnap.cloud.quotas import is_loopback
 from batchsnap.failpoints import failpoint
 from batchsnap.model import Fault, FaultKind, Reply, SignedRequest
 
 BODY_MAX_BYTES = 8 << 20
 HEADER_MAX_BYTES = 16 << 10
-KEEPALIVE_S = 15.0
+KEEPALIVE_S = 15.0  # well below a server's own, so that few sends meet a closing connection
 _METADATA_MAX_BYTES = 64 << 10
 CONNECT_WITHIN_S = 10.0
-_NOT_LOOPBACK = "plain http goes to loopback addresses only"
+
+
+class _NotLoopback(OSError):
+    """An address that a signed request must not reach in the clear."""
+
+    def __init__(self) -> None:
+        # One text for all addresses of a name, or the library merges them into a plain OSError.
+        super().__init__(errno.EACCES, "plain http goes to loopback addresses only")
 
 
 class _Mark:
@@ -39,22 +56,31 @@ class _Mark:
         self.at = 0.0
 
 
-class Transport:
-    """Connections to every host of a run. An async context manager."""
+class _Proxy(NamedTuple):
+    """The way to https hosts; no `url` is the straight one."""
 
-    def __init__(self, *, body_max_bytes: int = BODY_MAX_BYTES) -> None:
+    url: str | None
+    headers: Mapping[str, str] | None  # what the proxy alone is told
+
+
+class Transport:
+    """Connections to every host of a run. An async context manager.
+
+    `connections` bounds how many are open at once, 0 is no bound: the engine's slots are the bound,
+    and a wait for the pool would come between a token and its send.
+    """
+
+    def __init__(self, *, body_max_bytes: int = BODY_MAX_BYTES, connections: int = 0) -> None:
         self._body_max_bytes = body_max_bytes
+        self._connections = connections
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._proxies: dict[str, _Proxy] = {}
 
     async def __aenter__(self) -> Self:
+        pool: dict[str, Any] = {"limit": self._connections, "keepalive_timeout": KEEPALIVE_S}
         self._sessions = {
-            "https": _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S), True),
-            "http": _session(
-                aiohttp.TCPConnector(
-                    limit=0, keepalive_timeout=KEEPALIVE_S, socket_factory=_loopback_socket
-                ),
-                False,
-            ),
+            "https": _session(aiohttp.TCPConnector(**pool)),
+            "http": _session(aiohttp.TCPConnector(**pool, socket_factory=_loopback_socket)),
         }
         return self
 
@@ -70,6 +96,7 @@ class Transport:
     async def send(self, request: SignedRequest, timeout_s: float) -> Reply | Fault:
         """POST once; `timeout_s` bounds everything from connecting to the last byte."""
         session = self._sessions[request.url.partition(":")[0]]
+        proxy = self._proxy(request.url)
         loop = asyncio.get_running_loop()
         mark, began = _Mark(), loop.time()
         try:
@@ -79,9 +106,11 @@ class Transport:
                 headers=request.headers,
                 timeout=_within(timeout_s),
                 allow_redirects=False,
+                proxy=proxy.url,
+                proxy_headers=proxy.headers,
                 trace_request_ctx=mark,
             ) as response:
-                body = await self._body(response)
+                body = await _body(response, self._body_max_bytes)
                 if body is None:
                     fault = FaultKind.TOO_LARGE, f"the body has more than {self._body_max_bytes} B"
                 else:
@@ -97,62 +126,71 @@ class Transport:
         sent. Best effort: what fails here fails again, and is told, when it is used."""
         session = self._sessions[url.partition(":")[0]]
         connector = session.connector
-        if connector is None or (url.startswith("https") and _proxied(url)):
+        if connector is None or self._proxy(url).url is not None:
             return
         loop = asyncio.get_running_loop()
+        opened: list[Any] = []
 
-        async def connect() -> Any:
+        async def connect() -> None:
             request = aiohttp.ClientRequest("POST", URL(url), loop=loop)
-            return await connector.connect(request, [], _within(CONNECT_WITHIN_S))
+            async with asyncio.timeout(CONNECT_WITHIN_S):
+                opened.append(await connector.connect(request, [], _within(CONNECT_WITHIN_S)))
 
-        opened = await asyncio.gather(
-            *(connect() for _ in range(connections)), return_exceptions=True
-        )
-        for connection in opened:
-            if not isinstance(connection, BaseException):
+        try:
+            # All are held until all are open, else the next would be given the one before.
+            await asyncio.gather(*(connect() for _ in range(connections)), return_exceptions=True)
+        finally:
+            for connection in opened:
                 connection.release()
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes | None:
-        """The whole body, or None where it is larger than the bound."""
-        if (response.content_length or 0) > self._body_max_bytes:
-            response.close()
-            return None
-        parts: list[bytes] = []
-        size = 0
-        async for part in response.content.iter_any():
-            parts.append(part)
-            size += len(part)
-            if size > self._body_max_bytes:
-                response.close()
-                return None
-        return b"".join(parts)
+    def _proxy(self, url: str) -> _Proxy:
+        proxy = self._proxies.get(url)
+        if proxy is None:
+            proxy = self._proxies[url] = _proxy_of(url)
+        return proxy
 
 
 async def get_unsigned(url: str, timeout_s: float) -> tuple[int, bytes] | None:
     """(status, body) of a GET without any key, or None. For the metadata service, which is
     link-local and plain http by nature."""
-    async with _session(aiohttp.TCPConnector(), False) as session:
+    async with _session(aiohttp.TCPConnector()) as session:
         try:
             async with session.get(
                 url, timeout=_within(timeout_s), allow_redirects=False, trace_request_ctx=_Mark()
             ) as response:
-                return response.status, await response.content.read(_METADATA_MAX_BYTES)
+                body = await _body(response, _METADATA_MAX_BYTES)
+                return None if body is None else (response.status, body)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
             return None
 
 
-def _session(connector: aiohttp.TCPConnector, trust_env: bool) -> aiohttp.ClientSession:
+async def _body(response: aiohttp.ClientResponse, most: int) -> bytes | None:
+    """The whole body, or None where it has more than `most` bytes."""
+    if (response.content_length or 0) > most:
+        response.close()
+        return None
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            response.close()
+            return None
+    return b"".join(parts)
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     trace = TraceConfig()
     trace.on_request_headers_sent.append(_headers_sent)
     trace.on_request_chunk_sent.append(_chunk_sent)
     return aiohttp.ClientSession(
         connector=connector,
-        trust_env=trust_env,
+        trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         raise_for_status=False,
-        headers={"User-Agent": f"batchsnap/{__version__}"},
-        skip_auto_headers={"Accept-Encoding"},
+        headers={"User-Agent": f"batchsnap/{__version__}", "Accept-Encoding": "identity"},
         max_line_size=HEADER_MAX_BYTES,
         max_field_size=HEADER_MAX_BYTES,
         trace_configs=[trace],
@@ -170,8 +208,8 @@ async def _chunk_sent(_session: object, _context: object, _params: object) -> No
 def _loopback_socket(address: tuple[Any, ...]) -> socket.socket:
     """A socket for an address that a signed request may reach in the clear."""
     family, kind, protocol, _, target = address
-    if not ip_address(target[0]).is_loopback:
-        raise OSError(f"{_NOT_LOOPBACK}, and this is {target[0]}")
+    if not is_loopback(target[0]):
+        raise _NotLoopback
     return socket.socket(family, kind, protocol)
 
 
@@ -183,13 +221,13 @@ def _within(seconds: float) -> ClientTimeout:
 def _kind(error: Exception) -> FaultKind:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return FaultKind.DNS
-    if _NOT_LOOPBACK in str(error):
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, _NotLoopback):
         return FaultKind.REFUSED
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
         return FaultKind.TLS
     if isinstance(error, TimeoutError):
         return FaultKind.TIMEOUT
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientProxyConnectionError):
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError):
         return FaultKind.CONNECT
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError | ValueError):
         return FaultKind.GARBLED
@@ -198,13 +236,22 @@ def _kind(error: Exception) -> FaultKind:
 
 def _date(response: aiohttp.ClientResponse) -> float | None:
     try:
-        return parsedate_to_datetime(response.headers["Date"]).timestamp()
-    except (KeyError, ValueError, TypeError):
+        date = parsedate_to_datetime(response.headers["Date"])
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (LookupError, ValueError, TypeError, OverflowError):
         return None
 
 
-def _proxied(url: str) -> bool:
-    try:
-        return bool(aiohttp.helpers.get_env_proxy_for_url(URL(url)))
-    except LookupError:
-        return False
+def _proxy_of(url: str) -> _Proxy:
+    """The environment's proxy for an https URL (HTTPS_PROXY, ALL_PROXY, NO_PROXY)."""
+    parts = urlsplit(url)
+    proxies = getproxies()
+    proxy = proxies.get("https") or proxies.get("all")
+    if parts.scheme != "https" or not proxy or proxy_bypass(parts.netloc):
+        return _Proxy(None, None)
+    way = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    headers = None
+    if way.username is not None:
+        user = f"{unquote(way.username)}:{unquote(way.password or '')}".encode()
+        headers = {"Proxy-Authorization": f"Basic {b64encode(user).decode()}"}
+    return _Proxy(f"{way.scheme}://{way.netloc.rpartition('@')[2]}", headers)

@@ -11,7 +11,7 @@ from batchsnap.errors import CredentialsError
 
 DISKS_A_QUESTION = 10  # the disk-id filter takes no more values (DescribeSnapshots page)
 _PAGE = 100
-_PAGES_MAX = 200
+_PAGES_MAX = 10_000
 _Item = TypeVar("_Item")
 
 
@@ -64,6 +64,20 @@ async def disks(
         "DescribeDisks",
         region,
         body=lambda offset: actions.describe_disks(disk_ids=disk_ids, offset=offset, limit=_PAGE),
+        parse=actions.disk_page,
+        identity=lambda fact: fact.disk_id,
+    )
+
+
+async def disks_like(
+    access: Access, region: str, filters: Sequence[actions.Filter]
+) -> list[actions.DiskFact] | Unanswered:
+    """All disks that pass the filters."""
+    return await _pages(
+        access,
+        "DescribeDisks",
+        region,
+        body=lambda offset: actions.describe_disks(filters=filters, offset=offset, limit=_PAGE),
         parse=actions.disk_page,
         identity=lambda fact: fact.disk_id,
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import anyio
 
@@ -27,6 +28,7 @@ from batchsnap.engine.watch import accepted_in
 from batchsnap.errors import CredentialsError
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.store import Ledger
+from batchsnap.lifecycle import State
 from batchsnap.model import Quota
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import QuotaFile, state_folder
@@ -76,6 +78,53 @@ class Work:
     wait: bool = False  # until every accepted snapshot is ready
 
 
+class Doors:
+    """The open doors of one process: connections, gates, and an Access for each quota."""
+
+    def __init__(self, settings: Settings, clock: Clock, credentials: CredentialSource) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._credentials = credentials
+        self._accesses: dict[tuple[str, str], Access] = {}
+
+    @asynccontextmanager
+    async def open(self, *, shared: bool) -> AsyncIterator[Self]:
+        """Open them; `shared`: starts are counted with those of this user's other processes."""
+        folder = state_folder() if shared else None
+        self._gates = LocalGates(self._settings, self._clock, folder)
+        try:
+            async with Transport() as self._transport:
+                yield self
+        finally:
+            self._gates.close()
+
+    async def access(self, profile: str, url: str) -> Access:
+        """How this profile reaches this endpoint."""
+        access = self._accesses.get((profile, url))
+        if access is None:
+            try:
+                source = (await self._credentials.get(profile)).source
+            except CredentialsError:
+                source = f"profile:{profile}"  # its first attempt halts it, and nobody else
+            access = self._accesses[profile, url] = Access(
+                profile,
+                url,
+                source=source,
+                credentials=self._credentials,
+                send=self._transport,
+                gates=self._gates,
+                clock=self._clock,
+                timeout_s=self._settings.timeout_s,
+            )
+        return access
+
+    async def warm(self, access: Access) -> None:
+        """Open the gate and some connections before the first start, while its second passes."""
+        access.gate(CREATE)
+        starts = min(self._settings.rate_per_s, 100) * _WARM_S
+        await self._transport.warm(access.url, max(1, round(starts)))
+
+
 class LocalExecutor:
     """Runs work in this process."""
 
@@ -93,25 +142,13 @@ class LocalExecutor:
             LedgerUnwritable: nothing was sent after it.
         """
         ledger, halts = work.ledger, Halts(self._say)
-        desk = Desk(
-            sink=ledger,
-            clock=self._clock,
-            stop=stop,
-            settings=work.settings,
-            waits=work.waits,
-            rng=random.Random(),  # noqa: S311 - spreads retries, guards nothing
-            say=self._say,
-        )
-        async with AsyncExitStack() as stack:
-            transport = await stack.enter_async_context(Transport())
-            gates = LocalGates(
-                work.settings, self._clock, None if work.simulated else state_folder()
-            )
-            stack.callback(gates.close)
-            brakes = Brakes(work.settings, ledger.fold, work.rows, stop, self._say)
+        desk = new_desk(ledger, self._clock, stop, work.settings, work.waits, say=self._say)
+        brakes = Brakes(work.settings, ledger.fold, work.rows, stop, self._say)
+        doors = Doors(work.settings, self._clock, self._credentials)
+        async with doors.open(shared=not work.simulated):
             lanes = [
                 Lane(
-                    await self._access(profile, url, work, transport, gates),
+                    await doors.access(profile, url),
                     strands,
                     desk,
                     halts=halts,
@@ -125,42 +162,37 @@ class LocalExecutor:
             ]
             if work.wait or brakes.watching:
                 _watch_earlier(lanes, ledger, work.endpoint)
-            warm = max(1, round(min(work.settings.rate_per_s, 100) * _WARM_S))
-            await self._run(lanes, ledger, transport, warm)
+            async with committing(ledger), anyio.create_task_group() as tasks:
+                for lane in lanes:
+                    if work.send:
+                        tasks.start_soon(doors.warm, lane.access)
+                    tasks.start_soon(lane.run)
         return halts
 
-    async def _run(
-        self, lanes: list[Lane], ledger: Ledger, transport: Transport, warm: int
-    ) -> None:
-        async with anyio.create_task_group() as committing:
-            committing.start_soon(ledger.commit)
-            try:
-                async with anyio.create_task_group() as tasks:
-                    for lane in lanes:
-                        tasks.start_soon(transport.warm, lane.access.url, warm)
-                        tasks.start_soon(lane.run)
-            finally:
-                ledger.close()
 
-    async def _access(
-        self, profile: str, url: str, work: Work, transport: Transport, gates: LocalGates
-    ) -> Access:
+def new_desk(
+    ledger: Ledger,
+    clock: Clock,
+    stop: Stop,
+    settings: Settings,
+    waits: Waits,
+    *,
+    say: Callable[[str], None],
+) -> Desk:
+    """What every attempt shares."""
+    rng = random.Random()  # noqa: S311 - spreads retries, guards nothing
+    return Desk(ledger, clock, stop, settings, waits, rng, say)
+
+
+@asynccontextmanager
+async def committing(ledger: Ledger) -> AsyncIterator[None]:
+    """The ledger commits while the block runs, and what is appended in it is on disk after it."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ledger.commit)
         try:
-            source = (await self._credentials.get(profile)).source
-        except CredentialsError:
-            source = f"profile:{profile}"  # its first attempt halts it, and nobody else
-        access = Access(
-            profile,
-            url,
-            source=source,
-            credentials=self._credentials,
-            send=transport,
-            gates=gates,
-            clock=self._clock,
-            timeout_s=work.settings.timeout_s,
-        )
-        access.gate(CREATE)  # opened now, so that its first second passes while we connect
-        return access
+            yield
+        finally:
+            ledger.close()
 
 
 def _by_quota(work: Work) -> dict[tuple[str, str], list[Strand]]:
@@ -176,7 +208,8 @@ def _watch_earlier(lanes: list[Lane], ledger: Ledger, endpoint: str) -> None:
     """Hand each lane the snapshots that earlier processes were given and did not see ready."""
     by_quota = {(lane.access.profile, lane.access.url): lane for lane in lanes}
     standing = ledger.fold.standing
-    for watched in accepted_in(records(ledger.path), lambda key: standing(key).state):
+    awaited = {State.ACCEPTED}
+    for watched in accepted_in(records(ledger.path), lambda key: standing(key).state, awaited):
         url = endpoint_url(endpoint, watched.row.region)
         if (lane := by_quota.get((watched.row.profile, url))) is not None:
             lane.watch(watched)

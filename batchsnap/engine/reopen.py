@@ -1,20 +1,23 @@
-"""A ledger taken up again without its manifest: to settle its doubts, and nothing is sent."""
+"""A ledger taken up again without its manifest: to settle, to wait, to roll back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
 from batchsnap import __version__
 from batchsnap.clock import LoopClock
-from batchsnap.cloud.quotas import check_endpoint
-from batchsnap.engine.local import LocalExecutor, Work
+from batchsnap.cloud.quotas import check_endpoint, endpoint_url
+from batchsnap.engine.local import Doors, LocalExecutor, Work, committing, new_desk
 from batchsnap.engine.ports import CredentialSource
+from batchsnap.engine.rollback import Rollback
 from batchsnap.engine.row import request_of
-from batchsnap.engine.run import SIMULATED, Result, first_of_ours
-from batchsnap.engine.stopping import Stop
+from batchsnap.engine.run import SIMULATED, Result, Say
+from batchsnap.engine.stopping import Stop, bounded
 from batchsnap.engine.strand import Strand
+from batchsnap.engine.watch import Watched, accepted_in
 from batchsnap.errors import Exit, LedgerForeign
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, stamp
@@ -23,6 +26,7 @@ from batchsnap.lifecycle import DONE, State
 from batchsnap.report.summary import Summary, summing
 from batchsnap.settings import Settings, Waits
 
+DELETABLE = frozenset({State.ACCEPTED, State.READY, State.DELETING})
 _UNCERTAIN = frozenset({State.SENT, State.IN_DOUBT})
 _AT_REST = DONE | {State.REJECTED, State.GAVE_UP}
 
@@ -60,11 +64,47 @@ class Reopened:
         """Rows that can be settled from what their intents recorded."""
         return sum(len(s.doubts) + len(s.owed) for s in self._strands().values())
 
-    async def settle(
-        self, credentials: CredentialSource, stop: Stop, say: Callable[[str], None]
-    ) -> Result:
+    async def settle(self, credentials: CredentialSource, stop: Stop, say: Say) -> Result:
         """Ask about every doubt; a row found absent stays pending for the next `run`."""
+        return await self._execute(self._strands(), credentials, stop, say, wait=False)
+
+    async def wait(self, credentials: CredentialSource, stop: Stop, say: Say) -> Result:
+        """Until every accepted snapshot is ready or gone."""
+        strands: dict[tuple[str, str], Strand] = {}
+        for watched in self.snapshots({State.ACCEPTED}):
+            scope = (watched.row.profile, watched.row.region)
+            strands.setdefault(scope, Strand(*scope, Waits()))
+        return await self._execute(strands, credentials, stop, say, wait=True)
+
+    def snapshots(self, states: Container[State]) -> list[Watched]:
+        """The snapshots of rows that are in one of `states`."""
+        return accepted_in(records(self.path), lambda key: self.fold.standing(key).state, states)
+
+    async def rollback(
+        self, credentials: CredentialSource, stop: Stop, say: Say
+    ) -> tuple[Result, Counter[str]]:
+        """Delete what this ledger's rows were given; (how it stands, what was left and why)."""
         clock = LoopClock()
+        left: Counter[str] = Counter()
+        scopes: dict[tuple[str, str], list[Watched]] = {}
+        for watched in self.snapshots(DELETABLE):
+            scopes.setdefault((watched.row.profile, watched.row.region), []).append(watched)
+        desk = new_desk(self.ledger, clock, stop, self.settings, Waits(), say=say)
+        self._begin(clock)
+        async with (
+            Doors(self.settings, clock, credentials).open(shared=True) as doors,
+            committing(self.ledger),
+        ):
+            for (profile, region), snapshots in scopes.items():
+                url = endpoint_url(self.endpoint, region)
+                rollback = Rollback(await doors.access(profile, url), desk)
+                await rollback.run(region, snapshots)
+                left += rollback.left
+        summary = summing(records(self.path)).close()
+        code = stop.exit or (Exit.UNFINISHED if left else Exit.DONE)
+        return Result(summary, code, self.path), left
+
+    def _begin(self, clock: LoopClock) -> None:
         self.ledger.taps.extend(self.taps)
         resumed: Record = {
             "event": "resumed",
@@ -73,23 +113,34 @@ class Reopened:
             "settings": self.settings.to_json(),
         }
         self.ledger.append(resumed)
+
+    async def _execute(
+        self,
+        strands: dict[tuple[str, str], Strand],
+        credentials: CredentialSource,
+        stop: Stop,
+        say: Say,
+        *,
+        wait: bool,
+    ) -> Result:
+        clock = LoopClock()
+        self._begin(clock)
         work = Work(
             ledger=self.ledger,
-            strands=list(self._strands().values()),
+            strands=list(strands.values()),
             settings=self.settings,
             waits=Waits(),
             endpoint=self.endpoint,
             simulated=False,
             ask_first=False,
             send=False,
+            wait=wait,
         )
-        try:
+        async with bounded(stop, self.settings.max_duration_s):
             await LocalExecutor(clock, credentials, say).execute(work, stop)
-        except BaseExceptionGroup as group:
-            raise first_of_ours(group) from None
         folded = summing(records(self.path))
         summary = folded.close()
-        return Result(summary, _exit_of(summary, owed=folded.owed, stop=stop), self.path)
+        return Result(summary, _exit_of(summary, stop, owed=folded.owed, wait=wait), self.path)
 
     def _strands(self) -> dict[tuple[str, str], Strand]:
         strands: dict[tuple[str, str], Strand] = {}
@@ -104,9 +155,14 @@ class Reopened:
         return strands
 
 
-def _exit_of(summary: Summary, *, owed: bool, stop: Stop) -> Exit:
+def _exit_of(summary: Summary, stop: Stop, *, owed: bool, wait: bool) -> Exit:
+    """Of a command that sends nothing: whether what it was called for is done."""
     if stop.exit is not None:
         return stop.exit
+    if wait:
+        if summary.accepted:
+            return Exit.UNFINISHED
+        return Exit.SOME_FAILED if summary.vanished else Exit.DONE
     if summary.in_doubt or owed:
         return Exit.UNFINISHED
     return Exit.SOME_FAILED if summary.doubled else Exit.DONE

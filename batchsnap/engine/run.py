@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import anyio
-
 from batchsnap import __version__
 from batchsnap.clock import Clock, LoopClock
 from batchsnap.cloud.quotas import check_endpoint
 from batchsnap.engine.intake import Intake, take_in
-from batchsnap.engine.local import LocalExecutor, Work
+from batchsnap.engine.local import LocalExecutor, Work, committing
 from batchsnap.engine.order import (
     Order,
     birth_of,
@@ -23,7 +21,7 @@ from batchsnap.engine.order import (
 )
 from batchsnap.engine.ports import CredentialSource
 from batchsnap.engine.stopping import Stop, bounded
-from batchsnap.errors import BatchsnapError, CredentialsError, Exit
+from batchsnap.errors import CredentialsError, Exit
 from batchsnap.ledger.place import volatile
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import VERSION, Record, stamp
@@ -117,11 +115,8 @@ class Prepared:
             rows=self.intake.rows,
             wait=self.order.wait,
         )
-        try:
-            async with bounded(stop, self.settings.max_duration_s):
-                halts = await LocalExecutor(clock, credentials, say).execute(work, stop)
-        except BaseExceptionGroup as group:
-            raise first_of_ours(group) from None
+        async with bounded(stop, self.settings.max_duration_s):
+            halts = await LocalExecutor(clock, credentials, say).execute(work, stop)
         return await self._finish(ledger, stop, halted=halts.any, clock=clock)
 
     def _endpoint(self) -> str:
@@ -171,11 +166,8 @@ class Prepared:
         summary, exit_code = self._sum_up(stop, halted=halted)
         if exit_code in {Exit.DONE, Exit.SOME_FAILED}:
             record: Record = {"event": "finished", "at": stamp(clock.wall()), "exit": exit_code}
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(ledger.commit)
-                group = ledger.append(record)
-                ledger.close()
-                await ledger.durable(group)
+            async with committing(ledger):
+                await ledger.durable(ledger.append(record))
             summary, _ = self._sum_up(stop, halted=halted)
         return Result(summary, exit_code, self.path)
 
@@ -225,15 +217,6 @@ async def _need_credentials(credentials: CredentialSource, profiles: set[str]) -
             return
     if missing is not None:
         raise missing
-
-
-def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error to show of several that came at once."""
-    for error in group.exceptions:
-        found = first_of_ours(error) if isinstance(error, BaseExceptionGroup) else error
-        if isinstance(found, BatchsnapError):
-            return found
-    return group
 
 
 def warnings(prepared: Prepared) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import NamedTuple
 
 import anyio
@@ -114,11 +114,13 @@ class Watcher:
         )
 
 
-def accepted_in(records: Iterable[Record], standing: Callable[[str], State]) -> list[Watched]:
-    """The snapshots that records accepted and no later record ended."""
+def accepted_in(
+    records: Iterable[Record], standing: Callable[[str], State], states: Container[State]
+) -> list[Watched]:
+    """The snapshots that records accepted, of rows that are now in one of `states`."""
     found: dict[str, Watched] = {}
     for record in records:
-        if record["event"] == "accepted" and standing(record["key"]) is State.ACCEPTED:
+        if record["event"] == "accepted" and standing(record["key"]) in states:
             row = PlannedRequest(
                 key=record["key"],
                 line=0,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
+import sys
 from pathlib import Path
 
 from batchsnap.errors import LedgerError, LedgerLocked, LedgerUnwritable
@@ -17,10 +20,26 @@ def write_all(fd: int, data: bytes) -> None:
     """`os.write` until all is taken: a full disk takes a part and says nothing."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        view = view[_taken(os.write(fd, view)) :]
+
+
+def _taken(count: int) -> int:
+    """A count of bytes that is progress; a write that takes nothing would be tried for ever."""
+    if count <= 0:
+        raise OSError(errno.EIO, "the file takes no more bytes")
+    return count
+
+
+def sync_data(fd: int) -> None:
+    """The file's bytes, and the size they need, on the medium itself."""
+    if sys.platform == "darwin":
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync stops at the drive's cache there
+    else:
+        os.fdatasync(fd)
 
 
 def sync_folder(folder: Path) -> None:
+    """The folder's names on the medium."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -28,28 +47,48 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def real(path: Path) -> Path:
+    """Where the file itself is or will be: copies and new files go beside it, not beside a link."""
+    return Path(os.path.realpath(path))
+
+
+def broken(path: Path) -> Path:
+    """The first name under which recovery keeps what it cuts."""
+    home = real(path)
+    return home.with_name(f"{home.name}.broken")
+
+
 def open_locked(path: Path) -> int:
     """An exclusive lock on the file that the path names now, not on one that was moved away."""
     while True:
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            # not blocking: the open of a named pipe would wait for its other end
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise LedgerUnwritable(f"can't open {path}: {error.strerror}") from error
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            _lock(path, fd)
+        except BaseException:
             os.close(fd)
-            raise LedgerLocked(
-                f"another process is at work on {path}: wait for it, or stop it"
-            ) from None
-        except OSError as error:
-            os.close(fd)
-            raise LedgerError(
-                f"can't lock {path}: {error}. Put the ledger on a file system with locks"
-            ) from error
+            raise
         if is_at(path, fd):
             return fd
         os.close(fd)
+
+
+def _lock(path: Path, fd: int) -> None:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise LedgerUnwritable(f"{path} is no regular file: a ledger must be one")
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LedgerLocked(
+            f"another process is at work on {path}: wait for it, or stop it"
+        ) from None
+    except OSError as error:
+        raise LedgerError(
+            f"can't lock {path}: {error}. Put the ledger on a file system with locks"
+        ) from error
 
 
 def is_at(path: Path, fd: int) -> bool:
@@ -61,29 +100,34 @@ def is_at(path: Path, fd: int) -> bool:
 
 
 def keep_broken(path: Path, fd: int, offset: int) -> None:
-    """Copy what recovery will cut to the first free PATH.broken[.N], durably."""
+    """Copy what recovery will cut to the first free PATH.broken[.N], durably or not at all."""
+    first = target = broken(path)
     number = 1
-    broken = path.with_name(f"{path.name}.broken")
-    while broken.exists():
+    while os.path.lexists(target):
         number += 1
-        broken = path.with_name(f"{path.name}.broken.{number}")
-    copy = os.open(broken, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+        target = first.with_name(f"{first.name}.{number}")
+    copy = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
     try:
         while block := os.pread(fd, BLOCK, offset):
             write_all(copy, block)
             offset += len(block)
         os.fsync(copy)
+    except BaseException:
+        target.unlink()  # on a full disk each try would leave another half copy
+        raise
     finally:
         os.close(copy)
-    sync_folder(path.parent)
+    sync_folder(target.parent)
 
 
 def rewrite_unproven(fd: int, scan: Scan) -> None:
     """Write again what no later record proves durable: after a failed sync the kernel may show
     pages as clean that never reached the disk."""
     start, lines = scan.end, scan.last_seq - scan.synced
-    tail = b""
-    while start and tail.count(b"\n") <= lines:
-        start = max(0, start - BLOCK)
-        tail = os.pread(fd, scan.end - start, start)
-    os.pwrite(fd, tail, start)
+    while start and lines >= 0:
+        size = min(BLOCK, start)
+        start -= size
+        lines -= os.pread(fd, size, start).count(b"\n")
+    while start < scan.end:
+        block = os.pread(fd, min(BLOCK, scan.end - start), start)
+        start += _taken(os.pwrite(fd, block, start))

@@ -21,6 +21,7 @@ def volatile(path: Path) -> str:
     for line in mounts.splitlines():
         _, point, fs, *_ = line.split(" ")
         where = Path(point.replace("\\040", " "))
-        if len(where.parts) > best and folder.is_relative_to(where):
+        # of two mounts on one point the later one is seen
+        if len(where.parts) >= best and folder.is_relative_to(where):
             best, kind = len(where.parts), fs
     return kind if kind in _VOLATILE else ""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
-from batchsnap.errors import LedgerError
+from batchsnap.errors import LedgerDamaged, LedgerError
 from batchsnap.ledger.record import Record
-from batchsnap.ledger.replay import Scan, headed
+from batchsnap.ledger.replay import Scan
 
 _BLOCK = 1 << 20
 
@@ -21,19 +22,34 @@ def records(path: Path) -> Iterator[Record]:
         LedgerError: there is no such file, or it can't be read.
         LedgerDamaged, LedgerForeign
     """
-    try:
-        file = path.open("rb", buffering=_BLOCK)
-    except OSError as error:
-        raise LedgerError(f"can't read the ledger {path}: {error.strerror}") from error
-    with file:
-        yield from headed(Scan(_settled_lines(file)))
-
-
-def _settled_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Lines up to where the file ends now: a line that grows while it is read is no damage."""
-    left = os.fstat(file.fileno()).st_size
-    for line in file:
-        left -= len(line)
-        if left < 0:
+    seen, damaged_at = 0, -1
+    while True:
+        try:
+            with path.open("rb", buffering=0) as file:
+                scan = Scan(io.BufferedReader(_AsItIs(file), _BLOCK))
+                yield from islice(scan, seen, None)
             return
-        yield line
+        except LedgerDamaged:
+            # A writer that recovers cuts a torn end and goes on there. Who read across that moment
+            # has half of each; only what is still damaged at a second look is.
+            if scan.end == damaged_at:
+                raise
+            seen, damaged_at = scan.last_seq + 1, scan.end
+        except OSError as error:
+            raise LedgerError(f"can't read the ledger {path}: {error.strerror}") from error
+
+
+class _AsItIs(io.RawIOBase):
+    """A file up to where it ends now: a line that grows while it is read is no damage."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+        self._left = os.fstat(file.fileno()).st_size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        count = self._file.readinto(memoryview(buffer)[: self._left]) or 0
+        self._left -= count
+        return count

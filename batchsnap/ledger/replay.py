@@ -8,15 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
-from zlib import crc32
 
-import orjson
-
-from batchsnap.errors import LedgerDamaged, LedgerForeign
+from batchsnap.errors import IllegalMove, LedgerDamaged, LedgerForeign
 from batchsnap.ledger.record import RUN_EVENTS, VERSION, Record, decode
 from batchsnap.lifecycle import DONE, NEW, Standing, State, step
-
-_loads = orjson.loads
 
 
 class Scan:
@@ -28,33 +23,31 @@ class Scan:
     """
 
     def __init__(self, lines: Iterable[bytes]) -> None:
-        self._lines = lines
+        self._lines = iter(lines)
         self.end = 0
         self.last_seq = -1
         self.synced = 0
         self.damaged = False
 
     def __iter__(self) -> Iterator[Record]:
-        """Yield the good records.
+        """Yield the good records, the `run` record first.
 
         Raises:
+            LedgerForeign: the first is no `run` record of a version we can read.
             LedgerDamaged: a record that was known durable is damaged or missing.
         """
-        end, expected, synced = 0, 0, 0
-        lines = iter(self._lines)
-        for line in lines:
-            try:
-                record = _loads(line)
-                body = line[: line.rindex(b',"crc":')]
-                if record["crc"] != crc32(b"}", crc32(body)) or line[-1] != 10:
-                    break
-                if expected:
-                    if record["seq"] != expected:
-                        break
-                    if record["synced"] > synced:  # noqa: PLR1730 - a call here costs a tenth
-                        synced = record["synced"]
-            except (ValueError, TypeError, KeyError, IndexError):
+        first = next(self._lines, b"")
+        yield _born(first)
+        end, expected, synced = len(first), 1, 0
+        for line in self._lines:
+            record = decode(line)
+            if record is None or record.get("seq") != expected:
                 break
+            declared = record.get("synced")
+            if declared != synced:
+                if not isinstance(declared, int) or not synced < declared < expected:
+                    break  # nobody wrote this: `synced` grows, and lies behind
+                synced = declared
             expected += 1
             end += len(line)
             yield record
@@ -63,30 +56,30 @@ class Scan:
             return
         self.end, self.last_seq, self.synced = end, expected - 1, synced
         self.damaged = True
-        durable = max(synced, self._highest_synced(lines))
-        if durable >= expected or expected == 0:
+        if max(synced, self._highest_synced()) >= expected:
             raise LedgerDamaged(
                 f"damaged at byte {end}: record {expected} was durable and can't be read. Nothing "
                 "was sent. Put a good copy of the file in its place; do not edit it"
             )
 
-    @staticmethod
-    def _highest_synced(lines: Iterable[bytes]) -> int:
-        records = (decode(line) for line in lines)
-        return max((int(r.get("synced", 0)) for r in records if r), default=0)
+    def _highest_synced(self) -> int:
+        """The highest seq that the lines behind the damage declare durable."""
+        records = (decode(line) for line in self._lines)
+        declared = (record.get("synced") for record in records if record is not None)
+        return max((number for number in declared if isinstance(number, int)), default=0)
 
 
-def headed(scan: Iterable[Record]) -> Iterator[Record]:
-    """The records, once the first is known to be a `run` of a version we can read.
-
-    Raises:
-        LedgerForeign: it is not.
-        LedgerDamaged: as `Scan` does.
-    """
-    records = iter(scan)
-    header = next(records, None)
+def _born(line: bytes) -> Record:
+    """The `run` record, from a ledger's first line."""
+    header = decode(line)
     if header is None:
-        raise LedgerForeign("the file is empty: it is no batchsnap ledger")
+        if b'"event":"run"' in line or b'"crc":' in line:
+            raise LedgerDamaged(
+                "damaged at byte 0: the `run` record can't be read. Nothing was sent. Put a good "
+                "copy of the file in its place; do not edit it"
+            )
+        what = "its first line is no `run` record" if line else "it is empty"
+        raise LedgerForeign(f"the file is no batchsnap ledger: {what}")
     if header.get("event") != "run":
         raise LedgerForeign("the file is no batchsnap ledger: its first line is no `run` record")
     if header.get("v") != VERSION:
@@ -94,8 +87,7 @@ def headed(scan: Iterable[Record]) -> Iterator[Record]:
             f"the ledger has version {header.get('v')}, this batchsnap reads {VERSION}: "
             "use the batchsnap that wrote it"
         )
-    yield header
-    yield from records
+    return header
 
 
 def move_of(record: Record) -> str:
@@ -108,10 +100,22 @@ def move_of(record: Record) -> str:
     return "found" if record["found"] else "absent"
 
 
+_FAILED = frozenset({State.REJECTED, State.GAVE_UP})
+_KEPT = (
+    "event", "key", "disk_id", "disk_backup_id", "region", "profile", "attempt",
+    "snapshot_name", "baseline", "code", "message",
+)  # fmt: skip
+
+
+def _brief(record: Record) -> Record:
+    """What is still asked of a row that failed: a manifest may hold very many of them."""
+    return {name: record[name] for name in _KEPT if name in record}  # type: ignore
+
+
 class Place:
     """Where some rows stand: a standing in one region of one profile. All its rows share it."""
 
-    __slots__ = ("at_rest", "next", "profile", "region", "rows", "standing")
+    __slots__ = ("at_rest", "failed", "next", "profile", "region", "rows", "standing")
 
     def __init__(self, standing: Standing, region: str | None, profile: str | None) -> None:
         self.standing = standing
@@ -119,7 +123,8 @@ class Place:
         self.profile = profile
         self.rows = 0
         self.at_rest = standing.state in DONE and not standing.owed
-        self.next: dict[str, Place] = {}
+        self.failed = standing.state in _FAILED
+        self.next: dict[str, Place] = {}  # by move
 
 
 class Fold:
@@ -134,8 +139,10 @@ class Fold:
         self.settings: dict[str, Any] = {}
         self.manifest: dict[str, Any] = {}
         self.gone: frozenset[str] = frozenset()  # keys that the newest manifest lacks
+        self.recovered = False  # a repair cut this ledger once
         self.finished: Record | None = None
         self._all: dict[tuple[Standing, str | None, str | None], Place] = {}
+        self._unborn: dict[tuple[str | None, str | None], Place] = {}  # of rows without a record
 
     def apply(self, record: Record) -> None:
         """Fold one record in.
@@ -143,32 +150,50 @@ class Fold:
         Raises:
             IllegalMove: the row's life does not allow it; nothing has changed.
         """
-        event = record["event"]
-        if event in RUN_EVENTS:
+        key = record.get("key")
+        if key is None:
             self._apply_run(record)
             return
-        key = record["key"]
+        event = record["event"]
         old = self.places.get(key)
-        if old is None:
-            old = self._place(NEW, record["region"], record["profile"])
-            old.rows += 1
-        move = event if event != "settled" else move_of(record)
-        new = old.next.get(move)
-        if new is None:
-            new = self._place(step(old.standing, move), old.region, old.profile)
-            old.next[move] = new
-        old.rows -= 1
+        start = old or self._first_place(record["region"], record["profile"])
+        new = start.next.get(event) or self._next_place(start, record)
+        if old is not None:
+            old.rows -= 1
         new.rows += 1
         self.places[key] = new
         if new.at_rest:
             self.intents.pop(key, None)
             self.latest.pop(key, None)
             return
-        self.latest[key] = record
         if event == "intent":
             self.intents[key] = record
             if record["disk_backup_id"] is not None:
                 self.backup_disks.add(record["disk_id"] or "")
+        elif new.failed:
+            record = _brief(record)
+            if key in self.intents:
+                self.intents[key] = _brief(self.intents[key])
+        self.latest[key] = record
+
+    def _first_place(self, region: str | None, profile: str | None) -> Place:
+        place = self._unborn.get((region, profile))
+        if place is None:
+            place = self._unborn[region, profile] = self._place(NEW, region, profile)
+        return place
+
+    def _next_place(self, start: Place, record: Record) -> Place:
+        """Where the record moves a row of this place; kept, for the next row that goes so."""
+        move = move_of(record)
+        place = start.next.get(move)
+        if place is None:
+            try:
+                standing = step(start.standing, move)
+            except IllegalMove as error:
+                number = f"record {record['seq']}: " if "seq" in record else ""
+                raise IllegalMove(f"{number}row {record['key']}: {error}") from None
+            place = start.next[move] = self._place(standing, start.region, start.profile)
+        return place
 
     def _place(self, standing: Standing, region: str | None, profile: str | None) -> Place:
         place = self._all.get((standing, region, profile))
@@ -177,15 +202,20 @@ class Fold:
         return place
 
     def _apply_run(self, record: Record) -> None:
-        if record["event"] == "finished":
+        event = record["event"]
+        if event not in RUN_EVENTS:
+            raise IllegalMove(f"a record of event {event!r} must name its row")
+        if event == "finished":
             self.finished = record
             return
-        if record["event"] == "run":
+        if event == "run":
             self.header = record
         self.finished = None
         self.settings.update(record.get("settings", {}))
         self.manifest = record.get("manifest", self.manifest)
         self.gone = frozenset(self.manifest.get("gone", ()))
+        self.recovered = self.recovered or "recovered" in record
+        self.recovered = self.recovered or "recovered" in record
 
     def standing(self, key: str) -> Standing:
         """Where a row stands; a row that no record names is new."""

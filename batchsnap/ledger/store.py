@@ -12,17 +12,18 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import anyio
 import anyio.to_thread
 
-from batchsnap.errors import LedgerLocked, LedgerUnwritable
+from batchsnap.errors import LedgerError, LedgerLocked, LedgerUnwritable
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger import disk
 from batchsnap.ledger.record import Record, encode
-from batchsnap.ledger.replay import Fold, Scan, headed
+from batchsnap.ledger.replay import Fold, Scan
 
 
 class Group:
@@ -58,17 +59,20 @@ class Ledger:
             LedgerLocked: another process was faster.
             LedgerUnwritable: the folder does not take it.
         """
+        fold = Fold()
+        fold.apply(header)
+        line, home = encode(header), disk.real(path)
         try:
-            fd, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
+            fd, temporary = tempfile.mkstemp(".tmp", f".{home.name}.", home.parent)
         except OSError as error:
-            raise LedgerUnwritable(f"can't create a ledger in {path.parent}: {error}") from error
+            raise LedgerUnwritable(f"can't create a ledger in {home.parent}: {error}") from error
         try:
-            disk.write_all(fd, encode(header))
+            disk.write_all(fd, line)
             os.fsync(fd)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.link(temporary, path)
+            os.link(temporary, home)
             failpoint("ledger_born")
-            disk.sync_folder(path.parent)
+            disk.sync_folder(home.parent)
             failpoint("ledger_folder_synced")
         except FileExistsError:
             os.close(fd)
@@ -80,9 +84,8 @@ class Ledger:
             os.close(fd)
             raise LedgerUnwritable(f"can't create {path}: {error}") from error
         finally:
-            Path(temporary).unlink(missing_ok=True)
-        fold = Fold()
-        fold.apply(header)
+            with suppress(OSError):  # a second name of the ledger is litter, no reason to fail
+                Path(temporary).unlink(missing_ok=True)
         return cls(path, fd, fold, 0, 0)
 
     @classmethod
@@ -91,6 +94,7 @@ class Ledger:
 
         Raises:
             LedgerLocked, LedgerDamaged, LedgerForeign, LedgerUnwritable
+            LedgerError: it can't be read, or not be locked.
         """
         fd = disk.open_locked(path)
         try:
@@ -102,17 +106,20 @@ class Ledger:
     @classmethod
     def _recovered(cls, path: Path, fd: int) -> Self:
         fold = Fold()
-        with open(fd, "rb", buffering=disk.BLOCK, closefd=False) as file:
-            scan = Scan(file)
-            for record in headed(scan):
-                fold.apply(record)
-        size = os.fstat(fd).st_size
+        try:
+            with open(fd, "rb", buffering=disk.BLOCK, closefd=False) as file:
+                scan = Scan(file)
+                for record in scan:
+                    fold.apply(record)
+            size = os.fstat(fd).st_size
+        except OSError as error:
+            raise LedgerError(f"can't read {path}: {error}") from error
         try:
             if scan.damaged:
                 disk.keep_broken(path, fd, scan.end)
                 os.ftruncate(fd, scan.end)
             disk.rewrite_unproven(fd, scan)
-            os.fdatasync(fd)
+            disk.sync_data(fd)
         except OSError as error:
             raise LedgerUnwritable(f"can't repair {path}: {error}") from error
         os.lseek(fd, scan.end, os.SEEK_SET)
@@ -121,7 +128,7 @@ class Ledger:
     @property
     def was_cut(self) -> bool:
         """Whether recovery ever cut this ledger, so that its silence about a row is no proof."""
-        return self.cut_bytes > 0 or bool(list(self.path.parent.glob(f"{self.path.name}.broken*")))
+        return self.cut_bytes > 0 or self.fold.recovered or disk.broken(self.path).exists()
 
     def append(self, record: Record) -> Group:
         """Take a record into the fold and the next group; wait on `durable(group)`.
@@ -132,15 +139,16 @@ class Ledger:
         """
         if self.failure is not None:
             raise self.failure
+        line = encode({"seq": self._seq + 1, "synced": self._synced, **record})
         self.fold.apply(record)
-        for tap in self.taps:
-            tap(record)
         self._seq += 1
         group = self._group
-        group.lines.append(encode({"seq": self._seq, "synced": self._synced, **record}))
+        group.lines.append(line)
         group.last_seq = self._seq
         group.holds_intent |= record["event"] == "intent"
         self._wake.set()
+        for tap in self.taps:
+            tap(record)
         return group
 
     async def durable(self, group: Group) -> None:
@@ -184,7 +192,7 @@ class Ledger:
     def _write(self, group: Group) -> None:
         disk.write_all(self._fd, b"".join(group.lines))
         failpoint("intent_written" if group.holds_intent else "outcome_written")
-        os.fdatasync(self._fd)
+        disk.sync_data(self._fd)
         if not disk.is_at(self.path, self._fd):
             raise FileNotFoundError(errno.ENOENT, "the file was moved away or replaced")
         if group.holds_intent:

@@ -12,9 +12,10 @@ from batchsnap.errors import Exit, worst
 from batchsnap.ledger.record import RUN_EVENTS, Record, unstamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import WORD, State
+from batchsnap.settings import TIMEOUT_S
 
-_LATE_S = 120.0  # outcomes come in the order of replies; none is later than this
-_WINDOW_S = 1.0
+_LATE_S = 60.0  # outcomes come in the order of replies; none is later than a timeout and this
+_WINDOW_MS = 1000
 _MADE = frozenset({State.ACCEPTED, State.READY, State.VANISHED, State.DELETING, State.DELETED})
 
 
@@ -46,28 +47,39 @@ class Summary:
 
 
 class _WorstSecond:
-    """The most starts in any second of one quota, from starts that come nearly in order."""
+    """The most starts in any second of one quota, from starts that come nearly in order.
 
-    def __init__(self) -> None:
-        self.worst = 0
-        self._early: list[float] = []
-        self._window: deque[float] = deque()
+    In whole milliseconds, as the ledger has them: fractions of Unix seconds are too coarse to tell
+    999 from 1000.
+    """
 
-    def add(self, start: float) -> None:
-        heapq.heappush(self._early, start)
-        while self._early and self._early[0] < start - _LATE_S:
+    def __init__(self, late_ms: int) -> None:
+        self._late_ms = late_ms
+        self._most = 0
+        self._early: list[int] = []  # a heap of starts that an earlier one may still follow
+        self._window: deque[int] = deque()
+
+    def add(self, start_ms: int) -> None:
+        heapq.heappush(self._early, start_ms)
+        while self._early[0] < start_ms - self._late_ms:
             self._pass(heapq.heappop(self._early))
 
-    def close(self) -> int:
-        while self._early:
-            self._pass(heapq.heappop(self._early))
-        return self.worst
+    @property
+    def worst(self) -> int:
+        """Of all starts so far."""
+        whole = _WorstSecond(0)
+        whole._most, whole._window = self._most, self._window.copy()
+        for start in sorted(self._early):
+            whole._pass(start)
+        return whole._most
 
-    def _pass(self, start: float) -> None:
-        self._window.append(start)
-        while start - self._window[0] >= _WINDOW_S:
+    def _pass(self, start_ms: int) -> None:
+        if self._window and start_ms < self._window[-1]:
+            self._window.clear()  # the wall clock was set back
+        self._window.append(start_ms)
+        while start_ms - self._window[0] >= _WINDOW_MS:
             self._window.popleft()
-        self.worst = max(self.worst, len(self._window))
+        self._most = max(self._most, len(self._window))
 
 
 class Summing:
@@ -98,8 +110,9 @@ class Summing:
             shared = "{region}" not in self.fold.header.get("endpoint", "")
             quota = (record["profile"], None if shared else record["region"])
             if quota not in self._starts:
-                self._starts[quota] = _WorstSecond()
-            self._starts[quota].add(unstamp(record["sent_at"]))
+                late_s = self.fold.settings.get("timeout_s", TIMEOUT_S) + _LATE_S
+                self._starts[quota] = _WorstSecond(round(late_s * 1000))
+            self._starts[quota].add(round(unstamp(record["sent_at"]) * 1000))
         if event == "doubled":
             self._doubled.add(record["key"])
         elif event == "halted":
@@ -109,7 +122,7 @@ class Summing:
         if record["event"] == "finished":
             self._last = record["at"]
             return
-        self._end_life()
+        self._elapsed += self._life_s
         self._halted.clear()
         self._life_began = unstamp(record["at"])
         self._last = record["at"]
@@ -119,13 +132,14 @@ class Summing:
         where = {"profile": record["profile"] or ""}
         if scope == "region":
             where["region"] = record["region"] or ""
-        halt = {"scope": scope, **where, "code": record["code"], "message": record["message"]}
+        why = {"code": record.get("code", ""), "message": record.get("message", "")}
+        halt = {"scope": scope, **where, **why}
         self._halted.setdefault((scope, *where.values()), halt)
 
-    def _end_life(self) -> None:
-        if self._life_began:
-            self._elapsed += max(0.0, unstamp(self._last) - self._life_began)
-            self._life_began = 0.0
+    @property
+    def _life_s(self) -> float:
+        """What the latest process has lived so far."""
+        return max(0.0, unstamp(self._last) - self._life_began) if self._last else 0.0
 
     def outcomes(self) -> Iterator[tuple[str, str, str]]:
         """(word, code, message) of every row that has no snapshot and was given a reason."""
@@ -140,9 +154,8 @@ class Summing:
         return self.fold.owed > 0
 
     def close(self) -> Summary:
-        """The Summary of all that was added."""
-        self._end_life()
-        fold = self.fold
+        """The Summary of all that was added so far."""
+        fold, elapsed_s = self.fold, self._elapsed + self._life_s
         counts = fold.counts
         made = sum(counts[state] for state in _MADE)
         for key in fold.gone & fold.places.keys():
@@ -159,9 +172,9 @@ class Summing:
             doubled=len(self._doubled),
             requests=self._requests,
             throttled=self._throttled,
-            worst_second=max((w.close() for w in self._starts.values()), default=0),
-            elapsed_s=round(self._elapsed, 3),
-            rate_per_s=round(made / self._elapsed, 2) if self._elapsed else 0.0,
+            worst_second=max((w.worst for w in self._starts.values()), default=0),
+            elapsed_s=round(elapsed_s, 3),
+            rate_per_s=round(made / elapsed_s, 2) if elapsed_s else 0.0,
             halted=tuple(self._halted.values()),
         )
 

@@ -152,7 +152,7 @@ async def serve(
         scenario or Scenario(), fleet, credentials or DEFAULT_KEYS, now or steady_clock()
     )
     runner = web.ServerRunner(
-        web.Server(simulator.handle, access_log=None),  # type: ignore[arg-type]
+        web.Server(simulator.handle, access_log=None),
         shutdown_timeout=0.1,
     )
     await runner.setup()

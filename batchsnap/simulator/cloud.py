@@ -14,7 +14,8 @@ from batchsnap.simulator import bodies
 from batchsnap.simulator.bodies import Refused
 from batchsnap.simulator.fates import Call, Fate, fate
 from batchsnap.simulator.meter import Meter
-from batchsnap.simulator.scenario import CREATE, Kind, Scenario
+from batchsnap.simulator.scenario import Scenario
+from batchsnap.simulator.script import CREATE, Kind
 from batchsnap.simulator.world import World
 
 
@@ -53,7 +54,7 @@ class Cloud:
             disk_id = checked.get("DiskId") or checked["DiskBackupId"]
         decided = fate(self.scenario, self._call(action, region, disk_id, now))
         if decided.kind is not Kind.OK:
-            self.faults[decided.kind] += 1
+            self.faults[decided.kind.value] += 1
         return decided, checked
 
     def perform(
@@ -92,7 +93,7 @@ class Cloud:
                 {"action": action, "secret_id": secret_id, **meter.to_json()}
                 for (action, secret_id), meter in self.meters.items()
             ],
-            "faults": dict(self.faults),
+            "faults": {str(kind): number for kind, number in self.faults.items()},
             "duplicates": {
                 "by_disk": _several(("region", "disk_id"), by_disk),
                 "by_name": _several(("region", "disk_id", "name"), by_name),

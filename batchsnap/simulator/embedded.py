@@ -10,11 +10,14 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from batchsnap.simulator.app import Simulator, serve
 from batchsnap.simulator.scenario import Scenario
+
+T = TypeVar("T")
 
 
 class EmbeddedSimulator:
@@ -30,8 +33,8 @@ class EmbeddedSimulator:
         credentials: Mapping[str, str] | None = None,
         now: Callable[[], float] | None = None,
     ) -> None:
-        self._open = lambda: serve(
-            scenario, host=host, port=port, fleet=fleet, credentials=credentials, now=now
+        self._open = partial(
+            serve, scenario, host=host, port=port, fleet=fleet, credentials=credentials, now=now
         )
         self._ready: Future[Simulator] = Future()
         self._thread = threading.Thread(target=self._main, name="simulator", daemon=True)
@@ -71,12 +74,12 @@ class EmbeddedSimulator:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
-    def _there(self, question: Callable[[], Any]) -> Any:
+    def _there(self, question: Callable[[], T]) -> T:
         """Ask in the simulator's thread, where nothing changes meanwhile."""
         if self._loop is None or not self._thread.is_alive():
             return question()
 
-        async def ask() -> Any:
+        async def ask() -> T:
             return question()
 
         return asyncio.run_coroutine_threadsafe(ask(), self._loop).result()

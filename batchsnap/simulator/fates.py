@@ -10,7 +10,8 @@ import math
 from typing import NamedTuple
 
 from batchsnap.simulator.dice import bell, chance
-from batchsnap.simulator.scenario import CREATE, SHARES, Kind, Scenario, Step
+from batchsnap.simulator.scenario import SHARES, Scenario
+from batchsnap.simulator.script import CREATE, Kind, Step
 
 # Done before the trouble starts, whatever the share `committed` says.
 _ALWAYS_DONE = frozenset({Kind.OK, Kind.LOST_REPLY, Kind.TRUNCATED, Kind.DRIP, Kind.LATE})
@@ -126,12 +127,10 @@ def _state_of_things(scenario: Scenario, call: Call) -> Kind | None:
     if call.region_nth <= scenario.backpressure_first:
         return Kind.BACKPRESSURE
     if scenario.busy and chance(scenario.seed, "busy", call.disk_id) < scenario.busy:
-        by_time = scenario.busy_s > 0
-        still = (
-            call.since_first_s < scenario.busy_s
-            if by_time
-            else (call.disk_nth <= scenario.busy_tries)
-        )
+        if scenario.busy_s > 0:
+            still = call.since_first_s < scenario.busy_s
+        else:
+            still = call.disk_nth <= scenario.busy_tries
         if still:
             return Kind.BUSY
     return None

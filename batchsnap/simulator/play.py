@@ -13,7 +13,7 @@ from aiohttp import web
 
 from batchsnap.simulator.bodies import Refused
 from batchsnap.simulator.fates import Fate
-from batchsnap.simulator.scenario import Kind
+from batchsnap.simulator.script import Kind
 from batchsnap.simulator.signature import SKEW_MAX_S
 
 _GATEWAY_PAGE = "<html><head><title>{0} Bad Gateway</title></head><body>{0}</body></html>\r\n"
@@ -41,31 +41,23 @@ async def play(scene: Scene, request: web.BaseRequest) -> web.StreamResponse:
         return _cut(request, hard=True)
     if fate.kind is Kind.LATE:
         return await _late(scene, request)
-    payload = _perform(scene) if fate.committed or fate.kind is Kind.OK else {}
+    payload = _perform(scene) if fate.committed else {}
     if scene.after_s > 0:
         await asyncio.sleep(scene.after_s)
-    body = envelope(payload, scene.request_id)
-    match fate.kind:
-        case Kind.OK:
-            return reply(body, scene.date)
-        case Kind.LOST_REPLY:
-            return _cut(request)
-        case Kind.HANG:
-            await asyncio.sleep(fate.seconds)
-            return _cut(request)
-        case Kind.ERROR_5XX:
-            return _page(_GATEWAY_PAGE.format(fate.status), fate.status, scene.date)
-        case Kind.HTML_200:
-            return _page(_LOGIN_PAGE, 200, scene.date)
-        case Kind.TRUNCATED:
-            return await _part(request, body, scene.date)
-        case Kind.DRIP:
-            return await _drip(request, body, scene)
-        case Kind.NULL_ID:
-            return reply(envelope({"SnapshotId": None}, scene.request_id), scene.date)
-        case _:
-            error = Refused(fate.code, fate.message)
-            return reply(envelope(error_payload(error), scene.request_id), scene.date)
+    if fate.kind is Kind.HANG:
+        await asyncio.sleep(fate.seconds)
+    if fate.kind in (Kind.HANG, Kind.LOST_REPLY):
+        return _cut(request)
+    if fate.kind is Kind.ERROR_5XX:
+        return _page(_GATEWAY_PAGE.format(fate.status), fate.status, scene.date)
+    if fate.kind is Kind.HTML_200:
+        return _page(_LOGIN_PAGE, 200, scene.date)
+    body = envelope(_said(fate, payload), scene.request_id)
+    if fate.kind is Kind.TRUNCATED:
+        return await _part(request, body, scene.date)
+    if fate.kind is Kind.DRIP:
+        return await _drip(request, body, scene)
+    return reply(body, scene.date)
 
 
 def envelope(payload: dict[str, Any], request_id: str) -> bytes:
@@ -81,6 +73,13 @@ def error_payload(refused: Refused) -> dict[str, Any]:
 def reply(body: bytes, date: str) -> web.Response:
     """A whole JSON reply. The cloud's Date, not the machine's: clients compare clocks by it."""
     return web.Response(body=body, headers={"Content-Type": "application/json", "Date": date})
+
+
+def _said(fate: Fate, payload: dict[str, Any]) -> dict[str, Any]:
+    """What the reply tells, which need not be what was done."""
+    if fate.kind is Kind.NULL_ID:
+        return {"SnapshotId": None}
+    return error_payload(Refused(fate.code, fate.message)) if fate.code else payload
 
 
 def _perform(scene: Scene) -> dict[str, Any]:

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from enum import StrEnum
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from batchsnap.errors import UsageError
-
-CREATE = "CreateSnapshot"
+from batchsnap.simulator.script import CREATE, Kind, Step, read_step, typed
 
 # Calls a second, as the product's API category page prints them (362/15634).
 PUBLISHED_CAPS: Mapping[str, float] = {"DescribeDisks": 100.0}
 PUBLISHED_CAP_PER_S = 20.0
-
-
-class Kind(StrEnum):
-    """What can happen to a call. The words are those of `Scenario.script` and `/_sim/state`."""
-
-    OK = "ok"
-    LOST_REPLY = "lost_reply"  # done, then the connection drops
-    RESET = "reset"  # the connection drops, nothing done
-    LATE = "late"  # the connection drops, and it is done `late_s` later
-    ERROR_5XX = "error_5xx"  # a proxy's 502 page
-    HTML_200 = "html_200"  # somebody's login page
-    TRUNCATED = "truncated"  # done, then half of the reply
-    HANG = "hang"  # silence until the client gives up
-    NULL_ID = "null_id"  # a reply whose SnapshotId is null
-    INTERNAL_ERROR = "internal_error"
-    THROTTLE = "throttle_extra"  # refused as too fast although it was not
-    BUSY = "busy"
-    BACKPRESSURE = "backpressure"
-    NOT_FOUND = "not_found"
-    DRIP = "drip"  # done, and the reply comes a byte at a time
-    ERROR = "error"  # any code, for scripts
 
 
 # The shares of create calls, in the order in which the dice are read.
@@ -51,36 +29,6 @@ SHARES = (
     Kind.THROTTLE,
 )
 _SHARES_OF_DISKS = ("busy", "not_found", "vanish", "committed", "read_fault")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One line of a script: the calls it means, and what happens to them.
-
-    `nth` holds 1-based call numbers: of the disk where `disk_id` is given, else of the region
-    where that is, else of the action; empty means every call.
-    """
-
-    do: Kind
-    action: str = CREATE  # "*" for any
-    disk_id: str = ""
-    region: str = ""
-    nth: tuple[int, ...] = ()
-    committed: bool | None = None  # None: by the dice, as for a share
-    seconds: float | None = None  # None: hang_s, late_s or drip_s
-    code: str = ""  # of the error, where `do` answers with one
-    message: str = ""
-    status: int = 502  # of error_5xx
-
-    def to_json(self) -> dict[str, Any]:
-        """`{"match": {...}, "do": ..., ...}` with the defaults left out."""
-        plain = Step(self.do)
-        changed = {k: v for k, v in asdict(self).items() if v != getattr(plain, k)}
-        match = {k: changed.pop(k) for k in _MATCH if k in changed}
-        return {"match": match, "do": self.do.value, **changed}
-
-
-_MATCH = ("action", "disk_id", "region", "nth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,36 +148,22 @@ _WORDS = {
 
 def _value(name: str, kind: str, value: Any) -> Any:
     if name == "script":
-        return tuple(_step(item) for item in _typed(name, value, list))
+        return tuple(read_step(item) for item in typed(name, value, list))
     if name == "caps":
-        caps = _typed(name, value, dict)
-        return {str(k): float(_typed(f"caps.{k}", v, int, float)) for k, v in caps.items()}
+        caps = typed(name, value, dict)
+        return {str(k): _number(f"caps.{k}", v) for k, v in caps.items()}
     if kind == "float":
-        return float(_typed(name, value, int, float))
-    return _typed(name, value, {"int": int, "bool": bool, "str": str}[kind])
+        return _number(name, value)
+    return typed(name, value, {"int": int, "bool": bool, "str": str}[kind])
 
 
-def _typed(name: str, value: Any, *types: type) -> Any:
-    wrong = not isinstance(value, types) or (isinstance(value, bool) and bool not in types)
-    if wrong:
-        names = " or ".join(t.__name__ for t in types)
-        raise UsageError(f"scenario: {name} must be {names}, not {value!r}")
-    return value
-
-
-def _step(item: Any) -> Step:
-    values = dict(_typed("a line of script", item, dict))
-    values |= _typed("match", values.pop("match", {}), dict)
-    unknown = sorted(values.keys() - {f.name for f in fields(Step)})
-    if unknown:
-        raise UsageError(f"scenario: a line of script has no {unknown[0]}")
-    nth: int | Sequence[int] = values.get("nth", ())
-    values["nth"] = (nth,) if isinstance(nth, int) else tuple(nth)
-    try:
-        values["do"] = Kind(values.get("do", ""))
-    except ValueError:
-        raise UsageError(f"scenario: do must be one of {', '.join(Kind)}") from None
-    return Step(**values)
+def _number(name: str, value: Any) -> float:
+    number = float(typed(name, value, int, float))
+    if not math.isfinite(number):
+        raise UsageError(f"scenario: {name} must be a number, not {value!r}")
+    if number < 0 and name not in _MAY_BE_NEGATIVE:
+        raise UsageError(f"scenario: {name} must not be negative")
+    return number
 
 
 PRESETS: Mapping[str, Scenario] = {

@@ -1,0 +1,109 @@
+"""`batchsnap demo`: the whole walk on one screen, against the built-in cloud."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchsnap.cli.options import verbosity
+from batchsnap.cli.talk import say
+from batchsnap.errors import UsageError
+
+if TYPE_CHECKING:
+    from batchsnap.engine.run import Prepared, Result
+
+_DISKS = 200
+_REGIONS = ("ap-guangzhou", "ap-singapore", "eu-frankfurt")
+_WAITS = 0.05  # a demo's patience, as a share of a real run's
+_SETTLE_FOR_S = 3.0
+_MANIFEST = "fleet.csv"
+_LEDGER = "fleet.csv.simulated.ledger.jsonl"
+_PAGE = "report.html"
+
+
+@click.command("demo")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Where to leave the files. [default: here]",
+)
+@verbosity()
+def command(folder: Path, **options: Any) -> int:
+    """Snapshot a sample fleet of 200 disks in three regions against the built-in cloud, which
+    throttles, is busy and loses replies on the way. Needs no account and sends nothing out.
+
+    Leaves fleet.csv, the ledger and report.html to look at.
+    """
+    import anyio
+
+    from batchsnap.engine.order import Order
+    from batchsnap.engine.run import prepare
+    from batchsnap.report.page import write_page
+    from batchsnap.report.render import summary_text
+    from batchsnap.settings import Waits
+
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = _sample(folder / _MANIFEST)
+    order = Order(
+        manifest=str(manifest),
+        ledger=str(folder / _LEDGER),
+        new=True,
+        simulated=True,
+        given={"settle_for_s": _SETTLE_FOR_S, "timeout_s": 3.0},
+        waits=Waits().scaled(_WAITS),
+    )
+    with ExitStack() as stack:
+        prepared = prepare(order)
+        stack.callback(prepared.close)
+        say(f"{_DISKS} sample disks in 3 regions, 20 calls a second, and a cloud with moods:")
+        result, proof = anyio.run(partial(_run, prepared, options))
+    click.echo(summary_text(result.summary))
+    click.echo(f"  {proof}")
+    page = folder / _PAGE
+    write_page(result.ledger, page)
+    click.echo(f"look at: {manifest}  {result.ledger.name}  {page}")
+    return int(result.exit)
+
+
+async def _run(prepared: Prepared, options: dict[str, Any]) -> tuple[Result, str]:
+    from batchsnap.cli.doors import SimulatedCredentials
+    from batchsnap.cli.progress import showing
+    from batchsnap.engine.stopping import Stop, watch_signals
+    from batchsnap.simulator.desk import DEFAULT_KEYS
+    from batchsnap.simulator.embedded import EmbeddedSimulator
+    from batchsnap.simulator.scenario import preset
+
+    [(secret_id, secret_key)] = DEFAULT_KEYS.items()
+    stop, result = Stop(), None
+    async with AsyncExitStack() as stack:
+        simulator = stack.enter_context(EmbeddedSimulator(preset("demo")))
+        tasks = await stack.enter_async_context(showing(prepared, stop, options))
+        tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
+        credentials = SimulatedCredentials(secret_id, secret_key)
+        result = await prepared.execute(simulator.url, credentials, stop, say)
+    state = simulator.state()
+    disks = {snapshot["disk_id"] for snapshot in state["snapshots"]}
+    faults = ", ".join(f"{n} {kind}" for kind, n in state["faults"].items() if kind != "ok")
+    proof = (
+        f"the cloud's own count: {len(state['snapshots'])} snapshots of {len(disks)} disks, "
+        f"{len(state['duplicates']['by_disk'])} twice; it played: {faults}"
+    )
+    return result or prepared.result(stop), proof
+
+
+def _sample(path: Path) -> Path:
+    """The sample manifest; another file of that name is left alone."""
+    from batchsnap.simulator.stock import sample_fleet
+
+    rows = (f"{disk_id},{region}\n" for disk_id, region in sample_fleet(_DISKS, _REGIONS))
+    text = "DiskId,Region\n" + "".join(rows)
+    if path.exists() and path.read_text(encoding="utf8") != text:
+        raise UsageError(f"{path} exists and is not the demo's: go elsewhere with --dir FOLDER")
+    path.write_text(text, encoding="utf8")
+    return path

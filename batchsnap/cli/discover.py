@@ -1,0 +1,98 @@
+"""`batchsnap discover`: DescribeDisks to a manifest that `plan` and `run` take as it is."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchsnap.cli.options import KEY_VALUE, cloud_options, option
+from batchsnap.cli.talk import say
+from batchsnap.errors import BatchsnapError, Exit
+
+if TYPE_CHECKING:
+    from batchsnap.engine.discover import Found, Wanted
+
+
+@click.command("discover")
+@option("--region", "regions", multiple=True, required=True, metavar="R", help="Repeat for more.")
+@option("--tag", "tags", type=KEY_VALUE, multiple=True, metavar="K=V", help="Disks with this tag.")
+@option("--instance", "instances", multiple=True, metavar="ID", help="Disks of this instance.")
+@option("--zone", "zones", multiple=True, metavar="Z", help="Disks in this zone.")
+@option(
+    "--disk-usage",
+    "usage",
+    type=click.Choice(["SYSTEM_DISK", "DATA_DISK"], case_sensitive=False),
+    help="Only disks of this use.",
+)
+@option("--project", "projects", multiple=True, metavar="ID", help="Disks of this project.")
+@option("--attached/--unattached", default=None, help="Only disks that are (not) attached.")
+@option("-o", "--output", type=click.Path(path_type=Path), help="Write here instead of stdout.")
+@cloud_options()
+def command(output: Path | None, **options: Any) -> int:
+    """Find disks and write a manifest. What can't be snapshotted is left out, and said."""
+    import anyio
+
+    from batchsnap.engine.discover import Wanted, spread, unfit
+
+    names = ("tags", "instances", "zones", "projects", "attached")
+    wanted = Wanted(usage=(options["usage"] or "").upper(), **{n: options[n] for n in names})
+    found = anyio.run(partial(_discover, wanted, options))
+    reasons = Counter(why for one in found if (why := unfit(one.disk)))
+    for one in found:
+        if why := unfit(one.disk):
+            say(f"left out: {one.disk.disk_id} in {one.region} {why}")
+    fit = spread(one for one in found if not unfit(one.disk))
+    _write(fit, output)
+    say(f"{len(fit):,} disks, {reasons.total():,} left out")
+    return int(Exit.DONE)
+
+
+async def _discover(wanted: Wanted, options: dict[str, Any]) -> list[Found]:
+    from batchsnap.clock import LoopClock
+    from batchsnap.cloud.credentials import Credentials
+    from batchsnap.cloud.quotas import check_endpoint, endpoint_url
+    from batchsnap.cloud.transport import get_unsigned
+    from batchsnap.engine.ask import Unanswered
+    from batchsnap.engine.discover import discover
+    from batchsnap.engine.local import Doors
+    from batchsnap.settings import ENDPOINT_DEFAULT, Settings
+
+    endpoint = options["endpoint"] or ENDPOINT_DEFAULT
+    check_endpoint(endpoint)
+    credentials = Credentials(get_unsigned)
+    profile = options["profile"] or ""
+    await credentials.get(profile)
+    found: list[Found] = []
+    async with Doors(Settings(), LoopClock(), credentials).open(shared=True) as doors:
+        for region in dict.fromkeys(options["regions"]):
+            access = await doors.access(profile, endpoint_url(endpoint, region))
+            answer = await discover(access, region, wanted)
+            if isinstance(answer, Unanswered):
+                raise Undiscovered(f"{region}: {answer.code}: {answer.message}")
+            found += answer
+    return found
+
+
+class Undiscovered(BatchsnapError):
+    """A region did not answer; no manifest was written."""
+
+    exit_code = Exit.HALTED
+
+
+def _write(found: list[Found], output: Path | None) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["DiskId", "Region"])
+    writer.writerows((one.disk.disk_id, one.region) for one in found)
+    if output is None:
+        click.echo(text.getvalue(), nl=False)
+        return
+    temporary = output.with_name(f".{output.name}.tmp")
+    temporary.write_text(text.getvalue(), encoding="utf8")
+    temporary.replace(output)

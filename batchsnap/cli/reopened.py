@@ -1,0 +1,87 @@
+"""What `settle`, `wait` and `rollback` share: a ledger taken up again, and its way to the cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from batchsnap.cli.options import DURATION, Decorator, cloud_options, option, stacked, verbosity
+from batchsnap.cli.talk import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from batchsnap.engine.ports import CredentialSource
+    from batchsnap.engine.reopen import Reopened
+    from batchsnap.engine.run import Result
+    from batchsnap.engine.stopping import Stop
+
+_Answer = TypeVar("_Answer")
+
+
+def ledger_options() -> Decorator:
+    """LEDGER and what may override its settings."""
+    return stacked(
+        click.argument("ledger", type=click.Path(path_type=Path), metavar="LEDGER"),
+        cloud_options(),
+        option("--settle-for", "settle_for_s", type=DURATION, help="For a doubt. [default: 60s]"),
+        option("--max-duration", "max_duration_s", type=DURATION, help="Give up after it."),
+        click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
+        verbosity(),
+    )
+
+
+@contextmanager
+def reopened(ledger: Path, options: dict[str, Any]) -> Iterator[Reopened]:
+    """The ledger, locked while the block runs."""
+    from batchsnap.cli.run import given_of
+    from batchsnap.engine.reopen import Reopened
+
+    opened = Reopened(
+        ledger.absolute(), endpoint=options.get("endpoint") or "", given=given_of(options)
+    )
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def with_cloud(
+    opened: Reopened,
+    options: dict[str, Any],
+    action: Callable[[CredentialSource, Stop, Callable[[str], None]], Awaitable[_Answer]],
+) -> _Answer:
+    """Run `action` with credentials and signals; leaves with 130 or 143 where it is cut off."""
+    import anyio
+
+    return anyio.run(partial(_with_cloud, opened, options, action))
+
+
+async def _with_cloud(
+    opened: Reopened,
+    options: dict[str, Any],
+    action: Callable[[CredentialSource, Stop, Callable[[str], None]], Awaitable[_Answer]],
+) -> _Answer:
+    from batchsnap.cli.progress import tapped
+    from batchsnap.cloud.credentials import Credentials
+    from batchsnap.cloud.transport import get_unsigned
+    from batchsnap.engine.stopping import Stop, watch_signals
+
+    stop = Stop()
+    async with tapped(opened.taps, options) as tasks:
+        tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
+        return await action(Credentials(get_unsigned), stop, say)
+    raise click.exceptions.Exit(int(stop.exit or 130))
+
+
+def show(result: Result, *, as_json: bool) -> int:
+    """Print the summary; the exit code."""
+    from batchsnap.report.render import summary_json, summary_text
+
+    click.echo(summary_json(result.summary) if as_json else summary_text(result.summary))
+    return int(result.exit)

@@ -1,0 +1,25 @@
+"""`batchsnap wait`: until every accepted snapshot of a ledger is ready."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchsnap.cli.reopened import ledger_options, reopened, show, with_cloud
+from batchsnap.cli.talk import say
+from batchsnap.lifecycle import State
+
+
+@click.command("wait")
+@ledger_options()
+def command(ledger: Path, **options: Any) -> int:
+    """Wait until every snapshot that LEDGER's run was given is NORMAL and 100 %.
+
+    Exit 0: all are ready. 5: some are not yet (--max-duration), run it again. 1: some vanished.
+    """
+    with reopened(ledger, options) as opened:
+        say(f"waiting for {opened.fold.counts[State.ACCEPTED]:,} snapshots")
+        result = with_cloud(opened, options, opened.wait)
+    return show(result, as_json=options["as_json"])

@@ -1,0 +1,78 @@
+"""From tags and instances to disks: all pages of DescribeDisks, in an order that spreads load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from batchsnap.cloud import actions
+from batchsnap.cloud.actions import DiskFact
+from batchsnap.engine import ask
+from batchsnap.engine.access import Access
+
+
+class Wanted(NamedTuple):
+    """Which disks to find; empty means any. Values of one kind are alternatives, kinds add up."""
+
+    tags: Sequence[tuple[str, str]] = ()
+    instances: Sequence[str] = ()
+    zones: Sequence[str] = ()
+    usage: str = ""
+    projects: Sequence[str] = ()
+    attached: bool | None = None
+
+    def filters(self) -> list[actions.Filter]:
+        """For DescribeDisks; `attached` is not asked for, since a state is not a filter of it."""
+        by_key: dict[str, list[str]] = {}
+        for key, value in self.tags:
+            by_key.setdefault(key, []).append(value)
+        filters: list[actions.Filter] = [(f"tag:{key}", values) for key, values in by_key.items()]
+        for name, values in (
+            ("instance-id", self.instances),
+            ("zone", self.zones),
+            ("disk-usage", [self.usage] if self.usage else []),
+            ("project-id", self.projects),
+        ):
+            if values:
+                filters.append((name, values))
+        return filters
+
+
+class Found(NamedTuple):
+    """A disk and the region it is in."""
+
+    disk: DiskFact
+    region: str
+
+
+def unfit(disk: DiskFact) -> str:
+    """Why no snapshot can be made of a disk, or ""."""
+    if not disk.snapshot_ability:
+        return "has no SnapshotAbility"
+    if disk.state == "TORECYCLE":
+        return "is in the recycle bin"
+    return ""
+
+
+async def discover(access: Access, region: str, wanted: Wanted) -> list[Found] | ask.Unanswered:
+    """All wanted disks of a region, fit or not."""
+    answer = await ask.disks_like(access, region, wanted.filters())
+    if isinstance(answer, ask.Unanswered):
+        return answer
+    attached = wanted.attached
+    return [Found(disk, region) for disk in answer if attached is None or disk.attached == attached]
+
+
+def spread(found: Iterable[Found]) -> list[Found]:
+    """Neighbours on different instances, where that is possible: operations on one instance run
+    one after another. The order depends on ids alone, so two discoveries can be compared."""
+    by_instance: dict[str, list[Found]] = {}
+    for one in sorted(found, key=lambda f: (f.region, f.disk.disk_id)):
+        by_instance.setdefault(one.disk.instance_id or one.disk.disk_id, []).append(one)
+    ranked = [
+        (rank, one.region, instance, one)
+        for instance, disks in by_instance.items()
+        for rank, one in enumerate(disks)
+    ]
+    ranked.sort(key=lambda item: item[:3])
+    return [item[3] for item in ranked]

@@ -1,0 +1,109 @@
+"""Deletes exactly the snapshots that a ledger's rows were given: intent durable, then the call.
+
+Only a snapshot that the cloud shows under the recorded id, on the recorded disk and NORMAL, is
+deleted. A deletion that may have happened is a doubt like any other: the next question tells.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from batchsnap.cloud import actions
+from batchsnap.engine import ask
+from batchsnap.engine.access import Access
+from batchsnap.engine.attempt import Desk
+from batchsnap.engine.watch import IDS_A_QUESTION, Watched
+from batchsnap.failpoints import failpoint
+from batchsnap.ledger.record import row_record, stamp
+from batchsnap.lifecycle import State
+
+_NORMAL = "NORMAL"
+_ROUNDS = 5
+_ROUND_S = 3.0
+
+
+class Rollback:
+    """Deletes the snapshots of one access. `left` counts by reason what it did not delete."""
+
+    def __init__(self, access: Access, desk: Desk) -> None:
+        self.left: Counter[str] = Counter()
+        self._access = access
+        self._desk = desk
+
+    async def run(self, region: str, snapshots: Sequence[Watched]) -> None:
+        """Delete the snapshots of a region, in rounds: what is still there is tried again."""
+        todo = list(snapshots)
+        for number in range(_ROUNDS):
+            if number:
+                with self._desk.stop.ends():
+                    await self._desk.clock.sleep(_ROUND_S)
+            again: list[Watched] = []
+            for first in range(0, len(todo), IDS_A_QUESTION):
+                if self._desk.stop.stopping:
+                    break
+                again += await self._batch(region, todo[first : first + IDS_A_QUESTION])
+            todo = again
+            if not todo or self._desk.stop.stopping:
+                break
+        if todo:
+            self.left["not answered"] += len(todo)
+
+    async def _batch(self, region: str, some: Sequence[Watched]) -> list[Watched]:
+        """One question and one deletion; those that must be asked about again."""
+        ids = [watched.snapshot_id for watched in some]
+        answer = await ask.snapshots_by_id(self._access, region, ids)
+        if isinstance(answer, ask.Unanswered):
+            if answer.denied:
+                self.left[f"denied: {answer.code}"] += len(some)
+                return []
+            return list(some)
+        facts = {fact.snapshot_id: fact for fact in answer}
+        normal = []
+        for watched in some:
+            fact = facts.get(watched.snapshot_id)
+            deleting = self._desk.sink.fold.standing(watched.row.key).state is State.DELETING
+            if fact is None:
+                self._note("deleted" if deleting else "vanished", watched)
+            elif watched.row.disk_id and fact.disk_id != watched.row.disk_id:
+                self.left["on another disk than the ledger says"] += 1
+            elif fact.state != _NORMAL:
+                self.left[f"{fact.state}, only NORMAL ones can be deleted"] += 1
+            else:
+                normal.append(watched)
+        return await self._delete(region, normal) if normal else []
+
+    async def _delete(self, region: str, some: Sequence[Watched]) -> list[Watched]:
+        """Delete all of them, or by halves where the cloud refuses the batch for one of them."""
+        sink = self._desk.sink
+        group = None
+        for watched in some:
+            group = self._note("deleting", watched)
+        await sink.durable(group)
+        failpoint("deleting_synced")
+        body = actions.delete_snapshots([watched.snapshot_id for watched in some])
+        ruling = await self._access.read("DeleteSnapshots", region, body)
+        failpoint("deletion_sent")
+        if ruling.kind == "ok":
+            for watched in some:
+                self._note("deleted", watched)
+            return []
+        if ruling.kind in {"temporary", "throttled"}:
+            return list(some)
+        if len(some) > 1 and ruling.kind == "invalid":
+            half = len(some) // 2
+            return [
+                *await self._delete(region, some[:half]),
+                *await self._delete(region, some[half:]),
+            ]
+        for watched in some:
+            self._note("deferred", watched, code=ruling.code, message=ruling.message)
+        self.left[f"{ruling.code}: {ruling.message}"] += len(some)
+        return []
+
+    def _note(self, event: str, watched: Watched, **details: object) -> object:
+        at = stamp(self._desk.clock.wall())
+        record = row_record(
+            event, watched.row, watched.attempt, at, snapshot_id=watched.snapshot_id, **details
+        )
+        return self._desk.sink.append(record)

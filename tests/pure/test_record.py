@@ -1,0 +1,158 @@
+"""The codec: what is written is read, and nothing else is; with the makers of small ledgers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from zlib import crc32
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchsnap.ledger.record import VERSION, Record, decode, encode, row_record, stamp, unstamp
+from batchsnap.model import PlannedRequest
+
+AT = "2026-11-24T08:16:13.042Z"
+
+
+def row(number: int, **values: Any) -> PlannedRequest:
+    """The number-th row of a fleet."""
+    disk = f"disk-{number:08x}"
+    plain = PlannedRequest(disk, 1, disk, "", "r", "", f"n-{number}", False, "", "", ())
+    return plain._replace(**values)
+
+
+def birth(**values: Any) -> Record:
+    """A `run` record."""
+    header: dict[str, Any] = {
+        "v": VERSION,
+        "event": "run",
+        "run_id": "0f",
+        "tool": "batchsnap/0",
+        "manifest": {"rows": 3},
+        "endpoint": "https://cbs",
+        "simulated": False,
+        "settings": {},
+        "at": AT,
+        **values,
+    }
+    return header  # type: ignore[return-value]
+
+
+def moved(event: str, number: int = 1, **details: Any) -> Record:
+    """A record of the number-th row."""
+    return row_record(event, row(number), 1, AT, **details)
+
+
+def lines_of(records: list[Record], synced: list[int] | None = None) -> list[bytes]:
+    """The lines of a ledger: a birth and these records, each with what it declares durable."""
+    declared = synced or [0] * len(records)
+    return [
+        encode(birth()),
+        *(
+            encode({"seq": seq, "synced": known, **record})
+            for seq, (record, known) in enumerate(zip(records, declared, strict=True), 1)
+        ),
+    ]
+
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+    | st.just(',"crc":1}\n'),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.just("crc"), inner),
+    max_leaves=6,
+)
+_RECORDS = st.dictionaries(
+    st.text(st.characters(exclude_categories=["Cs"])).filter(lambda name: name != "crc"),
+    _VALUES,
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(_RECORDS)
+def test_what_is_written_is_read(record: Record) -> None:
+    line = encode(record)
+    read: Any = decode(line)
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+    assert list(read)[-1] == "crc"
+    assert {name: value for name, value in read.items() if name != "crc"} == record
+
+
+@given(_RECORDS)
+def test_any_json_reader_can_check_the_crc(record: Record) -> None:
+    line = encode(record)
+    crc = json.loads(line)["crc"]
+    without = line.rstrip(b"\n").removesuffix(b',"crc":%d}' % crc) + b"}"
+    assert crc32(without) == crc
+
+
+@given(_RECORDS, st.data())
+def test_a_line_with_one_bit_flipped_is_no_record(record: Record, data: st.DataObject) -> None:
+    line = bytearray(encode(record))
+    bit = data.draw(st.integers(0, len(line) * 8 - 1))
+    line[bit // 8] ^= 1 << bit % 8
+    assert decode(bytes(line)) is None
+
+
+@given(_RECORDS, st.data())
+def test_a_part_of_a_line_is_no_record(record: Record, data: st.DataObject) -> None:
+    line = encode(record)
+    assert decode(line[: data.draw(st.integers(0, len(line) - 1))]) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\n",
+        b"\0" * 512,
+        b"{}\n",
+        b"[1]\n",
+        b'{"a":1}\n',
+        b'{"a":1,"crc":null}\n',
+        b'{"crc":1}\n',
+        encode(birth())[:-1],  # no newline: its end may be missing
+        encode(birth())[:-2] + b" }\n",
+        encode(birth())[:-2] + b',"seq":7}\n',  # something after the crc
+        encode(birth())[:-2] + b".0}\n",
+        b" " + encode(birth()),
+    ],
+)
+def test_what_encode_did_not_write_is_no_record(line: bytes) -> None:
+    assert decode(line) is None
+
+
+def test_a_good_crc_over_no_json_is_no_record() -> None:
+    body = b'{"a":'
+    assert decode(b'%b,"crc":%d}\n' % (body, crc32(body + b"}"))) is None
+
+
+def test_a_row_record_says_who_the_row_is_and_leaves_out_what_is_empty() -> None:
+    record = row_record("intent", row(1), 2, AT, snapshot_name="n", code="", baseline=None, a=0)
+    assert record == {
+        "event": "intent",
+        "key": "disk-00000001",
+        "disk_id": "disk-00000001",
+        "disk_backup_id": None,
+        "region": "r",
+        "profile": None,
+        "attempt": 2,
+        "at": AT,
+        "snapshot_name": "n",
+        "a": 0,
+    }
+    assert row_record("intent", row(1), 1, AT, baseline=[])["baseline"] == []
+
+
+@given(st.integers(0, 4_000_000_000_000))
+def test_a_stamp_keeps_the_milliseconds(moment_ms: int) -> None:
+    text = stamp((moment_ms + 0.5) / 1000)
+    assert len(text) == 24
+    assert round(unstamp(text) * 1000) == moment_ms
