@@ -25,4 +25,35 @@ Where to begin reading: `model`, `lifecycle`, `plan`, `pacing.law`, `ledger.reco
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchsnap.engine.api import run as run
+    from batchsnap.engine.api import stream as stream
+    from batchsnap.engine.run import Result as Result
+    from batchsnap.engine.stopping import Stop as Stop
+    from batchsnap.errors import BatchsnapError as BatchsnapError
+    from batchsnap.errors import Exit as Exit
+    from batchsnap.report.summary import Summary as Summary
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "run": "batchsnap.engine.api",
+    "stream": "batchsnap.engine.api",
+    "Result": "batchsnap.engine.run",
+    "Stop": "batchsnap.engine.stopping",
+    "Summary": "batchsnap.report.summary",
+    "BatchsnapError": "batchsnap.errors",
+    "Exit": "batchsnap.errors",
+}
+__all__ = ["BatchsnapError", "Exit", "Result", "Stop", "Summary", "__version__", "run", "stream"]
+
+
+def __getattr__(name: str) -> object:
+    """Loaded when first used, so that `batchsnap --version` loads nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'batchsnap' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

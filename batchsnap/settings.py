@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, TypedDict
 
 from batchsnap.errors import UsageError
 
@@ -24,6 +24,27 @@ MAX_DURATION_S = 0.0  # 0: no bound
 _MAX_ERRORS = re.compile(r"(\d+|\d+(\.\d+)?%)?")
 SETTLE_SCHEDULE_S = (5.0, 15.0, 30.0, 60.0)  # asks after a fault, at SETTLE_FOR_S
 SIGNATURE_DEAD_S = 300.0  # after this a request still on its way is refused by the cloud
+
+
+class Given(TypedDict, total=False):
+    """Settings that a caller gives, by the names of `Settings`."""
+
+    region: str
+    profile: str
+    rate_per_s: float
+    api_limit_per_s: int
+    strict: bool
+    max_in_flight: int
+    max_creating: int
+    name: str
+    expire_after_s: float
+    tags: tuple[tuple[str, str], ...]
+    retry_for_s: float
+    settle_for_s: float
+    timeout_s: float
+    max_errors: str
+    canary: int
+    max_duration_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from batchsnap.cli.talk import set_log_format
+
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])?")
 
@@ -86,8 +88,16 @@ def cloud_options() -> Decorator:
 
 
 def verbosity() -> Decorator:
-    """-v, -q."""
+    """-v, -q, --log-format."""
     return stacked(
+        option(
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            callback=set_log_format,
+            expose_value=False,
+            help="Of what is said on stderr.",
+        ),
         click.option("-v", "--verbose", count=True, help="Say why rows wait or fail; -vv: all."),
         click.option("-q", "--quiet", is_flag=True, help="No progress, only what went wrong."),
     )

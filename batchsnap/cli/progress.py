@@ -159,13 +159,14 @@ async def tapped(
 
 def _say_record(record: Record, verbose: int) -> None:
     if text := record_line(record, verbose):
-        say(text)
+        say(text, record=record)
 
 
 async def _plain(meter: Meter) -> None:
     while True:
         await anyio.sleep(_PLAIN_S)
-        say(line(meter.frame()))
+        frame = meter.frame()
+        say(line(frame), progress=frame._asdict())
 
 
 async def _live(meter: Meter) -> None:

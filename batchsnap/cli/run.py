@@ -60,6 +60,7 @@ def run_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         option("--retry-failed", is_flag=True, help="Take up rejected rows again."),
         option("--wait", is_flag=True, help="Until every snapshot is ready."),
         option("--encoding", metavar="NAME", help="Of the manifest, where it can't be told."),
+        option("--metrics-port", type=int, metavar="N", help="Serve Prometheus metrics."),
         option("--simulate", is_flag=True, help="Rehearse against the built-in cloud."),
         option("--yes", is_flag=True, help="Do not ask."),
         option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object."),
@@ -99,6 +100,7 @@ def command(manifest: str, **options: Any) -> int:
     """
     import anyio
 
+    from batchsnap.cli.metrics import serving
     from batchsnap.engine.run import prepare, warnings
 
     with ExitStack() as stack:
@@ -110,6 +112,7 @@ def command(manifest: str, **options: Any) -> int:
             say(f"finished at {finished['at']}; nothing is left to do. --new starts another run")
             _print(prepared.result(), as_json=options["as_json"])
             return int(finished["exit"])
+        stack.enter_context(serving(prepared, options["metrics_port"]))
         _ask(prepared, yes=options["yes"] or options["simulate"])
         result: Result = anyio.run(partial(_run, prepared, options))
     _print(result, as_json=options["as_json"])

@@ -42,8 +42,9 @@ async def snapshots_on(
 async def snapshots_by_id(
     access: Access, region: str, snapshot_ids: Sequence[str]
 ) -> list[actions.SnapshotFact] | Unanswered:
-    """The snapshots of up to 100 ids that exist."""
-    return await _pages(
+    """The snapshots of up to 100 ids that exist. Where the cloud refuses the whole question for
+    one unknown id, halves are asked about."""
+    answer = await _pages(
         access,
         "DescribeSnapshots",
         region,
@@ -53,6 +54,16 @@ async def snapshots_by_id(
         parse=actions.snapshot_page,
         identity=lambda fact: fact.snapshot_id,
     )
+    if not isinstance(answer, Unanswered) or "NotFound" not in answer.code:
+        return answer
+    if len(snapshot_ids) == 1:
+        return []
+    half = len(snapshot_ids) // 2
+    first = await snapshots_by_id(access, region, snapshot_ids[:half])
+    second = await snapshots_by_id(access, region, snapshot_ids[half:])
+    if isinstance(first, Unanswered):
+        return first
+    return second if isinstance(second, Unanswered) else first + second
 
 
 async def disks(
@@ -124,6 +135,8 @@ async def _pages(
         total, items = page
         found.update((identity(item), item) for item in items)
         offset += _PAGE
-        if offset >= total or not items:
+        if offset >= total:
             return list(found.values())
+        if not items:
+            return Unanswered(False, "reply.short", f"{action} counts {total} and shows less")
     return Unanswered(False, "reply.endless", f"{action} has more than {_PAGES_MAX} pages")

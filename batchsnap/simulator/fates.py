@@ -85,6 +85,8 @@ def missing(scenario: Scenario, disk_id: str) -> bool:
 
 def latency_s(scenario: Scenario, *labels: object) -> float:
     """Seconds from arrival to reply, log-normal about the median."""
+    if not scenario.latency_ms:
+        return 0.0
     spread = scenario.latency_spread
     factor = math.exp(spread * bell(scenario.seed, "latency", *labels)) if spread else 1.0
     return scenario.latency_ms / 1000.0 * factor

@@ -159,14 +159,19 @@ class Snapshot:
     snapshot_id: str
     name: str
     disk: Disk
-    usage: str
+    asked_usage: str  # "" for the disk's own
     deadline: str  # "" for permanent
     tags: tuple[tuple[str, str], ...]
     made_at: float
     ready_at: float  # CREATING before, NORMAL from then on
-    wall_time: str  # CreateTime as it is printed
+    server_time: float  # Unix seconds by the server's clock, for CreateTime
     vanishes: bool = False  # its creation fails: at ready_at it is gone
     alive: bool = True
+
+    @property
+    def usage(self) -> str:
+        """SYSTEM_DISK or DATA_DISK."""
+        return self.asked_usage or self.disk.usage
 
     def state(self, now: float) -> str:
         """CREATING or NORMAL."""
@@ -189,7 +194,7 @@ class Snapshot:
             "DiskUsage": self.usage,
             "DiskSize": self.disk.size_gib,
             "Placement": self.disk.placement,
-            "CreateTime": self.wall_time,
+            "CreateTime": wall(self.server_time),
             "DeadlineTime": self.deadline or None,
             "IsPermanent": not self.deadline,
             "SnapshotType": "PRIVATE_SNAPSHOT",

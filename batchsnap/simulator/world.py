@@ -16,7 +16,7 @@ from batchsnap.simulator.bodies import Refused
 from batchsnap.simulator.dice import chance, word
 from batchsnap.simulator.scenario import Scenario
 from batchsnap.simulator.shelf import Shelf
-from batchsnap.simulator.stock import Backup, Disk, Snapshot, wall
+from batchsnap.simulator.stock import Backup, Disk, Snapshot
 
 
 class World:
@@ -68,12 +68,12 @@ class World:
             snapshot_id=self._new_id(disk, nth),
             name=body.get("SnapshotName", "Unnamed"),
             disk=disk,
-            usage=body.get("DiskUsage", disk.usage),
+            asked_usage=body.get("DiskUsage", ""),
             deadline=deadline,
             tags=tags,
             made_at=now,
             ready_at=now + self.scenario.creating_s,
-            wall_time=wall(server_time),
+            server_time=server_time,
             vanishes=self._fails(disk, nth),
         )
         if backup:

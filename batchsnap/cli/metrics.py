@@ -1,0 +1,106 @@
+"""`--metrics-port`: the run's records as Prometheus metrics (extra `metrics`)."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from batchsnap.errors import UsageError
+from batchsnap.ledger.record import Record
+from batchsnap.lifecycle import WORD, State
+
+if TYPE_CHECKING:
+    from batchsnap.engine.run import Prepared
+
+_BUCKETS_S = (0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_RECENT_S = 10.0
+
+
+class Metrics:
+    """Counters that follow the records, gauges that look at the fold when scraped."""
+
+    def __init__(self, prepared: Prepared, client: Any) -> None:
+        self.registry = client.CollectorRegistry()
+        self._prepared = prepared
+        self._starts: deque[float] = deque()
+        self._accepted_at = time.monotonic()
+        in_ours = {"registry": self.registry}
+        self._requests = client.Counter(
+            "batchsnap_requests", "CreateSnapshot calls by verdict", ["verdict"], **in_ours
+        )
+        self._latency = client.Histogram(
+            "batchsnap_latency_seconds", "First byte out to last in", buckets=_BUCKETS_S, **in_ours
+        )
+        rows = client.Gauge("batchsnap_rows", "Rows by state", ["state"], **in_ours)
+        for word in dict.fromkeys(WORD.values()):
+            rows.labels(word).set_function(lambda word=word: self._rows(word))
+        for name, text, value in (
+            ("in_flight", "Calls that are out or about to leave", self._in_flight),
+            ("starts_per_second", "Starts in the last ten seconds, a second", self._rate),
+            ("last_accepted_seconds", "Since the last accepted snapshot", self._since_accepted),
+        ):
+            client.Gauge(f"batchsnap_{name}", text, **in_ours).set_function(value)
+
+    def take(self, record: Record) -> None:
+        """Follow one record."""
+        if record["event"] == "accepted":
+            self._accepted_at = time.monotonic()
+        if "latency_ms" not in record:
+            return
+        self._requests.labels(record.get("verdict", "ACCEPTED")).inc()
+        self._latency.observe(record["latency_ms"] / 1000)
+        self._starts.append(time.monotonic())
+
+    def _counts(self) -> dict[State, int]:
+        ledger = self._prepared.ledger
+        return (self._prepared.fold if ledger is None else ledger.fold).counts
+
+    def _rows(self, word: str) -> float:
+        counts = self._counts()
+        number = sum(n for state, n in counts.items() if WORD[state] == word)
+        if word == "pending":
+            number += self._prepared.intake.rows - sum(counts.values())
+        return float(number)
+
+    def _in_flight(self) -> float:
+        return float(self._counts()[State.SENT])
+
+    def _rate(self) -> float:
+        horizon = time.monotonic() - _RECENT_S
+        while self._starts and self._starts[0] < horizon:
+            self._starts.popleft()
+        return len(self._starts) / _RECENT_S
+
+    def _since_accepted(self) -> float:
+        return time.monotonic() - self._accepted_at
+
+
+@contextmanager
+def serving(prepared: Prepared, port: int | None) -> Iterator[None]:
+    """Serve /metrics on a port while the block runs; nothing without one.
+
+    Raises:
+        UsageError: the extra is not installed, or the port is taken.
+    """
+    if port is None:
+        yield
+        return
+    try:
+        import prometheus_client
+    except ImportError:
+        raise UsageError("--metrics-port needs: pip install 'batchsnap[metrics]'") from None
+    metrics = Metrics(prepared, prometheus_client)
+    prepared.taps.append(metrics.take)
+    try:
+        server, thread = prometheus_client.start_http_server(port, registry=metrics.registry)
+    except OSError as error:
+        raise UsageError(f"--metrics-port {port}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
