@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
 from batchsnap.cli.options import cloud_options, option
-from batchsnap.cli.talk import fail_softly
+from batchsnap.cli.talk import fail_softly, say
+from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
+    from batchsnap.engine.online import Online
     from batchsnap.engine.outlook import Outlook
 
 
@@ -25,19 +28,62 @@ if TYPE_CHECKING:
 @option("--retry-failed", is_flag=True, help="Count rejected rows as to do.")
 @option("--encoding", metavar="NAME", help="Of the manifest, where it can't be told.")
 @cloud_options()
+@click.option("--online", is_flag=True, help="Ask DescribeDisks about each row.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as one JSON object.")
-def command(manifest: str, *, as_json: bool, **options: Any) -> None:
-    """Validate MANIFEST and say what a run would do. Sends nothing, writes nothing."""
+def command(manifest: str, *, online: bool, as_json: bool, **options: Any) -> int:
+    """Validate MANIFEST and say what a run would do. Sends nothing, writes nothing.
+
+    With --online every disk is looked up: exit 2 where one is missing or can't be snapshotted.
+    """
+    import anyio
+
     from batchsnap.cli.run import order_of
     from batchsnap.engine.outlook import look_ahead
 
-    outlook = look_ahead(order_of(manifest, options))
+    outlook = look_ahead(order_of(manifest, options), spool=online)
     for text in outlook.warnings:
         fail_softly(text)
-    click.echo(_json(outlook) if as_json else _text(outlook))
+    found = anyio.run(partial(_check, outlook, options)) if online else None
+    if found is not None:
+        for problem in [*found.warnings, *found.problems]:
+            say(str(problem))
+        for text in found.unanswered:
+            fail_softly(f"not checked: {text}")
+    click.echo(_json(outlook, found) if as_json else _text(outlook, found))
+    return int(Exit.USAGE if found is not None and found.problems else Exit.DONE)
 
 
-def _json(outlook: Outlook) -> str:
+async def _check(outlook: Outlook, options: dict[str, Any]) -> Online:
+    from batchsnap.clock import LoopClock
+    from batchsnap.cloud.credentials import Credentials
+    from batchsnap.cloud.quotas import endpoint_url
+    from batchsnap.cloud.transport import get_unsigned
+    from batchsnap.engine.local import Doors
+    from batchsnap.engine.online import Online, check
+    from batchsnap.settings import Settings
+
+    found = Online()
+    doors = Doors(Settings(), LoopClock(), Credentials(get_unsigned))
+    async with doors.open(shared=True):
+        for strand in outlook.intake.strands.values():
+            access = await doors.access(
+                strand.profile, endpoint_url(outlook.endpoint, strand.region)
+            )
+            await access.credential()
+            await check(access, strand, outlook.source, found)
+    return found
+
+
+def _json(outlook: Outlook, found: Online | None) -> str:
+    online = {}
+    if found is not None:
+        online["online"] = {
+            "checked": found.checked,
+            "problems": [str(problem) for problem in found.problems],
+            "warnings": [str(problem) for problem in found.warnings],
+            "unanswered": found.unanswered,
+            "disks_gib": found.size_gib,
+        }
     quotas = [
         {
             "profile": profile,
@@ -60,12 +106,13 @@ def _json(outlook: Outlook) -> str:
             "eta_s": round(outlook.eta_s, 1),
             "names": outlook.intake.names,
             "ignored_columns": outlook.ignored,
+            **online,
         },
         option=orjson.OPT_INDENT_2,
     ).decode()
 
 
-def _text(outlook: Outlook) -> str:
+def _text(outlook: Outlook, found: Online | None) -> str:
     from batchsnap.plan import duration_text
 
     intake = outlook.intake
@@ -83,4 +130,9 @@ def _text(outlook: Outlook) -> str:
         ]
     lines.append(f"  at {outlook.rate_per_s:g}/s per quota: {duration_text(outlook.eta_s)}")
     lines.append("  names: " + ", ".join(intake.names))
+    if found is not None:
+        lines.append(
+            f"  asked the cloud about {found.checked:,} disks, {found.size_gib:,} GiB: "
+            f"{len(found.problems):,} can't work, {len(found.warnings):,} may have to wait"
+        )
     return "\n".join(lines)

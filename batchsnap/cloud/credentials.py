@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import anyio
 import anyio.to_thread
-import orjson
 
 from batchsnap.cloud import sources
 from batchsnap.cloud.sources import METADATA_URL, Fetch
@@ -77,20 +76,6 @@ class Credentials:
     def invalidate(self, profile: str) -> None:
         """The cloud refused this profile's credential: read it anew at the next `get`."""
         self._held.pop(profile, None)
-
-    def region_hint(self, profile: str) -> str:
-        """The region for who names none: TENCENTCLOUD_REGION, or the one that tccli has for this
-        profile; "" where there is none. Reads a small file."""
-        region = self._environ.get("TENCENTCLOUD_REGION", "")
-        if region and not profile:
-            return region
-        try:
-            name = profile or self._default_profile()
-            path = sources.profile_path(self._folder(), name, "configure")
-            region = orjson.loads(path.read_bytes())["_sys_param"]["region"]
-        except (OSError, ValueError, LookupError, TypeError, CredentialsError):
-            return ""
-        return region if isinstance(region, str) else ""
 
     async def _find(self, profile: str) -> Credential:
         if profile:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from batchsnap import plan
+from batchsnap.cloud.quotas import endpoint_url
 from batchsnap.engine.row import request_of
 from batchsnap.engine.strand import Strand
 from batchsnap.errors import LedgerForeign
@@ -48,6 +49,11 @@ class Intake:
     gone: list[str] = field(default_factory=list)  # keys that the ledger has and the manifest not
     names: list[str] = field(default_factory=list)  # the first three
     owed: int = 0  # rows that only wait for their last question
+
+    def close(self) -> None:
+        """Let go of the worklists."""
+        for strand in self.strands.values():
+            strand.worklist.close()
 
     @property
     def left(self) -> int:
@@ -108,6 +114,10 @@ class _Taker:
             strand = self.intake.strands[scope] = Strand(*scope, self._waits)
         return strand
 
+    def seal(self) -> None:
+        for strand in self.intake.strands.values():
+            strand.worklist.seal()
+
     def owe(self, *, spool: bool) -> None:
         """Rows at rest but for their last question; manifest or not, they are asked about."""
         at_rest = DONE | _ENDED
@@ -129,6 +139,7 @@ def take_in(
     *,
     birth: Birth,
     now: float,
+    endpoint: str,
     retry_failed: bool = False,
     spool: bool = True,
 ) -> Intake:
@@ -143,29 +154,33 @@ def take_in(
     template = plan.compile_name(settings.name)
     namer = template.for_run(birth.run_id, datetime.fromtimestamp(birth.at, UTC))
     taker = _Taker(fold, settings, waits, namer, manifest.name)
-    found = plan.survey(
-        lambda: manifest.rows(region=settings.region),
-        source=manifest.name,
-        namer=namer,
-        tags=settings.tags,
-        profile=settings.profile,
-        start=datetime.fromtimestamp(now, UTC) if first else None,
-        rate_per_s=settings.rate_per_s,
-        each=lambda row, key: taker.take(row, key, retry_failed=retry_failed, spool=spool),
-    )
-    if not first and not taker.known and found.rows:
-        raise LedgerForeign(
-            "the ledger has not one row of this manifest: it is another run's. Give this run its "
-            "own with --ledger"
+    try:
+        found = plan.survey(
+            lambda: manifest.rows(region=settings.region),
+            source=manifest.name,
+            namer=namer,
+            tags=settings.tags,
+            profile=settings.profile,
+            start=datetime.fromtimestamp(now, UTC) if first else None,
+            rate_per_s=settings.rate_per_s,
+            quota_of=lambda profile, region: (profile, endpoint_url(endpoint, region)),
+            each=lambda row, key: taker.take(row, key, retry_failed=retry_failed, spool=spool),
         )
-    found.problems.raise_if_any()
+        if not first and not taker.known and found.rows:
+            raise LedgerForeign(
+                "the ledger has not one row of this manifest: it is another run's. Give this run "
+                "its own with --ledger"
+            )
+        found.problems.raise_if_any()
+        taker.owe(spool=spool)
+        taker.seal()
+    except BaseException:
+        taker.intake.close()
+        raise
     intake = taker.intake
     intake.rows = found.rows
     intake.names = found.names
     intake.gone = [key for key in fold.places if key not in found.keys]
-    taker.owe(spool=spool)
-    for strand in intake.strands.values():
-        strand.worklist.seal()
     return intake
 
 

@@ -21,6 +21,8 @@ class Outlook:
 
     intake: Intake
     quotas: dict[tuple[str, str], dict[str, int]]  # (profile, host) -> region -> rows to do
+    endpoint: str
+    source: str  # the manifest's name
     rate_per_s: float
     eta_s: float
     resumes: bool
@@ -28,8 +30,8 @@ class Outlook:
     warnings: list[str]
 
 
-def look_ahead(order: Order) -> Outlook:
-    """Validate a manifest, against the ledger if there is one.
+def look_ahead(order: Order, *, spool: bool = False) -> Outlook:
+    """Validate a manifest, against the ledger if there is one; `spool` keeps the rows to do.
 
     Raises:
         ManifestError, UsageError: exit 2. LedgerError: exit 4.
@@ -55,8 +57,9 @@ def look_ahead(order: Order) -> Outlook:
             order.waits,
             birth=birth_of(fold, now),
             now=now,
+            endpoint=endpoint,
             retry_failed=order.retry_failed,
-            spool=False,
+            spool=spool,
         )
     finally:
         manifest.close()
@@ -68,6 +71,8 @@ def look_ahead(order: Order) -> Outlook:
     return Outlook(
         intake,
         quotas,
+        endpoint,
+        manifest.name,
         settings.rate_per_s,
         plan.forecast(per_quota, settings.rate_per_s),
         bool(fold.header),

@@ -67,6 +67,7 @@ class Prepared:
             order.waits,
             birth=self.birth,
             now=now,
+            endpoint=self.endpoint,
             retry_failed=order.retry_failed,
         )
 
@@ -87,6 +88,7 @@ class Prepared:
     def close(self) -> None:
         """Let go of ledger and manifest."""
         self.manifest.close()
+        self.intake.close()
         if self.ledger is not None:
             self.ledger.release()
             self.ledger = None

@@ -18,19 +18,20 @@ from batchsnap.model import PlannedRequest
 
 
 class Worklist:
-    """Written once, then read once in batches."""
+    """Written once, then read once in batches. Without rows there is no file."""
 
     def __init__(self) -> None:
-        self.rows = 0
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="batchsnap-")  # noqa: SIM115
+        self._file: IO[bytes] | None = None
 
     def add(self, request: PlannedRequest) -> None:
         """Append a row; raises as `seal` does."""
+        line = orjson.dumps(tuple(request)) + b"\n"
         try:
-            self._file.write(orjson.dumps(tuple(request)) + b"\n")
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="batchsnap-")  # noqa: SIM115
+            self._file.write(line)
         except OSError as error:
             raise _full(error) from error
-        self.rows += 1
 
     def seal(self) -> None:
         """End writing.
@@ -39,17 +40,21 @@ class Worklist:
             UsageError: the temporary folder is full.
         """
         try:
-            self._file.seek(0)
+            if self._file is not None:
+                self._file.seek(0)
         except OSError as error:
             raise _full(error) from error
 
     def batches(self, size: int) -> Iterator[list[PlannedRequest]]:
         """All rows in order, `size` at a time."""
-        while lines := list(islice(self._file, size)):
+        while self._file is not None and (lines := list(islice(self._file, size))):
             yield [_request(line) for line in lines]
 
     def close(self) -> None:
-        self._file.close()
+        """Let go of the file, read or not."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def _full(error: OSError) -> UsageError:

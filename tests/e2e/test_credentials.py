@@ -142,7 +142,6 @@ async def test_nothing_anywhere(world: World) -> None:
 @pytest.mark.parametrize("name", ["../x", "a/b", "/etc/x", ".hidden", "..", "a\\b", "a\0", "a\n"])
 async def test_a_profile_stays_in_its_folder(world: World, name: str) -> None:
     assert "no name of a profile" in await world.refused(name)
-    assert world.open().region_hint(name) == ""
 
 
 @pytest.mark.parametrize(
@@ -323,20 +322,3 @@ async def test_a_key_shows_only_its_source(world: World) -> None:
 
 
 Prepare = Callable[[World], None]
-
-
-@pytest.mark.parametrize(
-    ("prepare", "profile", "region"),
-    [
-        (lambda w: None, "", ""),
-        (lambda w: w.env.update(TENCENTCLOUD_REGION="ap-seoul"), "", "ap-seoul"),
-        (lambda w: w.write(".tccli/x.configure", {"_sys_param": {"region": "eu-x"}}), "x", "eu-x"),
-        (lambda w: w.write(".tccli/default.configure", {"_sys_param": {"region": "z"}}), "", "z"),
-        (lambda w: w.write(".tccli/x.configure", {"_sys_param": None}), "x", ""),
-        (lambda w: w.write(".tccli/x.configure", {"_sys_param": {"region": 5}}), "x", ""),
-        (lambda w: w.write(".tccli/x.configure", "no json"), "x", ""),
-    ],
-)
-def test_region_hint(world: World, prepare: Prepare, profile: str, region: str) -> None:
-    prepare(world)
-    assert world.open().region_hint(profile) == region

@@ -1,0 +1,73 @@
+"""`plan --online`: each row to do against DescribeDisks, a hundred at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from batchsnap.cloud.actions import DiskFact
+from batchsnap.engine import ask
+from batchsnap.engine.access import Access
+from batchsnap.engine.discover import unfit
+from batchsnap.engine.strand import Strand
+from batchsnap.model import PlannedRequest, Problem
+
+CHAIN_NEAR = 60
+"""A disk is said to take 64 snapshots (an older page of the quota documentation); so many are
+near it."""
+_ROWS_A_QUESTION = 100
+
+
+@dataclass(slots=True)
+class Online:
+    """What the cloud says of the rows."""
+
+    checked: int = 0
+    problems: list[Problem] = field(default_factory=list)  # rows that can't work
+    warnings: list[Problem] = field(default_factory=list)  # rows that may have to wait
+    unanswered: list[str] = field(default_factory=list)  # regions that did not answer, and why
+    size_gib: int = 0  # of the disks that were found
+
+
+async def check(access: Access, strand: Strand, source: str, found: Online) -> None:
+    """Check a strand's rows and add what is found."""
+    for batch in strand.worklist.batches(_ROWS_A_QUESTION):
+        rows = [row for row in batch if row.disk_id]
+        if not rows:
+            continue
+        answer = await ask.disks(access, strand.region, [row.disk_id for row in rows])
+        if isinstance(answer, ask.Unanswered):
+            found.unanswered.append(f"{strand.region}: {answer.code}: {answer.message}")
+            return
+        _judge(rows, {fact.disk_id: fact for fact in answer}, source, found)
+
+
+def _judge(
+    rows: Sequence[PlannedRequest], facts: dict[str, DiskFact], source: str, found: Online
+) -> None:
+    for row in rows:
+        found.checked += 1
+        fact = facts.get(row.disk_id)
+        if fact is None:
+            what = (
+                f"this credential sees no {row.disk_id} in {row.region}: check the id, the region "
+                "and the account"
+            )
+            found.problems.append(Problem(source, row.line, "DiskId", what))
+            continue
+        found.size_gib += fact.size_gib
+        if why := unfit(fact):
+            found.problems.append(Problem(source, row.line, "DiskId", f"{row.disk_id} {why}"))
+        for what in _delays(fact):
+            found.warnings.append(Problem(source, row.line, "DiskId", f"{row.disk_id} {what}"))
+
+
+def _delays(fact: DiskFact) -> Iterator[str]:
+    if fact.migrating:
+        yield "is migrating: it is refused as busy until that ends, which can take hours"
+    if fact.rollbacking:
+        yield "is being rolled back: it is refused as busy until that ends"
+    if fact.shareable:
+        yield "is shared: some regions make no snapshots of shared disks"
+    if fact.snapshot_count >= CHAIN_NEAR:
+        yield f"has {fact.snapshot_count} snapshots: near the limit of a disk"
