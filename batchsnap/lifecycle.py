@@ -95,12 +95,14 @@ TABLE: dict[State, dict[str, State]] = {
         "doubled": _S.ACCEPTED,
         "asked": _S.ACCEPTED,
         "deleting": _S.DELETING,
+        "halted": _S.ACCEPTED,
     },
     _S.READY: {
         "vanished": _S.VANISHED,
         "doubled": _S.READY,
         "asked": _S.READY,
         "deleting": _S.DELETING,
+        "halted": _S.READY,
     },
     _S.REJECTED: {
         "intent": _S.SENT,
@@ -122,6 +124,7 @@ TABLE: dict[State, dict[str, State]] = {
         "ready": _S.READY,
         "doubled": _S.VANISHED,
         "asked": _S.VANISHED,
+        "halted": _S.VANISHED,
     },
     _S.DELETING: {
         "deleting": _S.DELETING,

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from batchsnap.model import Ruling, Verdict
 from batchsnap.settings import Waits
 
+DOUBTS_MAX = 10
+"""A row that was settled absent so many times is given up; an outage trips the breaker first."""
 STREAK_LIMIT = 10
 """So many faults, doubts or throttles in a row pause the quota."""
 _BAD = frozenset({Verdict.TRANSIENT, Verdict.IN_DOUBT, Verdict.THROTTLED})
@@ -33,7 +35,8 @@ class Tries:
 
     busy: int = 0
     transient: int = 0
-    since: float = -1.0  # monotonic; first BUSY or doubt, from which --retry-for counts
+    doubts: int = 0
+    since: float = -1.0  # monotonic; first BUSY, from which --retry-for counts
 
 
 def decide(
@@ -66,10 +69,11 @@ def decide(
         )
     if verdict is Verdict.BACKPRESSURE:
         return Decision(Do.WAIT)  # the region's breaker says when
+    if verdict is Verdict.IN_DOUBT:
+        tries.doubts += 1
+        return Decision(Do.SETTLE)
     if tries.since < 0:
         tries.since = now
-    if verdict is Verdict.IN_DOUBT:
-        return Decision(Do.SETTLE)
     left = retry_for_s - (now - tries.since)
     if left <= 0:
         return Decision(Do.SETTLE if doubted else Do.GIVE_UP)

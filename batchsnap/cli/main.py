@@ -88,6 +88,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         # Whoever read our output went away; nothing of the run depends on it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.DONE
+    except OSError as error:
+        click.echo(f"batchsnap: {error}: mend the cause, then run the same command again", err=True)
+        code = Exit.UNFINISHED
     sys.exit(int(code or 0))
 
 

@@ -98,6 +98,6 @@ def verbosity() -> Decorator:
             expose_value=False,
             help="Of what is said on stderr.",
         ),
-        click.option("-v", "--verbose", count=True, help="Say why rows wait or fail; -vv: all."),
-        click.option("-q", "--quiet", is_flag=True, help="No progress, only what went wrong."),
+        option("-v", "--verbose", count=True, help="Say why rows wait or fail; -vv: all."),
+        option("-q", "--quiet", is_flag=True, help="No progress, only what went wrong."),
     )

@@ -12,13 +12,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import anyio
-
 from batchsnap.cloud import actions, faults
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.engine.access import Access
 from batchsnap.engine.halts import Halts
-from batchsnap.engine.ports import Clock, RecordSink
+from batchsnap.engine.ports import Clock, Gate, RecordSink
 from batchsnap.engine.row import Row
 from batchsnap.engine.stopping import Stop
 from batchsnap.errors import CredentialsError
@@ -55,11 +53,11 @@ class Desk:
 
 
 async def attempt(
-    row: Row, access: Access, desk: Desk, halts: Halts, staging: anyio.Semaphore
+    row: Row, access: Access, desk: Desk, halts: Halts, *, started: Callable[[], None]
 ) -> tuple[Ruling | None, Decision]:
     """Try once to make the row's snapshot; (None, WAIT now) where nothing was sent.
 
-    `staging` bounds the intents that wait for a token: what a kill would leave in doubt.
+    `started` is called once the token is taken or will not be needed.
 
     Raises:
         LedgerUnwritable: nothing may be sent any more.
@@ -69,26 +67,14 @@ async def attempt(
     try:
         credential = await access.credential()
     except CredentialsError as error:
+        started()
         ruling = Ruling(Verdict.HALT, "credentials", str(error), "", "", Scope.ACCOUNT)
-        desk.note("halted", row, **_details(ruling), scope=Scope.ACCOUNT.value)
+        desk.note("halted", row, **details_of(ruling), scope=Scope.ACCOUNT.value)
         return ruling, Decision(Do.HALT)
-    async with staging:
-        row.attempt += 1
-        await sink.durable(
-            sink.append(
-                desk.row_record(
-                    "intent", row, snapshot_name=row.request.name, baseline=row.baseline
-                )
-            )
-        )
-        token = None
-        with desk.stop.ends():
-            token = await gate.start()
-        if token is None or desk.stop.stopping or sink.failure is not None:
-            if token is not None:
-                gate.replied(token, throttled=False)
-            desk.note("unsent", row)
-            return None, Decision(Do.WAIT)
+    token = await _intend(row, gate, desk)
+    started()
+    if token is None:
+        return None, Decision(Do.WAIT)
     failpoint("token_taken")
     offset = access.offset_s
     body = actions.create_snapshot(row.request)
@@ -99,11 +85,11 @@ async def attempt(
     gate.replied(token, throttled=ruling.verdict is Verdict.THROTTLED)
     if ruling.code.startswith(_SHARED_LIMIT):
         gate.pause(desk.waits.throttled_account_s)
-    confirmed = halts.weigh(access.profile, row.request.region, ruling)
+    halting = halts.weigh(access.profile, row.request.region, ruling)
     halt = ruling.verdict is Verdict.HALT
     if halt and await _mended(access, ruling, outcome, credential, offset):
         decision = Decision(Do.WAIT)
-    elif halt and not confirmed:
+    elif halt and halting is None:
         decision = Decision(Do.WAIT, desk.waits.throttled_s)
     else:
         decision = decide(
@@ -117,7 +103,29 @@ async def attempt(
         )
     timing = {"sent_at": sent_at, "latency_ms": round(outcome.latency_ms, 1)}
     _record_outcome(row, ruling, decision, desk, timing)
+    if halting is not None and not halt:
+        desk.note("halted", row, **details_of(halting), scope=Scope.REGION.value)
     return ruling, decision
+
+
+async def _intend(row: Row, gate: Gate, desk: Desk) -> int | None:
+    """Make the intent durable and wait for the token; None where the run stops first."""
+    sink = desk.sink
+    row.attempt += 1
+    await sink.durable(
+        sink.append(
+            desk.row_record("intent", row, snapshot_name=row.request.name, baseline=row.baseline)
+        )
+    )
+    token = None
+    with desk.stop.ends():
+        token = await gate.start()
+    if token is not None and not desk.stop.stopping and sink.failure is None:
+        return token
+    if token is not None:
+        gate.replied(token, throttled=False)
+    desk.note("unsent", row)
+    return None
 
 
 async def _mended(
@@ -129,7 +137,10 @@ async def _mended(
         return False
 
 
-def _details(ruling: Ruling) -> dict[str, object]:
+def details_of(ruling: Ruling | None) -> dict[str, object]:
+    """The fields of an outcome's record that tell why."""
+    if ruling is None:
+        return {}
     return {
         "code": ruling.code,
         "message": ruling.message,
@@ -148,7 +159,7 @@ def _record_outcome(
         event = "accepted" if ruling.verdict is Verdict.ACCEPTED else "rejected"
     else:
         event = _EVENT[decision.do]
-    details = _details(ruling)
+    details = details_of(ruling)
     if event == "accepted":
         details = {"snapshot_id": ruling.snapshot_id, "request_id": ruling.request_id}
     elif event == "deferred":

@@ -48,25 +48,28 @@ class Brakes:
         tried = sum(counts.values()) - sum(counts[state] for state in _UNTRIED)
         return not self._canary or tried < self._canary
 
-    def review(self) -> None:
-        """Stop the run where a brake says so; let it go on where the canary is well."""
-        if self._errors_max is None and not self._canary:
-            return
+    def review(self) -> str:
+        """Stop the run where a brake says so, and say why; let it go on where the canary is
+        well."""
+        if self._stop.stopping or (self._errors_max is None and not self._canary):
+            return ""
         counts = self._fold.counts
         failed = sum(counts[state] for state in _FAILED) - self._failed_before
         if self._errors_max is not None and failed >= self._errors_max:
-            self._halt(f"{failed} rows failed, --max-errors {self._settings.max_errors}")
+            return self._halt(f"{failed} rows failed, --max-errors {self._settings.max_errors}")
         if not self._canary:
-            return
+            return ""
         if failed:
-            self._halt(f"the canary failed: {failed} of its {self._canary} rows")
-        elif counts[State.READY] >= self._canary:
+            return self._halt(f"the canary failed: {failed} of its {self._canary} rows")
+        if counts[State.READY] >= self._canary:
             self._say(f"canary: {self._canary} snapshots are ready, going on with the rest")
             self._canary = 0
+        return ""
 
-    def _halt(self, why: str) -> None:
+    def _halt(self, why: str) -> str:
         self._say(f"halting: {why}")
         self._stop.request(Exit.HALTED, why)
+        return why
 
 
 def _errors_max(text: str, rows: int) -> int | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from batchsnap.engine.access import Access
 from batchsnap.engine.ask import DISKS_A_QUESTION, Unanswered
-from batchsnap.engine.attempt import Desk
+from batchsnap.engine.attempt import Desk, details_of
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.preflight import needs_question, preflight
 from batchsnap.engine.row import Row
@@ -62,7 +62,7 @@ class Feeder:
                     rows, self._access, self._desk, region=strand.region, ask_first=self._ask_first
                 )
                 if isinstance(answer, Unanswered):
-                    self._refused(strand, answer)
+                    self._refused(strand, rows, answer)
                     break
                 rows = answer
             self._ready(strand, rows)
@@ -110,8 +110,9 @@ class Feeder:
             return  # which same-named snapshot is ours can't be known; a person must look
         self._doubt(strand, row)
 
-    def _refused(self, strand: Strand, answer: Unanswered) -> None:
+    def _refused(self, strand: Strand, rows: list[Row], answer: Unanswered) -> None:
         if not answer.denied:
             return  # the run stops
         ruling = Ruling(Verdict.HALT, answer.code, answer.message, "", "", Scope.REGION)
+        self._desk.note("halted", rows[0], **details_of(ruling), scope=Scope.REGION.value)
         self._halts.halt(strand.profile, strand.region, ruling)

@@ -39,14 +39,14 @@ class Halts:
         """The ruling that stopped this scope, or None."""
         return self._accounts.get(profile) or self._regions.get((profile, region))
 
-    def weigh(self, profile: str, region: str, ruling: Ruling) -> bool:
-        """Note a ruling; whether a HALT among them is confirmed."""
+    def weigh(self, profile: str, region: str, ruling: Ruling) -> Ruling | None:
+        """Note a ruling; the one to halt by, where it is confirmed or enough of its like came."""
         evidence = self._evidence.setdefault((profile, region), _Evidence())
         if ruling.verdict is Verdict.HALT:
             if ruling.code.partition(".")[0] in PROBED:
                 evidence.limit_hits += 1
-                return evidence.limit_hits > 1
-            return True
+                return ruling if evidence.limit_hits > 1 else None
+            return ruling
         if ruling.verdict is Verdict.ACCEPTED:
             evidence.limit_hits = 0
             evidence.settled = True
@@ -56,8 +56,10 @@ class Halts:
             evidence.first_count += 1
             if not evidence.settled and evidence.first_count >= SAME_FIRST:
                 message = f"the first {SAME_FIRST} rows were all refused with {ruling.code}"
-                self.halt(profile, region, ruling._replace(message=message, scope=Scope.REGION))
-        return False
+                halting = ruling._replace(message=message, scope=Scope.REGION)
+                self.halt(profile, region, halting)
+                return halting
+        return None
 
     def halt(self, profile: str, region: str, ruling: Ruling) -> None:
         """Stop the ruling's scope."""

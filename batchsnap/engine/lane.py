@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from batchsnap.engine.access import Access
-from batchsnap.engine.attempt import Desk, attempt
+from batchsnap.engine.attempt import Desk, attempt, details_of
 from batchsnap.engine.brakes import Brakes
 from batchsnap.engine.feeder import Feeder
 from batchsnap.engine.halts import Halts
@@ -25,7 +25,7 @@ from batchsnap.engine.settle import Claimed, Doubt, Settled, Settler
 from batchsnap.engine.strand import Strand
 from batchsnap.engine.watch import Watched, Watcher
 from batchsnap.model import Ruling, Verdict
-from batchsnap.retry import Decision, Do, quota_breaker
+from batchsnap.retry import DOUBTS_MAX, Decision, Do, quota_breaker
 
 _AHEAD_MAX = 1000
 
@@ -58,7 +58,8 @@ class Lane:
         self._send = send
         self._settler = Settler(access, desk, claimed)
         rate = desk.settings.rate_per_s
-        self._staging = anyio.Semaphore(max(1, math.ceil(min(rate, _AHEAD_MAX) / 2)))
+        self._staged = 0  # rows between their slot and their token: what a kill leaves in doubt
+        self._staged_max = max(1, math.ceil(min(rate, _AHEAD_MAX) / 2))
         self._breaker = quota_breaker(desk.waits)
         self._in_flight = 0
         self._owner: dict[str, str] = {}  # disk -> key of the row that is at work on it
@@ -119,6 +120,8 @@ class Lane:
         stopped = desk.stop.stopping or self.expired
         if stopped or self._in_flight >= desk.settings.max_in_flight:
             return None
+        if self._staged >= self._staged_max:
+            return None
         if not self._brakes.may_start():
             return None
         if self._breaker.tripped and (self._in_flight or now < self._breaker.rest_until):
@@ -127,7 +130,8 @@ class Lane:
             strand = self._strands[0]
             self._strands.rotate(-1)
             if self._halted(strand):
-                strand.drop()
+                for dropped in strand.drop():
+                    self._leave(dropped)
                 continue
             if strand.rests(now):
                 continue
@@ -154,6 +158,7 @@ class Lane:
         self._wake = anyio.Event()
         probing = self._breaker.tripped and self._in_flight > 0
         full = self._in_flight >= desk.settings.max_in_flight
+        full |= self._staged >= self._staged_max
         delay = 60.0 if probing or full else min(60.0, max(0.001, due - now))
         with anyio.move_on_after(delay):
             if desk.stop.stopping:
@@ -164,12 +169,15 @@ class Lane:
 
     def _launch(self, tasks: TaskGroup, strand: Strand, row: Row) -> None:
         self._in_flight += 1
+        self._staged += 1
         strand.in_flight += 1
         self._owner[row.disk_id] = row.key
         tasks.start_soon(self._attempt, strand, row)
 
     async def _attempt(self, strand: Strand, row: Row) -> None:
-        ruling, decision = await attempt(row, self.access, self._desk, self._halts, self._staging)
+        ruling, decision = await attempt(
+            row, self.access, self._desk, self._halts, started=self._started
+        )
         self._in_flight -= 1
         strand.in_flight -= 1
         if ruling is not None:
@@ -180,15 +188,22 @@ class Lane:
                 self._progress_at = now
                 self._accepted(row, ruling.snapshot_id)
             self._follow(strand, row, ruling, decision, now)
-        self._changed()
+        self._changed(row)
+
+    def _started(self) -> None:
+        """An attempt has its token, or will never need one."""
+        self._staged -= 1
+        self._wake_up()
 
     def _accepted(self, row: Row, snapshot_id: str) -> None:
         if self._watching:
             self._watcher.add(Watched(row.request, row.attempt, snapshot_id))
 
-    def _changed(self) -> None:
-        """Something may start now that might not before."""
-        self._brakes.review()
+    def _changed(self, row: Row | None = None) -> None:
+        """Something may start now that might not before; or a brake says that nothing may."""
+        why = self._brakes.review()
+        if why and row is not None:
+            self._desk.note("halted", row, scope="run", code="brake", message=why)
         self._wake_up()
 
     def _wake_up(self) -> None:
@@ -201,6 +216,7 @@ class Lane:
         if decision.do is Do.WAIT:
             strand.put_later(row, max(now + decision.delay_s, strand.breaker.rest_until))
         elif decision.do is Do.SETTLE:
+            row.last = ruling
             row.rejection = None if ruling.verdict is Verdict.IN_DOUBT else ruling
             self._doubt(strand, row, now)
         elif decision.do is Do.HALT:
@@ -222,35 +238,28 @@ class Lane:
         strand.unsettled -= 1
         now = self._desk.clock.monotonic()
         if settled is Settled.ABSENT:
-            self._absent(strand, row, now)
+            self._absent(strand, row)
         elif settled is Settled.FOUND:
             self._progress_at = now
             self._accepted(row, snapshot_id)
             self._at_rest(strand, row)
         else:
             self._leave(row)
-        self._changed()
+        self._changed(row)
 
-    def _absent(self, strand: Strand, row: Row, now: float) -> None:
+    def _absent(self, strand: Strand, row: Row) -> None:
         """The doubt is over: the row is sent again, unless it was refused or its time is spent."""
         refusal, row.rejection = row.rejection, None
-        spent = 0 <= row.tries.since < now - self._desk.settings.retry_for_s
+        spent = row.tries.doubts >= DOUBTS_MAX
         if refusal is None and not spent:
             if self._send:
                 strand.put_first(row)
             else:
                 self._leave(row)
             return
-        details = {}
-        if refusal is not None:
-            details = {
-                "code": refusal.code,
-                "message": refusal.message,
-                "verdict": refusal.verdict.value,
-                "request_id": refusal.request_id,
-            }
+        last = refusal or row.last
         final = refusal is not None and refusal.verdict is Verdict.REJECTED
-        self._desk.note("rejected" if final else "gave_up", row, **details)
+        self._desk.note("rejected" if final else "gave_up", row, **details_of(last))
         self._at_rest(strand, row)
 
     def _at_rest(self, strand: Strand, row: Row) -> None:

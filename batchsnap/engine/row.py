@@ -10,7 +10,7 @@ from batchsnap.retry import Tries
 class Row:
     """One row on its way. Dropped as soon as it is at rest."""
 
-    __slots__ = ("attempt", "baseline", "doubt_since", "rejection", "request", "tries")
+    __slots__ = ("attempt", "baseline", "doubt_since", "last", "rejection", "request", "tries")
 
     def __init__(self, request: PlannedRequest, intent: Record | None = None) -> None:
         """`intent` is the row's latest one in the ledger: its name and baseline stay in force,
@@ -18,6 +18,7 @@ class Row:
         self.request = request
         self.attempt = 0
         self.tries = Tries()
+        self.last: Ruling | None = None  # what its latest doubt came from
         self.rejection: Ruling | None = None  # a refusal that waits for an old doubt to settle
         self.doubt_since = 0.0  # monotonic; no doubted attempt left later than this
         self.baseline: list[str] | None = None

@@ -29,7 +29,6 @@ from batchsnap.lifecycle import DONE
 
 _UNSEEN = "settle.disk_unseen"
 _UNSEEN_ASKS = 3
-_TOGETHER_S = 0.2  # doubts that fall due so close are asked about in one call
 
 
 class Settled(StrEnum):
@@ -89,7 +88,7 @@ class Settler:
                     await self._wake.wait()
                 continue
             batch = []
-            while self._heap and self._heap[0][0] <= now + _TOGETHER_S:
+            while self._heap and self._heap[0][0] <= now:
                 batch.append(heapq.heappop(self._heap)[2])
             for region in sorted({d.row.request.region for d in batch}):
                 await self._ask_region(region, [d for d in batch if d.row.request.region == region])

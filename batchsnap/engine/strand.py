@@ -80,8 +80,10 @@ class Strand:
             return row
         return None
 
-    def drop(self) -> None:
-        """Forget all that waits: the scope is halted, its rows stay as the ledger has them."""
+    def drop(self) -> list[Row]:
+        """Give back all that waits: the scope is halted, its rows stay as the ledger has them."""
+        rows = [*self._ready, *(row for _, _, row in self._later)]
         self._ready.clear()
         self._later.clear()
         self._room.set()
+        return rows

@@ -56,7 +56,7 @@ class Scan:
             return
         self.end, self.last_seq, self.synced = end, expected - 1, synced
         self.damaged = True
-        if max(synced, self._highest_synced()) >= expected:
+        if self._highest_synced() >= expected:
             raise LedgerDamaged(
                 f"damaged at byte {end}: record {expected} was durable and can't be read. Nothing "
                 "was sent. Put a good copy of the file in its place; do not edit it"

@@ -13,7 +13,7 @@ from batchsnap.errors import LedgerLocked, ManifestError
 from batchsnap.ledger.store import Ledger
 from batchsnap.simulator.embedded import EmbeddedSimulator
 from batchsnap.simulator.scenario import Scenario
-from tests.process import SECRET_ID, SECRET_KEY, write_fleet
+from tests.process import SECRET_ID, SECRET_KEY, disk, write_fleet
 
 KEYS = {"TENCENTCLOUD_SECRET_ID": SECRET_ID, "TENCENTCLOUD_SECRET_KEY": SECRET_KEY}
 
@@ -108,3 +108,21 @@ def test_eight_names_at_most_and_nothing_heavy_behind_version() -> None:
     assert len(batchsnap.__all__) <= 8
     for name in batchsnap.__all__:
         assert getattr(batchsnap, name)
+
+
+def test_a_backup_point_alone_learns_its_disk(tmp_path: Path) -> None:
+    fleet = tmp_path / "fleet.csv"
+    fleet.write_text("DiskBackupId,Region\ndbp-00000001,ap-tokyo\ndbp-00000009,ap-tokyo\n")
+    ledger = tmp_path / "ledger.jsonl"
+
+    async def main(url: str) -> batchsnap.Result:
+        keys = Credentials(environ=KEYS)
+        return await batchsnap.run(fleet, ledger=ledger, endpoint=url, credentials=keys)
+
+    with EmbeddedSimulator(fleet=[(disk(7), "ap-tokyo")]) as cloud:
+        cloud.simulator.world.shelf.add_backup("ap-tokyo", "dbp-00000001", disk(7))
+        result = anyio.run(main, cloud.url)
+
+        assert [s["disk_id"] for s in cloud.state()["snapshots"]] == [disk(7)]
+    assert (result.summary.accepted, result.summary.rejected) == (1, 1)
+    assert result.exit is batchsnap.Exit.SOME_FAILED

@@ -80,8 +80,7 @@ def test_every_bit_of_every_record(number: int) -> None:
 def test_a_torn_end_is_cut(tail: bytes) -> None:
     scan, records = scanned(b"".join(_LINES[:6]) + tail)
     assert records == TRUE[:6]
-    assert scan.damaged
-    assert scan.end == _STARTS[6]
+    assert (scan.end, scan.damaged) == (_STARTS[6], True)
 
 
 def test_a_group_torn_in_its_middle_is_cut_whole() -> None:
@@ -90,8 +89,7 @@ def test_a_group_torn_in_its_middle_is_cut_whole() -> None:
     lines[4] = b"\0" * len(lines[4])
     data = b"".join(lines[:4]) + lines[4] + b"\n" + b"".join(lines[5:])
     scan, believed = scanned(data)
-    assert len(believed) == 4
-    assert scan.damaged
+    assert (len(believed), scan.damaged) == (4, True)
     assert (scan.last_seq, scan.synced, scan.end) == (3, 2, sum(map(len, lines[:4])))
 
 

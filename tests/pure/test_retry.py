@@ -128,10 +128,13 @@ def test_the_budget_may_begin_at_zero_of_the_clock() -> None:
     assert decided(V.BUSY, tries, now=1800.0).do is Do.GIVE_UP
 
 
-def test_a_doubt_starts_the_budget_and_no_budget_gives_up_at_once() -> None:
+def test_a_doubt_is_counted_and_takes_nothing_of_the_budget() -> None:
     tries = Tries()
     decided(V.IN_DOUBT, tries, now=5.0)
-    assert tries.since == 5.0
+    assert tries == Tries(doubts=1)
+
+
+def test_no_budget_gives_up_at_once() -> None:
     assert decided(V.BUSY, retry_for_s=0.0).do is Do.GIVE_UP
 
 

@@ -135,8 +135,8 @@ def test_starts_one_second_apart_do_not_share_a_second() -> None:
 
 
 def test_a_wall_clock_set_back_makes_no_crowd() -> None:
-    records = [r for n in range(10) for r in sent(n, 7_200_000 + n * 2000)]
-    records += [r for n in range(10, 20) for r in sent(n, (n - 10) * 2000)]
+    records = [r for n in range(10) for r in sent(n, 7_200_000 + n * 20_000)]
+    records += [r for n in range(10, 20) for r in sent(n, (n - 10) * 20_000)]
     assert summing([birth(), *records]).close().worst_second == 1
 
 

@@ -103,13 +103,17 @@ def test_synced_is_what_was_durable_when_the_record_was_taken(
             sync = HeldSync(monkeypatch)
             ledger.append(moved("intent", 1))
             await sync.under_way()
-            late = [ledger.append(moved("intent", n)) for n in (2, 3)]
+            for number in (2, 3):
+                ledger.append(moved("intent", number))
+            sync.leave.release()
+            await sync.under_way()  # 1 is durable, 2 and 3 are on their way
+            last = ledger.append(moved("intent", 4))
             sync.leave.release(3)
-            await ledger.durable(late[-1])
-            await ledger.durable(ledger.append(moved("intent", 4)))
+            await ledger.durable(last)
+            await ledger.durable(ledger.append(moved("intent", 5)))
 
     anyio.run(scenario)
-    assert [r["synced"] for r in list(records(path))[1:]] == [0, 0, 0, 3]
+    assert [r["synced"] for r in list(records(path))[1:]] == [0, 0, 0, 1, 4]
 
 
 def test_closing_writes_what_was_taken_and_a_closed_ledger_can_be_finished(tmp_path: Path) -> None:

@@ -1,0 +1,108 @@
+"""The README is true: its commands run, its options exist, no option and no field is missing."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from batchsnap.cli.main import COMMANDS
+from batchsnap.ledger.record import Record
+from batchsnap.lifecycle import TABLE
+from tests.process import Cli, simulator, write_fleet
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf8")
+SHELL = [
+    line.split("  #")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+]
+NUMBERED = re.findall(r"`(batchsnap (?:discover|plan|run|status|report|rollback) [^`]*)`", README)
+
+
+def command_of(name: str) -> click.Command:
+    command: click.Command = importlib.import_module(f"batchsnap.cli.{name}").command
+    return command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_in_the_readme(name: str) -> None:
+    for parameter in command_of(name).params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            for flag in (*parameter.opts, *parameter.secondary_opts):
+                assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", README), (name, flag)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_in_the_readme_and_has_help(name: str) -> None:
+    assert f"batchsnap {name}" in README
+    assert len(command_of(name).help or "") > 20
+    for parameter in command_of(name).params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, (name, parameter.name)
+
+
+def test_options_that_the_readme_names_exist() -> None:
+    known = {
+        flag
+        for name in COMMANDS
+        for parameter in command_of(name).params
+        for flag in (*parameter.opts, *parameter.secondary_opts)
+    }
+    start = README.index("## Options")
+    named = set(re.findall(r"`(--[a-z-]+)", README[start : README.index("## The ledger, field")]))
+
+    assert named <= known, named - known
+
+
+def test_every_field_and_event_of_the_ledger_is_explained() -> None:
+    fields = README[README.index("## The ledger, field") : README.index("## Metrics")]
+    events = {move for moves in TABLE.values() for move in moves} - {"found", "absent", "asked"}
+
+    for name in (*Record.__annotations__, *events, "settled", "run", "resumed", "finished"):
+        assert f"`{name}`" in fields, name
+
+
+def test_the_commands_shown_work(cli: Cli, tmp_path: Path) -> None:
+    """Those of the shell blocks and of the runbook, in their order, against the simulator."""
+    (tmp_path / "ops" / "ledgers").mkdir(parents=True)
+    fleet = write_fleet(tmp_path, 6).read_text()
+    (tmp_path / "ops" / "fleet.csv").write_text(fleet)
+    lines = [line for line in [*SHELL, *NUMBERED] if line.startswith("batchsnap ")]
+    shown = [line for line in lines if "--region R" not in line and "LEDGER" not in line]
+    assert len(shown) > 12
+    with simulator(tmp_path, "--set", "creating_s=0.1") as cloud:
+        cli.env["BATCHSNAP_ENDPOINT"] = cloud.url
+        cli.env["BATCHSNAP_SETTLE_FOR"] = "2s"
+        for line in shown:
+            words = [w.replace("/ops", "ops") for w in shlex.split(line)[1:]]
+            for skipped in ("--metrics-port", "9464", "--watch"):
+                if skipped in words:
+                    words.remove(skipped)
+            words = [w for w in words if "{region}" not in w and w != "--endpoint"]
+            done = cli.run(*words)
+            assert done.code == 0, (line, done.code, done.err)
+            if words[0] == "discover":
+                (tmp_path / "fleet.csv").write_text(fleet)
+
+
+def test_the_program_shown_compiles_and_uses_what_exists() -> None:
+    import batchsnap
+
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code is not None
+    compile(code[1], "README.md", "exec")
+    for name in re.findall(r"batchsnap\.(\w+)\(", code[1]):
+        assert name in batchsnap.__all__
+
+
+def test_the_two_commands_are_single_lines_that_need_only_python_and_git() -> None:
+    for mark in ("demo", "tests"):
+        block = re.search(rf"<!-- {mark} -->\n```sh\n(.*?)```", README, re.DOTALL)
+        assert block is not None
+        assert block[1].count("\n") == 1
+        assert block[1].startswith("python3 -m venv .venv && .venv/bin/pip install")
