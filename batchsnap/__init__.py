@@ -27,6 +27,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from batchsnap.version import __version__
+
 if TYPE_CHECKING:
     from batchsnap.engine.api import run as run
     from batchsnap.engine.api import stream as stream
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from batchsnap.errors import Exit as Exit
     from batchsnap.report.summary import Summary as Summary
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "run": "batchsnap.engine.api",

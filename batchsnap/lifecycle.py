@@ -56,6 +56,7 @@ TABLE: dict[State, dict[str, State]] = {
         "rejected": _S.REJECTED,
         "gave_up": _S.GAVE_UP,
         "halted": _S.PENDING,
+        "asked": _S.PENDING,
     },
     _S.SENT: {
         "accepted": _S.ACCEPTED,
@@ -73,6 +74,7 @@ TABLE: dict[State, dict[str, State]] = {
         "rejected": _S.REJECTED,
         "gave_up": _S.GAVE_UP,
         "halted": _S.DEFERRED,
+        "asked": _S.DEFERRED,
     },
     _S.IN_DOUBT: {
         "in_doubt": _S.IN_DOUBT,
@@ -88,6 +90,7 @@ TABLE: dict[State, dict[str, State]] = {
         "rejected": _S.REJECTED,
         "gave_up": _S.GAVE_UP,
         "halted": _S.ABSENT,
+        "asked": _S.ABSENT,
     },
     _S.ACCEPTED: {
         "ready": _S.READY,

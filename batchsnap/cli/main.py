@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import click
 
-from batchsnap import __version__
 from batchsnap.errors import BatchsnapError, Exit, ManifestError, first_of_ours
+from batchsnap.version import __version__
 
 COMMANDS = {
     "demo": "See it work: a sample fleet against the built-in cloud",

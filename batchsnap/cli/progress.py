@@ -61,7 +61,8 @@ class Meter:
         self._prepared = prepared
         self._stop = stop
         self._began = time.monotonic()
-        self._recent: deque[tuple[float, int]] = deque()
+        done = prepared.intake.done
+        self._recent: deque[tuple[float, int]] = deque([(self._began, done)])
 
     def frame(self) -> Frame:
         ledger = self._prepared.ledger
@@ -78,7 +79,7 @@ class Meter:
         failed = words["rejected"] + words["gave_up"] + words["vanished"] + words["deleted"]
         now = time.monotonic()
         self._recent.append((now, done))
-        while now - self._recent[0][0] > _RECENT_S:
+        while len(self._recent) > 2 and now - self._recent[1][0] > _RECENT_S:
             self._recent.popleft()
         then, before = self._recent[0]
         rate = (done - before) / (now - then) if now > then else 0.0

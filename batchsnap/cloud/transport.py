@@ -27,10 +27,10 @@ import aiohttp
 from aiohttp import ClientTimeout, TraceConfig
 from yarl import URL
 
-from batchsnap import __version__
 from batchsnap.cloud.quotas import is_loopback
 from batchsnap.failpoints import failpoint
 from batchsnap.model import Fault, FaultKind, Reply, SignedRequest
+from batchsnap.version import __version__
 
 BODY_MAX_BYTES = 8 << 20
 HEADER_MAX_BYTES = 16 << 10

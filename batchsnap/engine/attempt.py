@@ -21,7 +21,7 @@ from batchsnap.engine.row import Row
 from batchsnap.engine.stopping import Stop
 from batchsnap.errors import CredentialsError
 from batchsnap.failpoints import failpoint
-from batchsnap.ledger.record import Record, row_record, stamp
+from batchsnap.ledger.record import row_record, stamp
 from batchsnap.model import Fault, Reply, Ruling, Scope, Verdict
 from batchsnap.retry import Decision, Do, decide
 from batchsnap.settings import Settings, Waits
@@ -42,14 +42,10 @@ class Desk:
     rng: random.Random
     say: Callable[[str], None]  # talk for the person, one line
 
-    def row_record(self, event: str, row: Row, **details: object) -> Record:
-        """A record of this row's current attempt, now."""
+    def note(self, event: str, row: Row, **details: object) -> object:
+        """Append a record of the row; the handle is for `sink.durable`, if anyone waits."""
         at = stamp(self.clock.wall())
-        return row_record(event, row.request, row.attempt, at, **details)
-
-    def note(self, event: str, row: Row, **details: object) -> None:
-        """Append a record nobody needs to wait for."""
-        self.sink.append(self.row_record(event, row, **details))
+        return self.sink.append(row_record(event, row.request, row.attempt, at, **details))
 
 
 async def attempt(
@@ -113,9 +109,7 @@ async def _intend(row: Row, gate: Gate, desk: Desk) -> int | None:
     sink = desk.sink
     row.attempt += 1
     await sink.durable(
-        sink.append(
-            desk.row_record("intent", row, snapshot_name=row.request.name, baseline=row.baseline)
-        )
+        desk.note("intent", row, snapshot_name=row.request.name, baseline=row.baseline)
     )
     token = None
     with desk.stop.ends():

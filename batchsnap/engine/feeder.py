@@ -43,6 +43,7 @@ class Feeder:
         self._doubt = doubt
         self._owe = owe
         self._changed = changed
+        self._rejections: object = None  # the handle of the latest
 
     async def feed(self, strand: Strand) -> None:
         for request in strand.doubts:
@@ -55,8 +56,11 @@ class Feeder:
             halted = self._halts.of(strand.profile, strand.region) is not None
             if self._desk.stop.stopping or halted:
                 break
-            admitted = (self._admit(request) for request in batch)
+            admitted = [self._admit(request) for request in batch]
             rows = [row for row in admitted if row is not None]
+            if len(rows) < len(batch):
+                # Rejections wait for the disk, or a manifest full of them would fill the memory.
+                await self._desk.sink.durable(self._rejections)
             if any(needs_question(row, ask_first=self._ask_first) for row in rows):
                 answer = await preflight(
                     rows, self._access, self._desk, region=strand.region, ask_first=self._ask_first
@@ -81,7 +85,9 @@ class Feeder:
         deadline = row.request.deadline
         if deadline and datetime.fromisoformat(deadline).timestamp() < wall + EXPIRE_AFTER_MIN_S:
             why = f"Deadline {deadline} is less than a day ahead; the cloud takes no earlier one"
-            desk.note("rejected", row, code="plan.deadline", message=why, verdict="REJECTED")
+            self._rejections = desk.note(
+                "rejected", row, code="plan.deadline", message=why, verdict="REJECTED"
+            )
             return None
         return row
 

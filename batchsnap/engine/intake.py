@@ -7,6 +7,7 @@ problem stands, and the feed afterwards needs neither the manifest nor more memo
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -118,12 +119,13 @@ class _Taker:
         for strand in self.intake.strands.values():
             strand.worklist.seal()
 
-    def owe(self, *, spool: bool) -> None:
-        """Rows at rest but for their last question; manifest or not, they are asked about."""
+    def owe(self, gone: Container[str], *, spool: bool) -> None:
+        """Rows that will not be sent and wait for their last question, also such as are gone."""
         at_rest = DONE | _ENDED
         for key, intent in self._fold.intents.items():
             standing = self._fold.standing(key)
-            if not standing.owed or standing.state not in at_rest:
+            unsent = standing.state in at_rest or (key in gone and standing.state not in _UNCERTAIN)
+            if not standing.owed or not unsent:
                 continue
             self.intake.owed += 1
             if spool:
@@ -172,7 +174,8 @@ def take_in(
                 "its own with --ledger"
             )
         found.problems.raise_if_any()
-        taker.owe(spool=spool)
+        taker.intake.gone = [key for key in fold.places if key not in found.keys]
+        taker.owe(frozenset(taker.intake.gone), spool=spool)
         taker.seal()
     except BaseException:
         taker.intake.close()
@@ -180,7 +183,6 @@ def take_in(
     intake = taker.intake
     intake.rows = found.rows
     intake.names = found.names
-    intake.gone = [key for key in fold.places if key not in found.keys]
     return intake
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
-from batchsnap import __version__
 from batchsnap.clock import LoopClock
 from batchsnap.cloud.quotas import check_endpoint, endpoint_url
 from batchsnap.engine.local import Doors, LocalExecutor, Work, committing, new_desk
@@ -25,6 +24,7 @@ from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import DONE, State
 from batchsnap.report.summary import Summary, summing
 from batchsnap.settings import Settings, Waits
+from batchsnap.version import __version__
 
 DELETABLE = frozenset({State.ACCEPTED, State.READY, State.DELETING})
 _UNCERTAIN = frozenset({State.SENT, State.IN_DOUBT})

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from batchsnap import __version__
 from batchsnap.clock import Clock, LoopClock
 from batchsnap.cloud.quotas import check_endpoint
 from batchsnap.engine.intake import Intake, take_in
@@ -30,6 +29,7 @@ from batchsnap.ledger.store import Ledger
 from batchsnap.manifest.reader import Manifest
 from batchsnap.report.summary import Summary, exit_of, summing
 from batchsnap.settings import ENDPOINT_DEFAULT, Settings
+from batchsnap.version import __version__
 
 Say = Callable[[str], None]
 SIMULATED = "simulated"
@@ -132,7 +132,7 @@ class Prepared:
         """A newborn ledger, or the open one with its `resumed` record."""
         now = clock.wall()
         manifest = {
-            "path": self.manifest.path,
+            "path": self.manifest.path.encode("utf8", "backslashreplace").decode(),
             "sha256": self.manifest.digest(),
             "rows": self.intake.rows,
         }
