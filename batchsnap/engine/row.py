@@ -40,17 +40,18 @@ class Row:
         return self.request.disk_id
 
 
-def request_of(intent: Record) -> PlannedRequest:
-    """The part of a request that an intent kept: enough to settle it, not to send it."""
+def request_of(record: Record) -> PlannedRequest:
+    """The part of a request that a record kept: enough to settle or to await it, not to send
+    it. Only an intent has the name."""
     return PlannedRequest(
-        key=intent["key"],
+        key=record["key"],
         line=0,
-        disk_id=intent["disk_id"] or "",
-        disk_backup_id=intent["disk_backup_id"] or "",
-        region=intent["region"] or "",
-        profile=intent["profile"] or "",
-        name=intent["snapshot_name"],
-        named="baseline" in intent,
+        disk_id=record["disk_id"] or "",
+        disk_backup_id=record["disk_backup_id"] or "",
+        region=record["region"] or "",
+        profile=record["profile"] or "",
+        name=record.get("snapshot_name", ""),
+        named="baseline" in record,
         deadline="",
         disk_usage="",
         tags=(),

@@ -11,6 +11,7 @@ from batchsnap.cloud.actions import SnapshotFact
 from batchsnap.engine import ask
 from batchsnap.engine.access import Access
 from batchsnap.engine.attempt import Desk
+from batchsnap.engine.row import request_of
 from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.lifecycle import State
 from batchsnap.model import PlannedRequest
@@ -121,18 +122,6 @@ def accepted_in(
     found: dict[str, Watched] = {}
     for record in records:
         if record["event"] == "accepted" and standing(record["key"]) in states:
-            row = PlannedRequest(
-                key=record["key"],
-                line=0,
-                disk_id=record["disk_id"] or "",
-                disk_backup_id=record["disk_backup_id"] or "",
-                region=record["region"] or "",
-                profile=record["profile"] or "",
-                name="",
-                named=False,
-                deadline="",
-                disk_usage="",
-                tags=(),
-            )
+            row = request_of(record)
             found[record["key"]] = Watched(row, record["attempt"], record["snapshot_id"])
     return list(found.values())

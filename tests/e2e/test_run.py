@@ -156,6 +156,20 @@ def test_of_two_processes_born_together_one_runs(cli: Cli, tmp_path: Path) -> No
         assert one_each(cloud, 25)
 
 
+def test_two_runs_that_share_a_quota_keep_one_cap(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 30)
+    write_fleet(tmp_path, 30, regions=("ap-tokyo",), name="other.csv")
+    with simulator(tmp_path) as cloud:
+        both = [cli.start("run", name, **to(cloud)) for name in ("fleet.csv", "other.csv")]
+        for process in both:
+            process.communicate(timeout=60)
+
+        assert [p.returncode for p in both] == [0, 0]
+        assert cloud.quota()["worst_second"] <= 20
+        assert cloud.quota()["throttled"] == 0
+        assert cloud.state()["created"] == 60
+
+
 def test_an_edited_manifest_resumes_by_identity(cli: Cli, tmp_path: Path) -> None:
     write_fleet(tmp_path, 10)
     with simulator(tmp_path, *sets(cap_per_s=0)) as cloud:
