@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from batchsnap.cloud import actions, faults
 from batchsnap.cloud.tc3 import Credential
@@ -22,7 +23,7 @@ from batchsnap.engine.stopping import Stop
 from batchsnap.errors import CredentialsError
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger.record import row_record, stamp
-from batchsnap.model import Fault, Reply, Ruling, Scope, Verdict
+from batchsnap.model import Fault, PlannedRequest, Reply, Ruling, Scope, Verdict
 from batchsnap.retry import Decision, Do, decide
 from batchsnap.settings import Settings, Waits
 
@@ -73,7 +74,7 @@ async def attempt(
         return None, Decision(Do.WAIT)
     failpoint("token_taken")
     offset = access.offset_s
-    body = actions.create_snapshot(row.request)
+    body = actions.create_snapshot(_dated(row.request, desk))
     sent_at = stamp(desk.clock.wall())
     outcome = await access.post(CREATE, row.request.region, body, credential)
     failpoint("reply_read")
@@ -120,6 +121,14 @@ async def _intend(row: Row, gate: Gate, desk: Desk) -> int | None:
         gate.replied(token, throttled=False)
     desk.note("unsent", row)
     return None
+
+
+def _dated(request: PlannedRequest, desk: Desk) -> PlannedRequest:
+    """With the Deadline that --expire-after gives, counted from now."""
+    if request.deadline or not desk.settings.expire_after_s:
+        return request
+    moment = datetime.fromtimestamp(int(desk.clock.wall() + desk.settings.expire_after_s), UTC)
+    return request._replace(deadline=moment.isoformat())
 
 
 async def _mended(

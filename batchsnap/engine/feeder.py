@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from batchsnap.engine.access import Access
 from batchsnap.engine.ask import DISKS_A_QUESTION, Unanswered
@@ -79,9 +79,6 @@ class Feeder:
         desk = self._desk
         row = Row(request, desk.sink.fold.intents.get(request.key))
         wall = desk.clock.wall()
-        if desk.settings.expire_after_s and not row.request.deadline:
-            moment = datetime.fromtimestamp(int(wall + desk.settings.expire_after_s), UTC)
-            row.request = row.request._replace(deadline=moment.isoformat())
         deadline = row.request.deadline
         if deadline and datetime.fromisoformat(deadline).timestamp() < wall + EXPIRE_AFTER_MIN_S:
             why = f"Deadline {deadline} is less than a day ahead; the cloud takes no earlier one"

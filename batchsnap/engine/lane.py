@@ -28,6 +28,7 @@ from batchsnap.model import Ruling, Verdict
 from batchsnap.retry import DOUBTS_MAX, Decision, Do, quota_breaker
 
 _AHEAD_MAX = 1000
+_LOOK_AGAIN_S = 1.0
 
 
 class Lane:
@@ -117,14 +118,7 @@ class Lane:
         """The next row and its strand, or None where nothing may be sent now."""
         desk = self._desk
         now = desk.clock.monotonic()
-        stopped = desk.stop.stopping or self.expired
-        if stopped or self._in_flight >= desk.settings.max_in_flight:
-            return None
-        if self._staged >= self._staged_max:
-            return None
-        if not self._brakes.may_start():
-            return None
-        if self._breaker.tripped and (self._in_flight or now < self._breaker.rest_until):
+        if desk.stop.stopping or self.expired or self._blocked() or now < self._breaker.rest_until:
             return None
         for _ in range(len(self._strands)):
             strand = self._strands[0]
@@ -142,6 +136,15 @@ class Lane:
                 strand.unsettled += 1
         return None
 
+    def _blocked(self) -> bool:
+        """Whether no row at all may be started until something else has ended."""
+        return (
+            self._in_flight >= self._desk.settings.max_in_flight
+            or self._staged >= self._staged_max
+            or (self._breaker.tripped and self._in_flight > 0)
+            or not self._brakes.may_start()
+        )
+
     async def _rest(self) -> None:
         """Wait until something changes or falls due."""
         desk = self._desk
@@ -156,10 +159,8 @@ class Lane:
             self.expired = True
             return
         self._wake = anyio.Event()
-        probing = self._breaker.tripped and self._in_flight > 0
-        full = self._in_flight >= desk.settings.max_in_flight
-        full |= self._staged >= self._staged_max
-        delay = 60.0 if probing or full else min(60.0, max(0.001, due - now))
+        # What ends a block wakes us; only a brake may be let go by another lane.
+        XX            delay = min(60.0, max(0.001, due - now))
         with anyio.move_on_after(delay):
             if desk.stop.stopping:
                 await self._wake.wait()

@@ -330,3 +330,21 @@ def test_the_demo_shows_a_clean_end(cli: Cli, tmp_path: Path) -> None:
     assert "200 snapshots of 200 disks, 0 twice" in done.out
     for name in ("fleet.csv", "fleet.csv.simulated.ledger.jsonl", "report.html"):
         assert (tmp_path / name).stat().st_size > 0
+
+
+def test_expiry_and_tags_reach_the_cloud_also_after_a_doubt(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 20)
+    options = ("--expire-after", "30d", "--tag", "env=prod", "--settle-for", "0.3s")
+    with simulator(tmp_path, *sets(cap_per_s=0, reset=0.4)) as cloud:
+        process = cli.start("run", "fleet.csv", *options, *FAST, **to(cloud))
+        while cloud.state()["created"] < 5:
+            pass
+        process.kill()
+        process.communicate()
+        done = cli.run("run", "fleet.csv", *FAST, **to(cloud))
+
+        assert done.code == 0, done.err
+        assert one_each(cloud, 20)
+        for snapshot in cloud.state()["snapshots"]:
+            assert snapshot["deadline"]
+            assert snapshot["tags"] == {"env": "prod"} or ["env", "prod"] in snapshot["tags"]
