@@ -160,7 +160,7 @@ class Lane:
             return
         self._wake = anyio.Event()
         # What ends a block wakes us; only a brake may be let go by another lane.
-        XX            delay = min(60.0, max(0.001, due - now))
+        delay = _LOOK_AGAIN_S if self._blocked() else min(60.0, max(0.001, due - now))
         with anyio.move_on_after(delay):
             if desk.stop.stopping:
                 await self._wake.wait()
