@@ -50,7 +50,6 @@ class LocalGate:
         self._open: dict[int, anyio.Event] = {}
         self._strict_queue: deque[int] = deque()
         self._released: dict[int, float] = {}
-        self._throttled_at = _NEVER
 
     async def start(self) -> int:
         """Wait for the next lawful start and take it; the number is for `replied`."""
@@ -70,9 +69,7 @@ class LocalGate:
         """The call of this start is over: what it teaches about the margin is learned."""
         now = self._clock.monotonic()
         if throttled:
-            dense = now - self._throttled_at < law.WINDOW_S
-            self._throttled_at = now
-            self.margin_s = law.widened(self.margin_s, dense=dense)
+            self.margin_s = law.widened(self.margin_s)
         else:
             self.margin_s = law.narrowed(self.margin_s)
         if self._strict:

@@ -8,20 +8,21 @@ The grid alone would let a late start and its punctual successors share a second
 many. The guard closes that: the N-th start before this one must lie 1 s + margin back.
 
 The server counts arrivals, and the network moves them. The margin is what is added to the second
-against that. It is learned by the smallest rule whose balance is one throttled call in a
-thousand: a step up for each throttled call, a thousandth of the step down for each other one.
+against that. It is learned by the smallest rule that has a balance: a step up for each throttled
+call, a small share of the step down for each other one, so that this share of calls is throttled.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 WINDOW_S = 1.0
 MARGIN_MIN_S = 0.006  # a still network on a busy host
 MARGIN_MAX_S = 3.0  # a quarter of the cap: others use this quota too
-MARGIN_STEP_S = 0.008
-THROTTLED_TARGET = 0.001
+MARGIN_STEP_S = 0.006
+THROTTLED_TARGET = 0.0018
+_JITTER_MOST_S = 0.3  # a wider margin is not about the network
 
 
 def window_size(rate_per_s: float) -> int:
@@ -53,16 +54,19 @@ def grid_point(*, previous_due: float, now: float, rate_per_s: float, margin_s: 
     return due if now - due < step else now
 
 
-def widened(margin_s: float, *, dense: bool) -> float:
-    """The margin after a throttled call; `dense` when the one before was within a window."""
-    step = max(MARGIN_STEP_S, margin_s / 4) if dense else MARGIN_STEP_S
-    return min(MARGIN_MAX_S, margin_s + step)
+def widened(margin_s: float) -> float:
+    """The margin after a throttled call."""
+    return min(MARGIN_MAX_S, margin_s + _margin_step_s(margin_s))
 
 
 def narrowed(margin_s: float) -> float:
     """The margin after a call that was not throttled."""
-    down = max(MARGIN_STEP_S, margin_s / 4) * THROTTLED_TARGET
-    return max(MARGIN_MIN_S, margin_s - down)
+    return max(MARGIN_MIN_S, margin_s - _margin_step_s(margin_s) * THROTTLED_TARGET)
+
+
+def _margin_step_s(margin_s: float) -> float:
+    """Small against jitter; a quarter of the margin where others use the quota too."""
+    return MARGIN_STEP_S if margin_s < _JITTER_MOST_S else margin_s / 4
 
 
 def worst_window(starts: Iterable[float]) -> int:
@@ -76,8 +80,3 @@ def worst_window(starts: Iterable[float]) -> int:
             first += 1
         worst = max(worst, len(times) - first)
     return worst
-
-
-def forecast_s(rows_per_quota: Mapping[object, int], rate_per_s: float) -> float:
-    """Seconds until the slowest quota has started its last row."""
-    return max(rows_per_quota.values(), default=0) * step_s(rate_per_s, MARGIN_MIN_S)
