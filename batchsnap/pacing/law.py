@@ -21,7 +21,7 @@ WINDOW_S = 1.0
 MARGIN_MIN_S = 0.006  # a still network on a busy host
 MARGIN_MAX_S = 3.0  # a quarter of the cap: others use this quota too
 MARGIN_STEP_S = 0.006
-THROTTLED_TARGET = 0.0018
+THROTTLED_TARGET = 0.0016
 _JITTER_MOST_S = 0.3  # a wider margin is not about the network
 
 

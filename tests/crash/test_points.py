@@ -1,0 +1,107 @@
+"""SIGKILL at every named crash point, then the same command again: one snapshot a row.
+
+The cases wait more than they work, so they run side by side; each test asks for its own.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from batchsnap.failpoints import POINTS
+from tests.process import Cli, Cloud, disk, sets, simulator, write_fleet
+
+ROWS = 16
+FAST = ("--rate", "400", "--api-limit", "400", "--settle-for", "0.2s")
+LEDGER = "fleet.csv.ledger.jsonl"
+OF_BIRTH = ("ledger_born", "ledger_folder_synced")
+OF_ROLLBACK = ("deleting_synced", "deletion_sent")
+OF_RUN = [point for point in POINTS if point not in OF_ROLLBACK]
+OF_NAMES = ("intent_synced", "bytes_sent", "settle_found")
+LOSSY = {"cap_per_s": 0, "creating_s": 0.0, "lost_reply": 0.3, "reset": 0.15, "seed": 5}
+SIDE_BY_SIDE = 5
+
+
+def to(cloud: Cloud, crash: str = "") -> dict[str, str]:
+    return {"BATCHSNAP_ENDPOINT": cloud.url, "BATCHSNAP_CRASH": crash}
+
+
+def killed_run(cli: Cli, point: str) -> None:
+    write_fleet(cli.folder, ROWS)
+    nth = 1 if point in OF_BIRTH else 2
+    with simulator(cli.folder, *sets(**LOSSY)) as cloud:
+        killed = cli.run("run", "fleet.csv", *FAST, **to(cloud, f"{point}:{nth}"))
+        assert killed.code == -signal.SIGKILL, killed.err
+        done = cli.run("run", "fleet.csv", "--json", *FAST, **to(cloud))
+
+        assert done.code == 0, done.err
+        assert done.json["accepted"] == ROWS
+        assert cloud.per_disk() == {disk(i): 1 for i in range(ROWS)}
+        told = {r["snapshot_id"]: r["disk_id"] for r in cli.records() if r["event"] == "accepted"}
+        assert told == {s["snapshot_id"]: s["disk_id"] for s in cloud.state()["snapshots"]}
+
+
+def killed_run_of_own_names(cli: Cli, point: str) -> None:
+    """Half of the disks already have a snapshot of that name, which must not be taken for ours."""
+    rows = [f"{disk(i)},ap-guangzhou,nightly\n" for i in range(ROWS)]
+    (cli.folder / "fleet.csv").write_text("DiskId,Region,SnapshotName\n" + "".join(rows))
+    (cli.folder / "older.csv").write_text("DiskId,Region,SnapshotName\n" + "".join(rows[::2]))
+    with simulator(cli.folder, *sets(cap_per_s=0, creating_s=0.0)) as cloud:
+        assert cli.run("run", "older.csv", *FAST, **to(cloud)).code == 0
+        before = cloud.per_disk()
+        cloud.scenario(**LOSSY)
+        killed = cli.run("run", "fleet.csv", *FAST, **to(cloud, f"{point}:2"))
+        assert killed.code == -signal.SIGKILL, killed.err
+        done = cli.run("run", "fleet.csv", "--json", *FAST, **to(cloud))
+
+        assert done.code == 0, done.err
+        assert done.json["accepted"] == ROWS
+        assert cloud.per_disk() == {disk(i): 1 + before.get(disk(i), 0) for i in range(ROWS)}
+
+
+def killed_rollback(cli: Cli, point: str) -> None:
+    write_fleet(cli.folder, ROWS)
+    write_fleet(cli.folder, ROWS, name="theirs.csv")
+    with simulator(cli.folder, *sets(cap_per_s=0, creating_s=0.0)) as cloud:
+        cli.run("run", "theirs.csv", *FAST, **to(cloud))
+        theirs = {s["snapshot_id"] for s in cloud.state()["snapshots"]}
+        cli.run("run", "fleet.csv", *FAST, **to(cloud))
+        killed = cli.run("rollback", LEDGER, "--yes", **to(cloud, point))
+        assert killed.code == -signal.SIGKILL, killed.err
+        done = cli.run("rollback", LEDGER, "--yes", "--json", **to(cloud))
+
+        assert done.code == 0, done.err
+        assert done.json["deleted"] == ROWS
+        assert {s["snapshot_id"] for s in cloud.state()["snapshots"]} == theirs
+    for i in range(ROWS):
+        events = [r["event"] for r in cli.records() if r.get("key") == disk(i)]
+        assert events.index("deleting") < events.index("deleted")
+
+
+CASES: list[tuple[Callable[[Cli, str], None], str]] = [
+    *((killed_run, point) for point in OF_RUN),
+    *((killed_run_of_own_names, point) for point in OF_NAMES),
+    *((killed_rollback, point) for point in OF_ROLLBACK),
+]
+NAMES = [f"{case.__name__}-{point}" for case, point in CASES]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[None]]]:
+    def start(case: Callable[[Cli, str], None], point: str, folder: Path) -> None:
+        case(Cli(folder), point)
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        yield {
+            name: pool.submit(start, case, point, tmp_path_factory.mktemp(name))
+            for name, (case, point) in zip(NAMES, CASES, strict=True)
+        }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_kill_costs_nothing(outcomes: dict[str, Future[None]], name: str) -> None:
+    outcomes[name].result(timeout=120)
