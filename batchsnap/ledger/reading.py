@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from batchsnap.errors import LedgerDamaged, LedgerError
-from batchsnap.ledger.record import Record
+from batchsnap.ledger.record import Record, decode
 from batchsnap.ledger.replay import Scan
 
 _BLOCK = 1 << 20
@@ -37,6 +37,39 @@ def records(path: Path) -> Iterator[Record]:
             seen, damaged_at = scan.last_seq + 1, scan.end
         except OSError as error:
             raise LedgerError(f"can't read the ledger {path}: {error.strerror}") from error
+
+
+class Follower:
+    """Reads on where it stopped: for a view of a run that is going on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def more(self) -> list[Record] | None:
+        """The whole records since the last call; None where the file was cut or replaced by a
+        shorter one, and all must be read again.
+
+        Raises:
+            LedgerError: it can't be read.
+        """
+        try:
+            with self._path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size < self._offset:
+                    self._offset = 0
+                    return None
+                file.seek(self._offset)
+                block = file.read()
+        except OSError as error:
+            raise LedgerError(f"can't read the ledger {self._path}: {error.strerror}") from error
+        found: list[Record] = []
+        for line in block.splitlines(keepends=True):
+            record = decode(line) if line.endswith(b"\n") else None
+            if record is None:
+                break  # still growing
+            found.append(record)
+            self._offset += len(line)
+        return found
 
 
 class _AsItIs(io.RawIOBase):

@@ -23,6 +23,7 @@ _LINES = (
     ("deleted", "deleted", "by a rollback"),
     ("doubled", "doubled", "rows with a second snapshot"),
 )
+_WHERE = {"account": "the account", "run": "the run"}
 _ALWAYS = frozenset({"accepted"})
 
 
@@ -54,7 +55,7 @@ def summary_text(summary: Summary, reasons: Iterable[Reason] = ()) -> str:
         f"{summary.rate_per_s:g}/s"
     )
     for halt in summary.halted:
-        where = f"region {halt['region']}" if "region" in halt else "the account"
+        where = _WHERE.get(halt["scope"], "") or f"region {halt['region']}"
         if halt["profile"]:
             where += f" (profile {halt['profile']})"
         lines.append(f"  halted {where}: {halt['code']}: {halt['message']}")

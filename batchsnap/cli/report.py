@@ -1,0 +1,69 @@
+"""`batchsnap report`: what happened, for whoever has to know."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from batchsnap.cli.talk import fail_softly, say
+
+if TYPE_CHECKING:
+    from batchsnap.report.story import Story
+
+
+@click.command("report")
+@click.argument("ledger", type=click.Path(path_type=Path), metavar="LEDGER")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["text", "json", "csv", "html"]),
+    default="text",
+    show_default=True,
+    help="html is one self-contained page.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File; html needs one.")
+@click.option("--failed", is_flag=True, help="The failed rows, as a manifest that `run` takes.")
+def command(ledger: Path, kind: str, output: Path | None, *, failed: bool) -> None:
+    """Tell the run of LEDGER as text, JSON, CSV (a line a manifest row) or one HTML page."""
+    from batchsnap.report.files import write_whole
+    from batchsnap.report.story import read_story
+
+    if kind == "html" and not failed and output is None:
+        raise click.UsageError("--format html needs -o FILE")
+    text = _rendered(read_story(ledger), kind, failed=failed)
+    if output is None:
+        click.echo(text, nl=not text.endswith("\n"))
+        return
+    mark = b"\xef\xbb\xbf" if kind == "csv" and not failed else b""  # tells a spreadsheet UTF-8
+    write_whole(output, mark + text.encode())
+    say(f"wrote {output}")
+
+
+def _rendered(story: Story, kind: str, *, failed: bool) -> str:
+    from batchsnap.report.files import facts_csv, failed_manifest
+    from batchsnap.report.page import render_page
+    from batchsnap.report.render import summary_text
+    from batchsnap.report.story import lines_of
+
+    if kind == "html" and not failed:
+        return render_page(story)
+    if kind == "text" and not failed:
+        return summary_text(story.summary, story.reasons)
+    lines = lines_of(story)
+    if lines.note:
+        fail_softly(lines.note)
+    if failed:
+        return failed_manifest(lines.facts, lines.rows)
+    if kind == "csv":
+        return facts_csv(lines.facts)
+    import orjson
+
+    told = {
+        "summary": story.summary.to_json(),
+        "reasons": [reason._asdict() for reason in story.reasons],
+        "rows": [{**asdict(fact), "remedy": fact.remedy} for fact in lines.facts],
+    }
+    return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode()

@@ -1,0 +1,77 @@
+"""Records -> the figures of the page: starts against the cap, latency, throttling, regions."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from batchsnap.ledger.record import Record, unstamp
+
+_POINTS_MAX = 1500
+_THROTTLED = "THROTTLED"
+
+
+class Series:
+    """Time series of the calls that were sent, second by second."""
+
+    def __init__(self) -> None:
+        self._starts: dict[tuple[str, ...], Counter[int]] = defaultdict(Counter)
+        self._throttled: Counter[int] = Counter()
+        self._latency_ms: dict[int, list[float]] = defaultdict(list)
+        self._shared = True
+
+    def add(self, record: Record) -> None:
+        """Take a record; only those of sent calls matter."""
+        if record["event"] == "run":
+            self._shared = "{region}" not in record["endpoint"]
+        if "sent_at" not in record:
+            return
+        second = int(unstamp(record["sent_at"]))
+        where = "" if self._shared else record["region"] or ""
+        self._starts[record["profile"] or "", where][second] += 1
+        self._throttled[second] += record.get("verdict") == _THROTTLED
+        self._latency_ms[second].append(record["latency_ms"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Columns over time. `starts` is of the busiest quota in the busiest second of each
+        step, so that thinning out hides no peak."""
+        seconds = sorted(self._latency_ms)
+        if not seconds:
+            return {"t": [], "starts": [], "throttled": [], "p50": [], "p95": []}
+        step = max(1, -(-(seconds[-1] - seconds[0] + 1) // _POINTS_MAX))
+        points: dict[int, dict[str, Any]] = {}
+        for second in seconds:
+            slot = (second - seconds[0]) // step * step + seconds[0]
+            point = points.setdefault(slot, {"starts": 0, "throttled": 0, "latency": []})
+            busiest = max(counter[second] for counter in self._starts.values())
+            point["starts"] = max(point["starts"], busiest)
+            point["throttled"] += self._throttled[second]
+            point["latency"] += self._latency_ms[second]
+        times = range(seconds[0], seconds[-1] + 1, step)
+        filled = [points.get(t) for t in times]
+        return {
+            "t": list(times),
+            "starts": [p["starts"] if p else 0 for p in filled],
+            "throttled": [p["throttled"] if p else 0 for p in filled],
+            "p50": [_quantile(p["latency"], 0.5) if p else None for p in filled],
+            "p95": [_quantile(p["latency"], 0.95) if p else None for p in filled],
+        }
+
+
+def _quantile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def columns(rows: list[tuple[str, ...]], names: tuple[str, ...]) -> dict[str, Any]:
+    """A table as columns; one that repeats its values is a dictionary and numbers into it."""
+    table: dict[str, Any] = {}
+    for index, name in enumerate(names):
+        values = [row[index] for row in rows]
+        distinct = dict.fromkeys(values)
+        if len(distinct) * 2 < len(values):
+            position = {value: n for n, value in enumerate(distinct)}
+            table[name] = {"words": list(distinct), "at": [position[v] for v in values]}
+        else:
+            table[name] = {"values": values}
+    return table

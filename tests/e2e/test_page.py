@@ -1,0 +1,75 @@
+"""The report page in a real browser: it draws, searches, asks nobody, runs no stranger's code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from batchsnap.report.page import write_page
+from tests.browser import CHROMIUM, Page, browser
+from tests.ledgers import write_ledger
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+HOSTILE = "</script><script>window.hit=1</script><img src=x onerror=window.hit=2>"
+DRAWN = """[...document.querySelectorAll('canvas')].map((canvas) => {
+    const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    return pixels.some((value) => value !== 0);
+})"""
+
+
+def looked_at(path: Path, look: str) -> tuple[Page, object]:
+    async def main() -> tuple[Page, object]:
+        async with browser() as page:
+            await page.open(path.as_uri())
+            return page, await page.eval(look)
+
+    return anyio.run(main)
+
+
+def search(text: str) -> str:
+    return f"""(() => {{
+        const box = document.getElementById('search');
+        box.value = {text!r};
+        box.dispatchEvent(new Event('input'));
+        return [document.querySelectorAll('#rows tbody tr').length,
+                document.getElementById('shown').textContent];
+    }})()"""
+
+
+def test_the_page_draws_searches_and_stays_at_home(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    write_page(write_ledger(tmp_path / "l.jsonl", 1000), page)
+
+    tab, found = looked_at(page, f"[{DRAWN}, {search('disk-00000059')}]")
+
+    assert found == [[True, True, True], [1, "1 of 1,000"]]
+    assert not tab.told("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled")
+    requests = [e["params"]["request"]["url"] for e in tab.told("Network.requestWillBeSent")]
+    assert all(url.startswith(("file:", "data:", "about:")) for url in requests), requests
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    write_page(write_ledger(tmp_path / "l.jsonl", 200, message=HOSTILE, name=HOSTILE), page)
+
+    _, found = looked_at(
+        page,
+        "[typeof window.hit, document.querySelectorAll('img').length,"
+        " document.querySelector('#rows td:nth-child(5)').textContent]",
+    )
+
+    assert found == ["undefined", 0, HOSTILE]
+
+
+def test_ten_thousand_rows_are_small_and_a_hundred_thousand_open(tmp_path: Path) -> None:
+    small, large = tmp_path / "small.html", tmp_path / "large.html"
+    write_page(write_ledger(tmp_path / "s.jsonl", 10_000), small)
+    write_page(write_ledger(tmp_path / "l.jsonl", 100_000), large)
+
+    tab, found = looked_at(large, f"[document.querySelectorAll('#rows tr').length, {DRAWN}]")
+
+    assert small.stat().st_size < 2_000_000
+    assert found == [101, [True, True, True]]
+    assert not tab.told("Runtime.exceptionThrown")

@@ -1,0 +1,59 @@
+"""Status beside a run that is going on: it reads, follows, and disturbs nobody."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from batchsnap.ledger.reading import Follower
+from tests.ledgers import write_ledger
+from tests.process import Cli, environment, simulator, write_fleet
+
+LEDGER = "fleet.csv.ledger.jsonl"
+
+
+def test_status_is_read_while_the_run_goes_on(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 60)
+    with simulator(tmp_path) as cloud:
+        process = cli.start("run", "fleet.csv", BATCHSNAP_ENDPOINT=cloud.url)
+        while cloud.state()["created"] < 15:
+            pass
+        watching = subprocess.Popen(
+            [sys.executable, "-m", "batchsnap", "status", LEDGER, "--watch"],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        text = cli.run("status", LEDGER)
+        data = cli.run("status", LEDGER, "--json").json
+        process.communicate(timeout=60)
+        watched, _ = watching.communicate(timeout=60)
+
+        assert process.returncode == watching.returncode == 0
+        assert text.code == 0
+        assert "last minute" in text.out
+        assert "ETA" in text.out
+        assert 15 <= data["accepted"] <= 60
+        assert data["pending"] + data["in_doubt"] + data["accepted"] == 60
+        assert "finished at" in watched
+        assert cloud.state()["created"] == 60
+
+
+def test_a_follower_takes_whole_lines_and_tells_a_cut(tmp_path: Path) -> None:
+    whole = write_ledger(tmp_path / "whole.jsonl", 40).read_bytes()
+    growing = tmp_path / "growing.jsonl"
+    growing.write_bytes(whole[:1000])
+    follower = Follower(growing)
+    found = follower.more() or []
+    for end in range(1000, len(whole), 377):
+        growing.write_bytes(whole[:end])
+        found += follower.more() or []
+    growing.write_bytes(whole)
+    found += follower.more() or []
+
+    assert [r.get("seq", 0) for r in found] == list(range(whole.count(b"\n")))
+    growing.write_bytes(whole[:500])
+    assert follower.more() is None
+    assert len(follower.more() or []) == whole[:500].count(b"\n")
