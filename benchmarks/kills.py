@@ -1,0 +1,21 @@
+"""kill -9 at random moments under a hostile cloud, and resume: doubles and losses must be none."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.crash.test_kills import hammer
+from tests.process import Cli
+
+
+def main(small: bool = False) -> dict[str, Any]:
+    """Rounds of 25 kills over 300 rows (small: 3 over 20), each with its seed."""
+    rounds, rows, kills = (1, 20, 3) if small else (8, 300, 25)
+    found = []
+    for seed in range(1, rounds + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder)
+            found.append(hammer(Cli(path), path, rows=rows, kills=kills, seed=seed))
+    return {"rows": found}
