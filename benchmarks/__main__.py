@@ -7,31 +7,27 @@ import importlib
 import inspect
 import json
 import time
+from pathlib import Path
 from typing import Any
 
-BENCHES = ("startup", "signature", "manifest", "ledger", "pacing", "ceiling", "kills")
-_SMALL = {"manifest": 20_000, "ledger": 20_000}
+from benchmarks.common import report
+
+BENCHES = (
+    *("startup", "signature", "manifest", "ledger", "pacing", "ceiling", "flat"),
+    *("goodput", "quotas", "duplicates", "kills"),
+)
+_SMALL = {"manifest": 20_000, "ledger": 20_000}  # benches that are told a number of rows
 
 
-def run(name: str, *, small: bool) -> dict[str, Any]:
-    """One bench's figures. Benches over a number of rows are told it, others `small`."""
-    main = importlib.import_module(f"benchmarks.{name}").main
-    if "small" in inspect.signature(main).parameters:
-        result: dict[str, Any] = main(small=small)
+def run(name: str, *, small: bool) -> tuple[dict[str, Any], str]:
+    """One bench's figures, and how they read."""
+    bench = importlib.import_module(f"benchmarks.{name}")
+    if "small" in inspect.signature(bench.main).parameters:
+        result: dict[str, Any] = bench.main(small=small)
     else:
-        result = main(_SMALL[name]) if small else main()
-    return result
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Rows of one shape as aligned columns."""
-    names = list(rows[0])
-    cells = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    )
+        result = bench.main(_SMALL[name]) if small else bench.main()
+    shown = getattr(bench, "table", None) or getattr(bench, "_table", report)
+    return result, shown(result)
 
 
 def main() -> None:
@@ -39,6 +35,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=[], metavar="NAME", help=", ".join(BENCHES))
     parser.add_argument("--small", action="store_true", help="tiny sizes, so that none rots")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write it there")
     options = parser.parse_args()
     unknown = set(options.names) - set(BENCHES)
     if unknown:
@@ -46,16 +43,13 @@ def main() -> None:
     results = {}
     for name in options.names or BENCHES:
         began = time.perf_counter()
-        results[name] = run(name, small=options.small)
+        results[name], shown = run(name, small=options.small)
         if not options.json:
-            print(f"== {name} ({time.perf_counter() - began:.1f} s)")
-            rows = results[name].get("rows")
-            if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-                print(table(rows))
-            else:
-                print(json.dumps(results[name], indent=1))
+            print(f"== {name} ({time.perf_counter() - began:.1f} s)\n{shown}\n", flush=True)
     if options.json:
         print(json.dumps(results))
+    if options.out is not None:
+        options.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -50,11 +50,11 @@ def hammer(cli: Cli, folder: Path, *, rows: int, kills: int, seed: int) -> dict[
     }
 
 
-def test_a_dozen_kills(cli: Cli, tmp_path: Path) -> None:
-    found = hammer(cli, tmp_path, rows=60, kills=12, seed=random.randrange(10**6))
+def test_some_kills(cli: Cli, tmp_path: Path) -> None:
+    found = hammer(cli, tmp_path, rows=40, kills=7, seed=random.randrange(10**6))
 
     print(found)
-    assert found["killed"] >= 4
+    assert found["killed"] >= 3
     assert (found["doubles"], found["losses"], found["untrue"]) == (0, 0, 0), found
 
 

@@ -24,5 +24,5 @@ def test_each_has_a_main_and_a_line_in_the_readme(name: str) -> None:
     module = importlib.import_module(f"benchmarks.{name}")
 
     assert f"| `{name}` |" in (FOLDER / "README.md").read_text()
-    assert inspect.signature(module.main).parameters.keys() & {"small", "rows", "records"}
+    assert inspect.signature(module.main).parameters.keys() & {"small", "rows", "records_total"}
     assert module.__doc__
