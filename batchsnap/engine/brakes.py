@@ -27,6 +27,7 @@ class Brakes:
         self._errors_max = _errors_max(settings.max_errors, rows)
         before = fold.counts
         self._failed_before = sum(before[state] for state in _FAILED)
+        self._launching = 0  # rows on their way to an intent, which the fold does not know yet
         self._canary = min(settings.canary, rows)
         if self._canary and before[State.READY] >= self._canary:
             self._canary = 0
@@ -36,17 +37,27 @@ class Brakes:
         """Whether it must be known when snapshots are ready."""
         return bool(self._canary or self._settings.max_creating)
 
+    def launched(self) -> None:
+        """A row was started; `under_way` follows once its token is taken."""
+        self._launching += 1
+
+    def under_way(self) -> None:
+        """The fold knows the row now."""
+        self._launching -= 1
+
     def may_start(self) -> bool:
         """Whether one more row may be started now."""
         most = self._settings.max_creating
         if not self._canary and not most:
             return True
         counts = self._fold.counts
-        being_made = counts[State.SENT] + counts[State.ACCEPTED] + counts[State.IN_DOUBT]
+        being_made = (
+            self._launching + counts[State.SENT] + counts[State.ACCEPTED] + counts[State.IN_DOUBT]
+        )
         if most and being_made >= most:
             return False
         tried = sum(counts.values()) - sum(counts[state] for state in _UNTRIED)
-        return not self._canary or tried < self._canary
+        return not self._canary or tried + self._launching < self._canary
 
     def review(self) -> str:
         """Stop the run where a brake says so, and say why; let it go on where the canary is

@@ -171,6 +171,7 @@ class Lane:
     def _launch(self, tasks: TaskGroup, strand: Strand, row: Row) -> None:
         self._in_flight += 1
         self._staged += 1
+        self._brakes.launched()
         strand.in_flight += 1
         self._owner[row.disk_id] = row.key
         tasks.start_soon(self._attempt, strand, row)
@@ -194,6 +195,7 @@ class Lane:
     def _started(self) -> None:
         """An attempt has its token, or will never need one."""
         self._staged -= 1
+        self._brakes.under_way()
         self._wake_up()
 
     def _accepted(self, row: Row, snapshot_id: str) -> None:

@@ -1,0 +1,114 @@
+"""The operator's brakes, through the real command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.process import Cli, Cloud, disk, sets, simulator, write_fleet
+
+FAST = ("--rate", "400", "--api-limit", "400")
+
+
+def to(cloud: Cloud) -> dict[str, str]:
+    return {"BATCHSNAP_ENDPOINT": cloud.url}
+
+
+def missing(*numbers: int) -> dict[str, object]:
+    """A scenario in which these disks do not exist."""
+    script = [{"match": {"disk_id": disk(n)}, "do": "not_found"} for n in numbers]
+    return {"cap_per_s": 0, "script": script}
+
+
+def test_max_errors_halts(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 60)
+    with simulator(tmp_path) as cloud:
+        cloud.scenario(**{**missing(2, 4, 6), "cap_per_s": 20})
+        count = cli.run("run", "fleet.csv", "--json", "--max-errors", "3", **to(cloud))
+        share = cli.run(
+            "run", "fleet.csv", "--json", "--ledger", "b.jsonl", "--max-errors", "5%", **to(cloud)
+        )
+
+        for done in (count, share):
+            assert done.code == 3, done.err
+            assert done.json["rejected"] == 3
+            assert done.json["pending"] > 0
+            assert done.json["halted"][0]["code"] == "brake"
+
+
+def test_a_canary_that_is_well_lets_the_rest_go(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 12)
+    with simulator(tmp_path, *sets(cap_per_s=0, creating_s=0.5)) as cloud:
+        done = cli.run("run", "fleet.csv", "--canary", "3", "--settle-for", "3s", **to(cloud))
+
+        assert done.code == 0, done.err
+        assert "canary: 3 snapshots are ready" in done.err
+    records = cli.records()
+    third = [i for i, r in enumerate(records) if r["event"] == "ready"][2]
+    assert sum(r["event"] == "intent" for r in records[:third]) == 3
+    assert sum(r["event"] == "accepted" for r in records) == 12
+
+
+def test_a_canary_that_fails_stops_the_run(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 12)
+    with simulator(tmp_path) as cloud:
+        cloud.scenario(**missing(1))
+        done = cli.run("run", "fleet.csv", "--json", "--canary", "3", **to(cloud))
+
+        assert done.code == 3, done.err
+        assert "canary failed" in done.err
+        assert cloud.state()["created"] <= 2
+
+
+def test_no_more_are_being_made_at_once_than_allowed(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 12)
+    # The cloud refuses a fifth: that it never had to shows that the brake held.
+    with simulator(tmp_path, *sets(cap_per_s=0, creating_s=0.4, max_creating=4)) as cloud:
+        done = cli.run(
+            "run", "fleet.csv", "--json", "--max-creating", "4", "--settle-for", "2s", **to(cloud)
+        )
+
+        assert done.code == 0, done.err
+        assert cloud.per_disk() == {disk(i): 1 for i in range(12)}
+        assert cloud.state()["faults"].get("backpressure", 0) == 0
+    assert not any(r.get("verdict") == "BACKPRESSURE" for r in cli.records())
+
+
+def test_max_duration_ends_unfinished_and_goes_on_later(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 60)
+    with simulator(tmp_path) as cloud:
+        first = cli.run("run", "fleet.csv", "--json", "--max-duration", "2s", **to(cloud))
+        second = cli.run("run", "fleet.csv", "--json", "--max-duration", "1h", **to(cloud))
+
+        assert first.code == 5, first.err
+        assert 0 < first.json["accepted"] < 60
+        assert second.code == 0, second.err
+        assert cloud.per_disk() == {disk(i): 1 for i in range(60)}
+
+
+def test_rejected_rows_are_taken_up_only_when_asked(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 10)
+    with simulator(tmp_path) as cloud:
+        cloud.scenario(**missing(3, 7))
+        first = cli.run("run", "fleet.csv", "--json", *FAST, **to(cloud))
+        cloud.scenario(cap_per_s=0)
+        again = cli.run("run", "fleet.csv", "--json", **to(cloud))
+        retried = cli.run("run", "fleet.csv", "--json", "--retry-failed", **to(cloud))
+
+        assert (first.code, again.code, retried.code) == (1, 1, 0), retried.err
+        assert again.json["rejected"] == 2
+        assert retried.json["accepted"] == 10
+        assert cloud.per_disk() == {disk(i): 1 for i in range(10)}
+
+
+def test_first_rows_that_all_fail_alike_halt_their_region_only(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 80, regions=("ap-tokyo", "ap-seoul"))
+    with simulator(tmp_path) as cloud:
+        cloud.scenario(script=[{"match": {"region": "ap-tokyo"}, "do": "not_found"}])
+        done = cli.run("run", "fleet.csv", "--json", **to(cloud))
+
+        assert done.code == 3, done.err
+        assert done.json["accepted"] == 40
+        assert 10 <= done.json["rejected"] < 25
+        [halt] = done.json["halted"]
+        assert (halt["scope"], halt["region"]) == ("region", "ap-tokyo")
+        assert halt["code"] == "InvalidDiskId.NotFound"

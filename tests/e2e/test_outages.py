@@ -1,0 +1,171 @@
+"""Clouds and networks that are ill for a while, or wrong for ever: no row is spent, none doubled."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from batchsnap.ledger.record import unstamp
+from batchsnap.pacing import law
+from tests.process import SECRET_KEY, Cli, Cloud, disk, sets, simulator, write_fleet
+
+FAST = ("--rate", "400", "--api-limit", "400")
+
+
+def to(cloud: Cloud) -> dict[str, str]:
+    return {"BATCHSNAP_ENDPOINT": cloud.url}
+
+
+def test_an_outage_makes_few_doubts_and_spends_no_row(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 40)
+    with simulator(tmp_path, *sets(error_5xx=1.0, committed=0.0)) as cloud:
+        process = cli.start("run", "fleet.csv", "--json", "--settle-for", "2s", **to(cloud))
+        while cloud.state()["faults"].get("error_5xx", 0) < 12:
+            assert process.poll() is None
+        cloud.scenario()
+        out, err = process.communicate(timeout=90)
+
+        assert process.returncode == 0, err
+        assert cloud.per_disk() == {disk(i): 1 for i in range(40)}
+        assert '"gave_up": 0' in out
+    doubts = [r for r in cli.records() if r["event"] == "in_doubt"]
+    assert len(doubts) < 25
+
+
+def test_nobody_there_is_no_doubt_and_ends_unfinished(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 30)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    for endpoint in (nobody, "https://no-such-host.invalid"):
+        done = cli.run(
+            *("run", "fleet.csv", "--json", "--endpoint", endpoint, "--retry-for", "1s"),
+            *("--ledger", f"{len(endpoint)}.jsonl"),
+        )
+
+        assert done.code == 5, done.err
+        assert done.json["in_doubt"] == done.json["gave_up"] == done.json["rejected"] == 0
+        assert done.json["pending"] + done.json["deferred"] == 30
+        assert "giving up for now" in done.err
+
+
+def test_a_wrong_clock_is_set_by_the_clouds(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 10)
+    with simulator(tmp_path, *sets(clock_offset_s=900.0)) as cloud:
+        done = cli.run("run", "fleet.csv", "--json", **to(cloud))
+
+        assert done.code == 0, done.err
+        assert cloud.per_disk() == {disk(i): 1 for i in range(10)}
+    assert sum(r.get("code") == "AuthFailure.SignatureExpire" for r in cli.records()) < 10
+
+
+def test_bad_keys_halt_and_leave_every_row_pending(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 30)
+    with simulator(tmp_path) as cloud:
+        env = {**to(cloud), "TENCENTCLOUD_SECRET_KEY": "another-key"}
+        done = cli.run("run", "fleet.csv", "--json", **env)
+        mended = cli.run("run", "fleet.csv", "--json", **to(cloud))
+
+        assert done.code == 3, done.err
+        assert done.json["pending"] == 30
+        assert done.json["halted"][0]["scope"] == "account"
+        assert mended.code == 0, mended.err
+        assert cloud.per_disk() == {disk(i): 1 for i in range(30)}
+
+
+def test_a_region_whose_quota_is_spent_stops_alone(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 30, regions=("ap-tokyo", "ap-tokyo", "ap-seoul"))
+    with simulator(tmp_path, *sets(cap_per_s=0, quota_snapshots=12)) as cloud:
+        done = cli.run("run", "fleet.csv", "--json", *FAST, **to(cloud))
+
+        assert done.code == 3, done.err
+        assert done.json["accepted"] == 22
+        assert done.json["pending"] + done.json["deferred"] == 8
+        assert [halt["region"] for halt in done.json["halted"]] == ["ap-tokyo"]
+
+
+def test_a_profile_without_keys_halts_its_own_rows_only(cli: Cli, tmp_path: Path) -> None:
+    rows = [f"{disk(i)},ap-tokyo,{'good' if i % 2 else 'gone'}" for i in range(10)]
+    (tmp_path / "fleet.csv").write_text("DiskId,Region,Profile\n" + "\n".join(rows) + "\n")
+    (tmp_path / ".tccli").mkdir()
+    keys = f'{{"secretId": "AKIDsimulated", "secretKey": "{SECRET_KEY}"}}'
+    (tmp_path / ".tccli" / "good.credential").write_text(keys)
+    with simulator(tmp_path) as cloud:
+        done = cli.run("run", "fleet.csv", "--json", **to(cloud))
+
+        assert done.code == 3, done.err
+        assert (done.json["accepted"], done.json["pending"]) == (5, 5)
+        assert done.json["halted"][0]["profile"] == "gone"
+
+
+def test_every_host_has_its_own_cap_and_a_dead_one_slows_nobody(cli: Cli, tmp_path: Path) -> None:
+    """Three quotas: profiles that share a host but not their keys; one of them is refused."""
+    (tmp_path / ".tccli").mkdir()
+    for name in ("a", "b", "bad"):
+        key = SECRET_KEY if name != "bad" else "wrong"
+        text = f'{{"secretId": "AKIDsimulated", "secretKey": "{key}"}}'
+        (tmp_path / ".tccli" / f"{name}.credential").write_text(text)
+    rows = [f"{disk(i)},ap-tokyo,{('bad', 'a', 'b')[i // 30]}" for i in range(90)]
+    (tmp_path / "fleet.csv").write_text("DiskId,Region,Profile\n" + "\n".join(rows) + "\n")
+    with simulator(tmp_path, *sets(cap_per_s=0)) as cloud:
+        done = cli.run("run", "fleet.csv", "--json", **to(cloud))
+
+        assert done.code == 3, done.err
+        assert (done.json["accepted"], done.json["pending"]) == (60, 30)
+        assert done.json["worst_second"] <= 20
+    by_profile: dict[str, list[float]] = {}
+    for record in cli.records():
+        if "sent_at" in record:
+            by_profile.setdefault(record["profile"], []).append(unstamp(record["sent_at"]))
+    for starts in by_profile.values():
+        assert law.worst_window(sorted(starts)) <= 20
+    together = sorted(by_profile["a"] + by_profile["b"])
+    assert law.worst_window(together) > 25
+
+
+def test_a_snapshot_that_arrives_late_is_told_as_doubled(cli: Cli, tmp_path: Path) -> None:
+    """A request held on the way until after we looked: what no client can exclude."""
+    write_fleet(tmp_path, 3)
+    with simulator(tmp_path) as cloud:
+        cloud.scenario(
+            script=[{"match": {"disk_id": disk(1), "nth": 1}, "do": "late", "seconds": 2.0}]
+        )
+        done = cli.run("run", "fleet.csv", "--json", "--settle-for", "1s", **to(cloud))
+        status = cli.run("status", "fleet.csv.ledger.jsonl")
+
+        assert cloud.per_disk()[disk(1)] == 2
+        assert done.code == 1, done.err
+        assert (done.json["accepted"], done.json["doubled"]) == (3, 1)
+        assert "doubled" in status.out
+    [doubled] = [r for r in cli.records() if r["event"] == "doubled"]
+    assert len(doubled["snapshot_ids"]) == 2
+
+
+def test_absence_counts_only_where_the_disk_is_seen(cli: Cli, tmp_path: Path) -> None:
+    """A disk that this credential can't see may have its snapshot all the same."""
+    write_fleet(tmp_path, 2)
+    with simulator(tmp_path) as cloud:
+        unseen = {"match": {"disk_id": disk(0), "nth": 1}, "do": "reset"}
+        hidden = {"match": {"action": "DescribeDisks"}, "do": "error", "code": "InternalError"}
+        cloud.scenario(script=[unseen, hidden])
+        done = cli.run(
+            *("run", "fleet.csv", "--json", "--settle-for", "0.5s", "--retry-for", "1s"),
+            **to(cloud),
+        )
+        assert done.code == 5, done.err
+        assert done.json["in_doubt"] == 1
+        cloud.scenario()
+        later = cli.run("run", "fleet.csv", "--json", "--settle-for", "0.5s", **to(cloud))
+
+        assert later.code == 0, later.err
+        assert cloud.per_disk() == {disk(0): 1, disk(1): 1}
+
+
+def test_a_policy_without_describe_disks_is_said_once(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 10)
+    with simulator(tmp_path, *sets(reset=0.5, no_describe_disks=True, cap_per_s=0)) as cloud:
+        done = cli.run("run", "fleet.csv", "--settle-for", "0.5s", **to(cloud))
+
+        assert done.code == 0, done.err
+        assert done.err.count("DescribeDisks is denied") == 1
+        assert cloud.per_disk() == {disk(i): 1 for i in range(10)}

@@ -1,0 +1,86 @@
+"""Signals drain, the second one stops, and the next run goes on from either."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.process import Cli, Cloud, disk, sets, simulator, write_fleet
+
+LEDGER = "fleet.csv.ledger.jsonl"
+
+
+def to(cloud: Cloud) -> dict[str, str]:
+    return {"BATCHSNAP_ENDPOINT": cloud.url}
+
+
+def started(cli: Cli, cloud: Cloud, *options: str, created: int = 5) -> subprocess.Popen[str]:
+    process = cli.start("run", "fleet.csv", "--json", *options, **to(cloud))
+    while cloud.state()["created"] < created:
+        assert process.poll() is None
+    return process
+
+
+def open_intents(cli: Cli) -> int:
+    """Rows whose latest record is an intent."""
+    latest = {r["key"]: r["event"] for r in cli.records() if "key" in r}
+    return sum(event == "intent" for event in latest.values())
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
+def test_a_signal_drains(cli: Cli, tmp_path: Path, number: int, code: int) -> None:
+    write_fleet(tmp_path, 80)
+    with simulator(tmp_path, *sets(latency_ms=300.0)) as cloud:
+        process = started(cli, cloud)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+
+        assert process.returncode == code, err
+        assert "waiting for replies" in err
+        assert open_intents(cli) == 0
+        assert '"in_doubt": 0' in out
+        made = cloud.state()["created"]
+        assert 5 <= made < 80
+        assert len([r for r in cli.records() if r["event"] == "accepted"]) == made
+        done = cli.run("run", "fleet.csv", "--json", **to(cloud))
+        assert done.code == 0
+        assert cloud.per_disk() == {disk(i): 1 for i in range(80)}
+
+
+def test_rows_that_wait_for_their_token_are_closed_as_unsent(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 30)
+    with simulator(tmp_path) as cloud:
+        process = started(cli, cloud, "--rate", "1", created=1)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+
+        assert process.returncode == 130
+        assert open_intents(cli) == 0
+        assert any(r["event"] == "unsent" for r in cli.records())
+        done = cli.run("run", "fleet.csv", "--rate", "20", **to(cloud))
+        assert done.code == 0, done.err
+        assert cloud.per_disk() == {disk(i): 1 for i in range(30)}
+
+
+def test_the_second_signal_stops_at_once_and_the_next_run_settles(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 20)
+    slow = sets(latency_ms=20_000.0, commit_at=0.0, cap_per_s=0)
+    with simulator(tmp_path, *slow) as cloud:
+        process = started(cli, cloud)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        while "waiting for replies" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+        assert process.returncode == 130
+        cloud.scenario(cap_per_s=0)
+        done = cli.run("run", "fleet.csv", "--settle-for", "0.5s", **to(cloud))
+
+        assert done.code == 0, done.err
+        assert cloud.per_disk() == {disk(i): 1 for i in range(20)}
