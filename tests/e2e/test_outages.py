@@ -1,4 +1,4 @@
-"""Clouds and networks that are ill for a while, or wrong for ever: no row is spent, none doubled."""
+"""Clouds and networks that are ill for a while, or wrong for ever: no row is spent or doubled."""
 
 from __future__ import annotations
 
@@ -127,9 +127,8 @@ def test_a_snapshot_that_arrives_late_is_told_as_doubled(cli: Cli, tmp_path: Pat
     """A request held on the way until after we looked: what no client can exclude."""
     write_fleet(tmp_path, 3)
     with simulator(tmp_path) as cloud:
-        cloud.scenario(
-            script=[{"match": {"disk_id": disk(1), "nth": 1}, "do": "late", "seconds": 2.0}]
-        )
+        late = {"match": {"disk_id": disk(1), "nth": 1}, "do": "late", "seconds": 2.0}
+        cloud.scenario(creating_s=0.0, script=[late])
         done = cli.run("run", "fleet.csv", "--json", "--settle-for", "1s", **to(cloud))
         status = cli.run("status", "fleet.csv.ledger.jsonl")
 

@@ -34,7 +34,7 @@ def open_intents(cli: Cli) -> int:
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
 )
 def test_a_signal_drains(cli: Cli, tmp_path: Path, number: int, code: int) -> None:
-    write_fleet(tmp_path, 80)
+    write_fleet(tmp_path, 40)
     with simulator(tmp_path, *sets(latency_ms=300.0)) as cloud:
         process = started(cli, cloud)
         process.send_signal(number)
@@ -45,11 +45,11 @@ def test_a_signal_drains(cli: Cli, tmp_path: Path, number: int, code: int) -> No
         assert open_intents(cli) == 0
         assert '"in_doubt": 0' in out
         made = cloud.state()["created"]
-        assert 5 <= made < 80
+        assert 5 <= made < 40
         assert len([r for r in cli.records() if r["event"] == "accepted"]) == made
         done = cli.run("run", "fleet.csv", "--json", **to(cloud))
         assert done.code == 0
-        assert cloud.per_disk() == {disk(i): 1 for i in range(80)}
+        assert cloud.per_disk() == {disk(i): 1 for i in range(40)}
 
 
 def test_rows_that_wait_for_their_token_are_closed_as_unsent(cli: Cli, tmp_path: Path) -> None:
