@@ -1,0 +1,316 @@
+"""The first promise against a model of the cloud: the real engine on virtual time, killed at will.
+
+hypothesis chooses what becomes of every call, when the process dies, what the disk had kept of
+the ledger by then, and how the manifest is edited between lives. The model cloud makes snapshots
+late and shows them late, within what a signature's life allows. Whatever is chosen: no row has two
+snapshots unless a `doubled` record says so, and when a run ends well every row has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import anyio
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from batchsnap.cloud.tc3 import Credential
+from batchsnap.engine.access import Access
+from batchsnap.engine.attempt import Desk
+from batchsnap.engine.brakes import Brakes
+from batchsnap.engine.halts import Halts
+from batchsnap.engine.intake import Birth, take_in
+from batchsnap.engine.lane import Lane
+from batchsnap.engine.stopping import Stop
+from batchsnap.ledger.record import Record, decode, encode
+from batchsnap.ledger.replay import Fold
+from batchsnap.manifest.reader import Manifest
+from batchsnap.model import Fault, FaultKind, Quota, Reply, SignedRequest
+from batchsnap.pacing.gate import LocalGate
+from batchsnap.report.summary import summing
+from batchsnap.settings import Settings, Waits
+from tests.virtual import VirtualClock, VirtualLoop, run_virtual
+
+ENDPOINT = "https://cbs.example.com"
+FATES = (
+    *("ok", "ok", "ok", "lost", "reset", "late", "very late", "502 done", "502", "busy"),
+    *("throttled", "unsent", "creating", "null id", "hang"),
+)
+
+
+class ModelCloud:
+    """Snapshots by disk, and calls that may arrive, and show, later than they seem to."""
+
+    def __init__(self, loop: VirtualLoop, fates: list[str], visible_after_s: float) -> None:
+        self.loop = loop
+        self.fates = fates
+        self.visible_after_s = visible_after_s
+        self.made: dict[str, list[tuple[float, str, str]]] = defaultdict(list)
+        self.late: list[tuple[float, str, str]] = []
+        self.calls = 0
+
+    def arrive(self) -> None:
+        """Whatever was held on the way and is due."""
+        due = [item for item in self.late if item[0] <= self.loop.time()]
+        self.late = [item for item in self.late if item[0] > self.loop.time()]
+        for at, disk, name in due:
+            self._make(at, disk, name)
+
+    def _make(self, at: float, disk: str, name: str) -> str:
+        snapshot_id = f"snap-{sum(map(len, self.made.values())):08x}"
+        self.made[disk].append((at, snapshot_id, name))
+        return snapshot_id
+
+    async def send(self, request: SignedRequest, timeout_s: float) -> Reply | Fault:
+        action = dict(request.headers)["X-TC-Action"]
+        body = json.loads(request.body)
+        await asyncio.sleep(0.05)
+        self.arrive()
+        if action == "CreateSnapshot":
+            return await self._create(body, timeout_s)
+        if action == "DescribeDisks":
+            disks = [{"DiskId": disk} for disk in body["DiskIds"]]
+            return _reply({"TotalCount": len(disks), "DiskSet": disks})
+        wanted = next(f["Values"] for f in body["Filters"] if f["Name"] == "disk-id")
+        shown = [
+            {"SnapshotId": i, "SnapshotName": n, "DiskId": d, "SnapshotState": "NORMAL"}
+            for d in wanted
+            for at, i, n in self.made[d]
+            if self.loop.time() - at >= self.visible_after_s
+        ]
+        return _reply({"TotalCount": len(shown), "SnapshotSet": shown})
+
+    async def _create(self, body: dict[str, Any], timeout_s: float) -> Reply | Fault:
+        fate = self.fates[self.calls % len(self.fates)]
+        self.calls += 1
+        disk, name, now = body["DiskId"], body["SnapshotName"], self.loop.time()
+        if fate in {"ok", "lost", "502 done", "null id"}:
+            made = self._make(now, disk, name)
+            if fate == "ok":
+                return _reply({"SnapshotId": made})
+            if fate == "null id":
+                return _reply({"SnapshotId": None})
+        if fate in {"late", "very late", "hang"}:
+            held_s = {"late": 3.0, "very late": 250.0, "hang": 20.0}[fate]
+            self.late.append((now + held_s, disk, name))
+        if fate == "hang":
+            await asyncio.sleep(timeout_s)
+            return Fault(FaultKind.TIMEOUT, True, "no reply", timeout_s * 1000)
+        if fate.startswith("502"):
+            return Reply(502, b"<html>", None, 50.0)
+        codes = {
+            "busy": "InvalidDisk.Busy",
+            "throttled": "RequestLimitExceeded",
+            "creating": "InvalidDisk.SnapshotCreating",
+        }
+        if fate in codes:
+            return _reply({"Error": {"Code": codes[fate], "Message": fate}})
+        return Fault(FaultKind.RESET, fate != "unsent", fate, 50.0)
+
+
+def _reply(response: dict[str, Any]) -> Reply:
+    body = json.dumps({"Response": {**response, "RequestId": "r"}}).encode()
+    return Reply(200, body, None, 50.0)
+
+
+class MemorySink:
+    """A RecordSink whose disk takes its time; `disk` is what a kill leaves."""
+
+    def __init__(self, disk: list[bytes], fold: Fold, sync_s: float) -> None:
+        self.sync_s = sync_s
+        self.fold = fold
+        self.failure = None
+        self.disk = disk
+        self.waiting: list[bytes] = []
+        self.synced = anyio.Event()
+
+    def append(self, record: Record) -> anyio.Event:
+        self.fold.apply(record)
+        self.waiting.append(encode(record))
+        return self.synced
+
+    async def durable(self, group: Any) -> None:
+        await group.wait()
+
+    async def commit(self) -> None:
+        while True:
+            await asyncio.sleep(0.013)
+            event, self.synced = self.synced, anyio.Event()
+            group, self.waiting = self.waiting, []
+            await asyncio.sleep(self.sync_s)
+            self.disk += group
+            event.set()
+
+
+class Keys:
+    async def get(self, profile: str) -> Credential:
+        return Credential("AKIDmodel", "key", "", "model", None)
+
+    def invalidate(self, profile: str) -> None:
+        """Nothing to fetch anew."""
+
+
+class Gates:
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._clock = VirtualClock(loop)
+        self._gates: dict[Quota, LocalGate] = {}
+
+    def of(self, quota: Quota) -> LocalGate:
+        return self._gates.setdefault(quota, LocalGate(20.0, clock=self._clock))
+
+
+class World:
+    """One run over all its lives."""
+
+    def __init__(
+        self, folder: Path, fates: list[str], visible_after_s: float, sync_s: float = 0.004
+    ) -> None:
+        self.sync_s = sync_s
+        self.loop = VirtualLoop()
+        self.cloud = ModelCloud(self.loop, fates, visible_after_s)
+        self.path = folder / "fleet.csv"
+        self.disk: list[bytes] = []
+        self.rows: set[str] = set()
+
+    async def life(self, rows: list[int], named: bool, killed_after_s: float | None) -> None:
+        """Run until the end or the kill."""
+        self.rows |= {f"disk-{n:08x}" for n in rows}
+        name = "own" if named else ""
+        lines = [f"disk-{n:08x},ap-tokyo,{name}" for n in rows]
+        self.path.write_text("DiskId,Region,SnapshotName\n" + "\n".join(lines) + "\n")
+        fold, clock = Fold(), VirtualClock(self.loop)
+        for line in self.disk:
+            record = decode(line)
+            assert record is not None
+            fold.apply(record)
+        options, waits, stop = Settings(), Waits(), Stop()
+        birth = Birth("run", 1_800_000_000.0)
+        with Manifest.open(str(self.path)) as manifest:
+            intake = take_in(
+                manifest, fold, options, waits, birth=birth, now=clock.wall(), endpoint=ENDPOINT
+            )
+        sink = MemorySink(self.disk, fold, self.sync_s)
+        desk = Desk(sink, clock, stop, options, waits, random.Random(1), lambda text: None)
+        access = Access(
+            "",
+            ENDPOINT,
+            source="model",
+            credentials=Keys(),
+            send=self.cloud,
+            gates=Gates(self.loop),
+            clock=clock,
+            timeout_s=options.timeout_s,
+        )
+        lane = Lane(
+            access,
+            list(intake.strands.values()),
+            desk,
+            halts=Halts(lambda text: None),
+            brakes=Brakes(options, fold, intake.rows, stop, lambda text: None),
+            claimed=lambda disk_id: set(),
+            ask_first=False,
+            send=True,
+            wait=False,
+        )
+        commit = asyncio.ensure_future(sink.commit())
+        running = asyncio.ensure_future(lane.run())
+        await asyncio.wait({running}, timeout=killed_after_s)
+        if running.done():
+            running.result()
+            await asyncio.sleep(2 * self.sync_s + 0.1)
+            self.ended = True
+        else:
+            sink.disk = []  # the dead write nothing more
+            running.cancel()
+            self.ended = False
+        commit.cancel()
+        await asyncio.wait({running, commit})
+        intake.close()
+
+
+header: Record = {
+    "v": 1,
+    "event": "run",
+    "run_id": "run",
+    "manifest": {"rows": 5},
+    "endpoint": ENDPOINT,
+    "simulated": False,
+    "settings": {},
+    "at": "2027-01-15T08:00:00.000Z",
+}
+
+
+@settings(
+    max_examples=50,
+    deadline=None,
+    # Shrinking a run of minutes takes minutes itself; the example is printed as it was found.
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    fates=st.lists(st.sampled_from(FATES), min_size=1, max_size=25),
+    visible_after_s=st.sampled_from([0.0, 2.0, 20.0]),
+    sync_s=st.sampled_from([0.004, 1.5]),
+    kills=st.lists(st.floats(0.9, 90.0) | st.floats(1.0, 2.0), max_size=4),
+    edits=st.lists(st.permutations(range(5)).map(lambda p: p[:4]), min_size=5, max_size=5),
+    named=st.booleans(),
+)
+def test_one_row_one_snapshot(
+    tmp_path: Path,
+    fates: list[str],
+    visible_after_s: float,
+    sync_s: float,
+    kills: list[float],
+    edits: list[list[int]],
+    named: bool,
+) -> None:
+    world = World(tmp_path, [*fates, "ok", "ok", "ok"], visible_after_s, sync_s)
+    world.disk.append(encode(header))
+
+    async def main() -> None:
+        for number, kill in enumerate(kills):
+            await world.life(edits[number], named, kill)
+        await world.life([0, 1, 2, 3, 4], named, None)
+        await asyncio.sleep(400)
+        world.cloud.arrive()
+
+    run_virtual(main(), world.loop)
+    records = [record for line in world.disk if (record := decode(line)) is not None]
+    summed = summing(records)
+    summary = summed.close()
+    doubled = {r["disk_id"] for r in records if r["event"] == "doubled"}
+
+    assert world.ended
+    if "very late" not in fates:
+        assert not doubled
+    for disk in world.rows:
+        made = world.cloud.made[disk]
+        assert len(made) <= 1 or disk in doubled, (disk, made)
+    told = {r["snapshot_id"]: r["disk_id"] for r in records if r["event"] == "accepted"}
+    there = {i: disk for disk, made in world.cloud.made.items() for _, i, _ in made}
+    assert told.items() <= there.items()
+    for key in world.rows:
+        if summed.fold.standing(key).state == "accepted":
+            assert world.cloud.made[key], key
+    assert summary.accepted + summary.in_doubt + summary.gave_up + summary.deferred == 5
+
+
+def test_the_model_can_double_where_nobody_looks_again(tmp_path: Path) -> None:
+    """The model is no friend: a very late arrival does double, and is told."""
+    world = World(tmp_path, ["very late", "ok", "ok", "ok", "ok", "ok"], 0.0)
+    world.disk.append(encode(header))
+
+    async def main() -> None:
+        await world.life([0, 1, 2, 3, 4], False, None)
+
+    run_virtual(main(), world.loop)
+    records = [record for line in world.disk if (record := decode(line)) is not None]
+
+    assert max(len(made) for made in world.cloud.made.values()) == 2
+    assert [r["event"] for r in records].count("doubled") == 1
+    assert summing(records).close().doubled == 1
