@@ -95,9 +95,11 @@ class IllegalMove(BatchsnapError):
 
 
 def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error to show of several that came at once."""
-    for error in group.exceptions:
-        found = first_of_ours(error) if isinstance(error, BaseExceptionGroup) else error
-        if isinstance(found, BatchsnapError):
+    """The error to show of several that came at once: ours, else the system's, else all."""
+    for kind in (BatchsnapError, OSError):
+        found: BaseException | None = group.subgroup(kind)
+        while isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+        if found is not None:
             return found
     return group

@@ -77,24 +77,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         code = Exit.USAGE
-    except BatchsnapError as error:
-        code = _tell(error)
-    except BaseExceptionGroup as several:
-        first = first_of_ours(several)
-        if not isinstance(first, BatchsnapError):
-            raise
-        code = _tell(first)
     except BrokenPipeError:
         # Whoever read our output went away; nothing of the run depends on it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.DONE
-    except OSError as error:
-        click.echo(f"batchsnap: {error}: mend the cause, then run the same command again", err=True)
-        code = Exit.UNFINISHED
+    except (BatchsnapError, OSError) as error:
+        code = _tell(error)
+    except BaseExceptionGroup as several:
+        first = first_of_ours(several)
+        if not isinstance(first, BatchsnapError | OSError):
+            raise
+        code = _tell(first)
     sys.exit(int(code or 0))
 
 
-def _tell(error: BatchsnapError) -> Exit:
+def _tell(error: BatchsnapError | OSError) -> Exit:
+    if isinstance(error, OSError):
+        click.echo(f"batchsnap: {error}: mend the cause, then run the same command again", err=True)
+        return Exit.UNFINISHED
     if isinstance(error, ManifestError):
         for problem in error.problems:
             click.echo(str(problem), err=True)

@@ -9,6 +9,7 @@ import pytest
 
 import batchsnap
 from batchsnap.cloud.credentials import Credentials
+from batchsnap.cloud.transport import get_unsigned
 from batchsnap.errors import LedgerLocked, ManifestError
 from batchsnap.ledger.store import Ledger
 from batchsnap.simulator.embedded import EmbeddedSimulator
@@ -126,3 +127,21 @@ def test_a_backup_point_alone_learns_its_disk(tmp_path: Path) -> None:
         assert [s["disk_id"] for s in cloud.state()["snapshots"]] == [disk(7)]
     assert (result.summary.accepted, result.summary.rejected) == (1, 1)
     assert result.exit is batchsnap.Exit.SOME_FAILED
+
+
+def test_temporary_keys_that_run_out_in_mid_run_are_fetched_anew(tmp_path: Path) -> None:
+    """The machine's role: keys are read again when five minutes of their life are left."""
+    fleet = write_fleet(tmp_path, 70)
+
+    async def main(url: str) -> batchsnap.Result:
+        keys = Credentials(get_unsigned, environ={}, home=tmp_path, metadata_url=url)
+        return await batchsnap.run(
+            fleet, ledger=tmp_path / "l.jsonl", endpoint=url, credentials=keys
+        )
+
+    with EmbeddedSimulator(Scenario(role_ttl_s=301.0, cap_per_s=0)) as cloud:
+        result = anyio.run(main, cloud.url)
+
+        assert result.exit is batchsnap.Exit.DONE
+        assert cloud.state()["created"] == 70
+    assert result.summary.worst_second <= 20

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import resource
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 from batchsnap.ledger.record import unstamp
 from batchsnap.pacing import law
-from tests.process import SECRET_KEY, Cli, Cloud, disk, sets, simulator, write_fleet
+from tests.process import (
+    SECRET_KEY,
+    Cli,
+    Cloud,
+    disk,
+    environment,
+    sets,
+    simulator,
+    write_fleet,
+)
 
 FAST = ("--rate", "400", "--api-limit", "400")
 
@@ -168,3 +180,68 @@ def test_a_policy_without_describe_disks_is_said_once(cli: Cli, tmp_path: Path) 
         assert done.code == 0, done.err
         assert done.err.count("DescribeDisks is denied") == 1
         assert cloud.per_disk() == {disk(i): 1 for i in range(10)}
+
+
+def test_a_cloud_that_restarts_in_mid_run_costs_nothing(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 50)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    with simulator(tmp_path, "--port", port) as first:
+        process = cli.start("run", "fleet.csv", "--json", "--settle-for", "1s", **to(first))
+        while first.state()["created"] < 10:
+            assert process.poll() is None
+        before = first.per_disk()
+    with simulator(tmp_path, "--port", port) as second:
+        out, err = process.communicate(timeout=60)
+        after = second.per_disk()
+
+        assert process.returncode == 0, err
+        assert '"accepted": 50' in out
+    # The second cloud has forgotten the first: a row whose reply was lost in between is made again.
+    for number in range(50):
+        assert 1 <= before.get(disk(number), 0) + after.get(disk(number), 0) <= 2
+    assert sum(before.values()) + sum(after.values()) <= 52
+
+
+def test_a_disk_that_fills_stops_the_run_and_room_lets_it_go_on(cli: Cli, tmp_path: Path) -> None:
+    """The file size limit stands for the full disk: the write comes back short, then fails."""
+    write_fleet(tmp_path, 600)
+    with simulator(tmp_path, *sets(cap_per_s=0)) as cloud:
+        full = subprocess.run(
+            [sys.executable, "-m", "batchsnap", "run", "fleet.csv", *FAST],
+            cwd=tmp_path,
+            env=environment(tmp_path, **to(cloud)),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (140_000, 140_000)),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert full.returncode == 4, full.stderr
+        assert "Nothing more is sent" in full.stderr
+        assert "Traceback" not in full.stderr
+        assert cloud.state()["created"] < 600
+        done = cli.run("run", "fleet.csv", "--settle-for", "0.5s", *FAST, **to(cloud))
+
+        assert done.code == 0, done.err
+        assert cloud.per_disk() == {disk(i): 1 for i in range(600)}
+
+
+def test_a_ledger_that_vanishes_stops_the_run(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 60)
+    ledger = tmp_path / "fleet.csv.ledger.jsonl"
+    with simulator(tmp_path) as cloud:
+        process = cli.start("run", "fleet.csv", **to(cloud))
+        while cloud.state()["created"] < 5:
+            assert process.poll() is None
+        ledger.rename(tmp_path / "moved.jsonl")
+        _, err = process.communicate(timeout=30)
+
+        assert process.returncode == 4, err
+        assert cloud.state()["created"] < 60
+        (tmp_path / "moved.jsonl").rename(ledger)
+        done = cli.run("run", "fleet.csv", "--settle-for", "0.5s", **to(cloud))
+
+        assert done.code == 0, done.err
+        assert cloud.per_disk() == {disk(i): 1 for i in range(60)}
