@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +129,11 @@ def _text(outlook: Outlook, found: Online | None) -> str:
         lines += [
             f"    {region:<18} {rows:>9,}" for region, rows in Counter(regions).most_common(20)
         ]
-    lines.append(f"  at {outlook.rate_per_s:g}/s per quota: {duration_text(outlook.eta_s)}")
+    last = datetime.now(UTC) + timedelta(seconds=outlook.eta_s)
+    lines.append(
+        f"  at {outlook.rate_per_s:g}/s per quota: {duration_text(outlook.eta_s)}, started now the "
+        f"last call is sent at {last:%H:%M:%S} UTC"
+    )
     lines.append("  names: " + ", ".join(intake.names))
     if found is not None:
         lines.append(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -13,7 +15,7 @@ import pytest
 from batchsnap.cli.main import COMMANDS
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import TABLE
-from tests.process import Cli, simulator, write_fleet
+from tests.process import Cli, environment, simulator, write_fleet
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf8")
 SHELL = [
@@ -90,14 +92,45 @@ def test_the_commands_shown_work(cli: Cli, tmp_path: Path) -> None:
                 (tmp_path / "fleet.csv").write_text(fleet)
 
 
-def test_the_program_shown_compiles_and_uses_what_exists() -> None:
-    import batchsnap
-
+def test_the_program_shown_runs(tmp_path: Path) -> None:
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert code is not None
-    compile(code[1], "README.md", "exec")
-    for name in re.findall(r"batchsnap\.(\w+)\(", code[1]):
-        assert name in batchsnap.__all__
+    write_fleet(tmp_path, 2)
+    write_fleet(tmp_path, 2, name="more.csv")
+    with simulator(tmp_path, "--set", "creating_s=0.1") as cloud:
+        program = code[1].replace("ledger=", f'endpoint="{cloud.url}", settle_for_s=2.0, ledger=')
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("DONE 2\n")
+        assert done.stdout.count("accepted") == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_tab_completion(shell: str, tmp_path: Path) -> None:
+    def complete(what: str, **env: str) -> str:
+        code = "from batchsnap.cli.main import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment(tmp_path, _BATCHSNAP_COMPLETE=f"{shell}_{what}", **env),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        return done.stdout
+
+    assert "batchsnap" in complete("source")
+    words = {"COMP_WORDS": "batchsnap ro", "COMP_CWORD": "ro" if shell == "fish" else "1"}
+    assert "rollback" in complete("complete", **words)
 
 
 def test_the_two_commands_are_single_lines_that_need_only_python_and_git() -> None:
