@@ -43,6 +43,15 @@ FATES = (
 )
 
 
+class SteppingClock(VirtualClock):
+    """A host whose wall clock is set now and then; the monotonic one goes on."""
+
+    step_s = 0.0
+
+    def wall(self) -> float:
+        return super().wall() + self.step_s
+
+
 class ModelCloud:
     """Snapshots by disk, and calls that may arrive, and show, later than they seem to."""
 
@@ -177,13 +186,15 @@ class World:
         self.disk: list[bytes] = []
         self.rows: set[str] = set()
 
-    async def life(self, rows: list[int], named: bool, killed_after_s: float | None) -> None:
-        """Run until the end or the kill."""
+    async def life(
+        self, rows: list[int], named: bool, killed_after_s: float | None, step_s: float = 0.0
+    ) -> None:
+        """Run until the end or the kill, with the wall clock set by `step_s` on the way."""
         self.rows |= {f"disk-{n:08x}" for n in rows}
         name = "own" if named else ""
         lines = [f"disk-{n:08x},ap-tokyo,{name}" for n in rows]
         self.path.write_text("DiskId,Region,SnapshotName\n" + "\n".join(lines) + "\n")
-        fold, clock = Fold(), VirtualClock(self.loop)
+        fold, clock = Fold(), SteppingClock(self.loop)
         for line in self.disk:
             record = decode(line)
             assert record is not None
@@ -219,6 +230,7 @@ class World:
         )
         commit = asyncio.ensure_future(sink.commit())
         running = asyncio.ensure_future(lane.run())
+        self.loop.call_later(1.3, setattr, clock, "step_s", step_s)
         await asyncio.wait({running}, timeout=killed_after_s)
         if running.done():
             running.result()
@@ -259,6 +271,7 @@ header: Record = {
     kills=st.lists(st.floats(0.9, 90.0) | st.floats(1.0, 2.0), max_size=4),
     edits=st.lists(st.permutations(range(5)).map(lambda p: p[:4]), min_size=5, max_size=5),
     named=st.booleans(),
+    steps=st.lists(st.sampled_from([0.0, 3600.0, -3600.0]), min_size=5, max_size=5),
 )
 def test_one_row_one_snapshot(
     tmp_path: Path,
@@ -268,14 +281,15 @@ def test_one_row_one_snapshot(
     kills: list[float],
     edits: list[list[int]],
     named: bool,
+    steps: list[float],
 ) -> None:
     world = World(tmp_path, [*fates, "ok", "ok", "ok"], visible_after_s, sync_s)
     world.disk.append(encode(header))
 
     async def main() -> None:
         for number, kill in enumerate(kills):
-            await world.life(edits[number], named, kill)
-        await world.life([0, 1, 2, 3, 4], named, None)
+            await world.life(edits[number], named, kill, steps[number])
+        await world.life([0, 1, 2, 3, 4], named, None, steps[-1])
         await asyncio.sleep(400)
         world.cloud.arrive()
 
