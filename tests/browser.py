@@ -38,7 +38,8 @@ class Page:
             message = await self._socket.receive_json()
             if message.get("id") == number:
                 assert "error" not in message, message
-                return message["result"]
+                result: dict[str, Any] = message["result"]
+                return result
             self.events.append(message)
 
     async def eval(self, script: str) -> Any:

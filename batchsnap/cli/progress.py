@@ -108,8 +108,8 @@ def line(frame: Frame) -> str:
 
 def view(frame: Frame) -> RenderableType:
     """A frame as a few lines for a terminal."""
-    from rich.console import Group
     from rich.progress_bar import ProgressBar
+    from rich.table import Table
     from rich.text import Text
 
     counts = Text("  ")
@@ -128,7 +128,10 @@ def view(frame: Frame) -> RenderableType:
         "dim",
     )
     bar = ProgressBar(total=max(1, frame.rows), completed=frame.done + frame.failed, width=74)
-    return Group(bar, counts, pace)
+    grid = Table.grid()  # a bar by itself ends no line
+    for part in (bar, counts, pace):
+        grid.add_row(part)
+    return grid
 
 
 @asynccontextmanager

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="html is one self-contained page.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File; html needs one.")
-@click.option("--failed", is_flag=True, help="The failed rows, as a manifest that `run` takes.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File, else stdout; html needs one."
+)
+@click.option(
+    "--failed", is_flag=True, help="The failed rows, as a manifest (CSV) that `run` takes."
+)
 def command(ledger: Path, kind: str, output: Path | None, *, failed: bool) -> None:
     """Tell the run of LEDGER as text, JSON, CSV (a line a manifest row) or one HTML page."""
     from batchsnap.report.files import write_whole
@@ -33,12 +37,13 @@ def command(ledger: Path, kind: str, output: Path | None, *, failed: bool) -> No
 
     if kind == "html" and not failed and output is None:
         raise click.UsageError("--format html needs -o FILE")
-    text = _rendered(read_story(ledger), kind, failed=failed)
+    story = read_story(ledger)
+    text = _rendered(story, kind, failed=failed)
     if output is None:
         click.echo(text, nl=not text.endswith("\n"))
         return
     mark = b"\xef\xbb\xbf" if kind == "csv" and not failed else b""  # tells a spreadsheet UTF-8
-    write_whole(output, mark + text.encode())
+    write_whole(output, mark + text.encode(errors="backslashreplace"), spared=story.own_files)
     say(f"wrote {output}")
 
 
@@ -53,10 +58,12 @@ def _rendered(story: Story, kind: str, *, failed: bool) -> str:
     if kind == "text" and not failed:
         return summary_text(story.summary, story.reasons)
     lines = lines_of(story)
+    if failed:
+        if lines.note and not lines.rows:
+            fail_softly(f"{lines.note}; tags, deadlines and usages of the failed are not known")
+        return failed_manifest(lines.facts, lines.rows)
     if lines.note:
         fail_softly(lines.note)
-    if failed:
-        return failed_manifest(lines.facts, lines.rows)
     if kind == "csv":
         return facts_csv(lines.facts)
     import orjson
@@ -64,6 +71,7 @@ def _rendered(story: Story, kind: str, *, failed: bool) -> str:
     told = {
         "summary": story.summary.to_json(),
         "reasons": [reason._asdict() for reason in story.reasons],
+        "note": lines.note,
         "rows": [{**asdict(fact), "remedy": fact.remedy} for fact in lines.facts],
     }
     return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,32 +10,38 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from batchsnap.ledger.reading import Follower
     from batchsnap.ledger.record import Record
+    from batchsnap.report.now import Now
+    from batchsnap.report.summary import Summary
 
 _EVERY_S = 1.0
+_REASONS_SHOWN = 3  # in the live view; the plain text has more
+_FAILED = ("rejected", "gave_up", "vanished", "deleted")
 
 
 @click.command("status")
 @click.argument("ledger", type=click.Path(path_type=Path), metavar="LEDGER")
-@click.option("--watch", is_flag=True, help="Look again every second until the run has finished.")
+@click.option(
+    "--watch", is_flag=True, help="Follow it until the run has finished; Ctrl-C ends the view only."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def command(ledger: Path, *, watch: bool, as_json: bool) -> None:
     """Say where the run of LEDGER stands. Reads only; a run that is going on is not disturbed."""
     from batchsnap.ledger.reading import records
     from batchsnap.report.render import summary_json
 
-    view = _View()
+    view = View()
     for record in records(ledger):
         view.add(record)
     if watch and not as_json and view.finished is None:
-        _watch(ledger)
-    elif as_json:
-        click.echo(summary_json(view.summing.close()))
-    else:
-        click.echo(view.text())
+        view = _watch(ledger, view)
+    click.echo(summary_json(view.summing.close()) if as_json else view.text())
 
 
-class _View:
+class View:
     """What a ledger's records come to, so far."""
 
     def __init__(self) -> None:
@@ -45,6 +52,7 @@ class _View:
         self._recent = Recent()
 
     def add(self, record: Record) -> None:
+        """Take the next record."""
         self.summing.add(record)
         self._recent.add(record)
 
@@ -52,36 +60,87 @@ class _View:
     def finished(self) -> Record | None:
         return self.summing.fold.finished
 
-    def text(self) -> str:
-        """A screenful."""
+    def now(self) -> tuple[Summary, Now]:
+        """The counts, and how the run is doing at this moment."""
         from batchsnap.report.now import now_of
-        from batchsnap.report.render import reasons_of, summary_text
 
         summary = self.summing.close()
-        now = now_of(self.summing, summary, self._recent, time.time())
-        lines = [summary_text(summary, reasons_of(self.summing.outcomes())), *now.lines()]
+        return summary, now_of(self.summing, summary, self._recent, time.time())
+
+    def text(self) -> str:
+        """A screenful."""
+        from batchsnap.report.render import reasons_of, summary_text
+
+        summary, now = self.now()
+        lines = [summary_text(summary, reasons_of(self.summing.outcomes()))]
+        lines += now.lines()
         if (finished := self.finished) is not None:
             lines.append(f"  finished at {finished['at']} with exit {finished['exit']}")
         return "\n".join(lines)
 
+    def screen(self) -> RenderableType:
+        """A few lines for a terminal: the picture that `run` draws, and why rows wait or failed."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
 
-def _watch(ledger: Path) -> None:
-    """A view that follows the file; plain text again and again where there is no terminal."""
+        from batchsnap.cli.progress import Frame, view
+        from batchsnap.report.render import reasons_of
+
+        summary, now = self.now()
+        frame = Frame(
+            rows=summary.rows,
+            done=summary.accepted + summary.ready,
+            pending=summary.pending,
+            deferred=summary.deferred,
+            in_doubt=now.in_doubt,
+            failed=sum(getattr(summary, word) for word in _FAILED),
+            owed=self.summing.fold.owed,
+            rate_per_s=now.rate_per_s,
+            elapsed_s=summary.elapsed_s,
+            note=f"{summary.ready:,} ready, at most {summary.worst_second} in any second",
+        )
+        picture = Table.grid()  # a bar ends no line by itself
+        drawn = view(frame)
+        for part in drawn.renderables if isinstance(drawn, Group) else [drawn]:
+            picture.add_row(part)
+        lines = [Text(line, "yellow", no_wrap=True, overflow="ellipsis") for line in now.waits()]
+        for halt in summary.halted:
+            what = f"  halted {halt.get('region') or halt['scope']}: {halt['code']}"
+            lines.append(Text(what, "bold red", no_wrap=True, overflow="ellipsis"))
+        for reason in reasons_of(self.summing.outcomes(), most=_REASONS_SHOWN):
+            why = Text("  ", no_wrap=True, overflow="ellipsis")
+            why.append(f"{reason.rows:,} {reason.word.replace('_', ' ')}: {reason.code}", "bold")
+            lines.append(why.append(f"  {reason.hint}", "dim"))
+        return Group(picture, *lines)
+
+
+def _watch(ledger: Path, seen: View) -> View:
+    """Follow the file until its run has finished or the watcher leaves; draws on a terminal only,
+    so that a file or pipe gets the outcome and no half screens. Returns the last whole view."""
     from rich.console import Console
     from rich.live import Live
-    from rich.text import Text
 
     from batchsnap.ledger.reading import Follower
 
-    view, follower = _View(), Follower(ledger)
-    with Live(Text(""), console=Console(), auto_refresh=False) as live:
-        while view.finished is None:
-            more = follower.more()
-            if more is None:  # a repair cut the file: read it all again
-                view = _View()
-                continue
-            for record in more:
-                view.add(record)
-            live.update(Text(view.text()), refresh=True)
-            if view.finished is None:
+    view, follower = View(), Follower(ledger)
+    console = Console(quiet=not sys.stdout.isatty())
+    try:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            while True:
+                view = seen = _caught_up(view, follower)
+                if view.finished is not None:
+                    return view
+                live.update(view.screen(), refresh=True)
                 time.sleep(_EVERY_S)
+    except KeyboardInterrupt:
+        return seen
+
+
+def _caught_up(view: View, follower: Follower) -> View:
+    """The view with all that the file has now: it reads on from where it stopped."""
+    while more := follower.more():
+        for record in more:
+            view.add(record)
+    # a repair cut the file: it is read again from its start
+    return _caught_up(View(), follower) if more is None else view

@@ -27,7 +27,7 @@ from batchsnap.ledger.record import VERSION, Record, stamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.ledger.store import Ledger
 from batchsnap.manifest.reader import Manifest
-from batchsnap.report.summary import Summary, exit_of, summing
+from batchsnap.report.summary import Summary, Summing, exit_of, summing
 from batchsnap.settings import ENDPOINT_DEFAULT, Settings
 from batchsnap.version import __version__
 
@@ -82,8 +82,9 @@ class Prepared:
 
     def result(self, stop: Stop | None = None) -> Result:
         """How the run stands: finished earlier, or stopped at once."""
-        summary, exit_code = self._sum_up(stop or Stop(), halted=False)
-        return Result(summary, exit_code, self.path)
+        folded = summing(records(self.path))
+        exit_code = self._exit_of(folded, stop or Stop(), halted=False)
+        return Result(folded.close(), exit_code, self.path)
 
     def close(self) -> None:
         """Let go of ledger and manifest."""
@@ -165,21 +166,19 @@ class Prepared:
         return self.ledger
 
     async def _finish(self, ledger: Ledger, stop: Stop, *, halted: bool, clock: Clock) -> Result:
-        summary, exit_code = self._sum_up(stop, halted=halted)
+        folded = summing(records(self.path))
+        exit_code = self._exit_of(folded, stop, halted=halted)
         if exit_code in {Exit.DONE, Exit.SOME_FAILED}:
             record: Record = {"event": "finished", "at": stamp(clock.wall()), "exit": exit_code}
             async with committing(ledger):
                 await ledger.durable(ledger.append(record))
-            summary, _ = self._sum_up(stop, halted=halted)
-        return Result(summary, exit_code, self.path)
+            folded.add(record)
+        return Result(folded.close(), exit_code, self.path)
 
-    def _sum_up(self, stop: Stop, *, halted: bool) -> tuple[Summary, Exit]:
-        folded = summing(records(self.path))
-        summary = folded.close()
-        exit_code = exit_of(
-            summary, owed=folded.owed, stop=stop.exit, halted=halted, wait=self.order.wait
+    def _exit_of(self, folded: Summing, stop: Stop, *, halted: bool) -> Exit:
+        return exit_of(
+            folded.close(), owed=folded.owed, stop=stop.exit, halted=halted, wait=self.order.wait
         )
-        return summary, exit_code
 
 
 def prepare(order: Order) -> Prepared:

@@ -47,8 +47,8 @@ class Follower:
         self._offset = 0
 
     def more(self) -> list[Record] | None:
-        """The whole records since the last call; None where the file was cut or replaced by a
-        shorter one, and all must be read again.
+        """Whole records since the last call, a block of them at most; None where the file was
+        cut or replaced by a shorter one, and all must be read again.
 
         Raises:
             LedgerError: it can't be read.
@@ -59,7 +59,9 @@ class Follower:
                     self._offset = 0
                     return None
                 file.seek(self._offset)
-                block = file.read()
+                block = file.read(_BLOCK)
+                if b"\n" not in block:
+                    block += file.readline()
         except OSError as error:
             raise LedgerError(f"can't read the ledger {self._path}: {error.strerror}") from error
         found: list[Record] = []

@@ -19,11 +19,14 @@ class Series:
         self._throttled: Counter[int] = Counter()
         self._latency_ms: dict[int, list[float]] = defaultdict(list)
         self._shared = True
+        self._caps: list[tuple[float, float]] = []  # (since when, calls a second)
 
     def add(self, record: Record) -> None:
         """Take a record; only those of sent calls matter."""
         if record["event"] == "run":
             self._shared = "{region}" not in record["endpoint"]
+        if rate := record.get("settings", {}).get("rate_per_s"):
+            self._caps.append((unstamp(record["at"]), float(rate)))
         if "sent_at" not in record:
             return
         second = int(unstamp(record["sent_at"]))
@@ -32,12 +35,23 @@ class Series:
         self._throttled[second] += record.get("verdict") == _THROTTLED
         self._latency_ms[second].append(record["latency_ms"])
 
+    @property
+    def cap(self) -> float:
+        """The highest that was ever in force, 0 where none is known."""
+        return max((rate for _, rate in self._caps), default=0.0)
+
+    def _cap_in(self, start: float, end: float) -> float:
+        """The highest in force from `start` to `end`."""
+        before = [rate for since, rate in self._caps if since <= start]
+        within = [rate for since, rate in self._caps if start < since < end]
+        return max([*before[-1:], *within], default=self.cap)
+
     def to_json(self) -> dict[str, Any]:
         """Columns over time. `starts` is of the busiest quota in the busiest second of each
         step, so that thinning out hides no peak."""
         seconds = sorted(self._latency_ms)
         if not seconds:
-            return {"t": [], "starts": [], "throttled": [], "p50": [], "p95": []}
+            return {"t": [], "cap": [], "starts": [], "throttled": [], "p50": [], "p95": []}
         step = max(1, -(-(seconds[-1] - seconds[0] + 1) // _POINTS_MAX))
         points: dict[int, dict[str, Any]] = {}
         for second in seconds:
@@ -51,6 +65,7 @@ class Series:
         filled = [points.get(t) for t in times]
         return {
             "t": list(times),
+            "cap": [self._cap_in(t, t + step) for t in times],
             "starts": [p["starts"] if p else 0 for p in filled],
             "throttled": [p["throttled"] if p else 0 for p in filled],
             "p50": [_quantile(p["latency"], 0.5) if p else None for p in filled],

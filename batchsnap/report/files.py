@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,39 +14,55 @@ from batchsnap.model import DiskRow
 from batchsnap.plan import key_of
 from batchsnap.report.facts import FAILED, RowFact
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""What a spreadsheet takes for the start of a formula, some also in their full width."""
 _FACTS = (
     *("disk_id", "disk_backup_id", "region", "profile", "state", "snapshot_id", "snapshot_name"),
-    *("attempts", "request_id", "code", "message", "remedy", "at"),
+    *("attempts", "request_id", "code", "message", "remedy", "at", "snapshot_ids"),
 )
-
-
 _MANIFEST = (
     *("DiskId", "DiskBackupId", "Region", "SnapshotName", "Deadline", "DiskUsage", "Tags"),
     "Profile",
 )
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Temporary file in the same folder, sync, rename.
+def write_whole(path: Path, data: bytes, *, spared: Iterable[Path] = ()) -> None:
+    """Temporary file in the same folder, sync, rename; a pipe or device is written to as it is.
 
     Raises:
-        UsageError: the file can't be written.
+        UsageError: the file can't be written, or is one of `spared`.
     """
+    target = Path(os.path.realpath(path))  # a link stays one
+    for own in spared:
+        if target == Path(os.path.realpath(own)) or _same_file(target, own):
+            raise UsageError(f"{path} belongs to the run itself: write the report elsewhere")
     try:
-        descriptor, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
+        if target.exists() and not target.is_file():
+            with target.open("wb") as file:
+                file.write(data)
+            return
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             with os.fdopen(descriptor, "wb") as file:
+                if target.exists():
+                    os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
+            temporary.replace(target)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise UsageError(f"can't write {path}: {error.strerror or error}") from error
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False  # one of them is not there
 
 
 def facts_csv(facts: Iterable[RowFact]) -> str:
@@ -56,7 +72,8 @@ def facts_csv(facts: Iterable[RowFact]) -> str:
 
 
 def failed_manifest(facts: Iterable[RowFact], rows: Iterable[DiskRow]) -> str:
-    """The failed rows as a manifest that `run` takes, with all that they brought."""
+    """The failed rows as a manifest that `run` takes, with all that they brought; without `rows`
+    tags, deadlines and usages are not known, but a row's own name is."""
     by_key = {key_of(row.disk_id, row.disk_backup_id): row for row in rows}
     lines = []
     for fact in facts:
@@ -69,7 +86,7 @@ def failed_manifest(facts: Iterable[RowFact], rows: Iterable[DiskRow]) -> str:
                 fact.disk_id if row is None else row.disk_id,
                 fact.disk_backup_id,
                 fact.region,
-                row.snapshot_name if row else "",
+                row.snapshot_name if row else fact.snapshot_name * fact.named,
                 row.deadline if row else "",
                 row.disk_usage if row else "",
                 tags,

@@ -1,29 +1,34 @@
 """One self-contained HTML page: no network, no script of anybody else's, safe with hostile text.
 
 Text from the ledger reaches the page in two ways: escaped by the template, and as JSON in which
-`<` is written `\\u003c`, which the script puts into text nodes only.
+`<` is written `\\u003c`, which the script puts into text nodes only. Should that ever fail, the
+policy lets nothing run but the page's own scripts, which it names by their hashes.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
+from hashlib import sha256
 from importlib.resources import files
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from batchsnap.cloud.faults import hint
 from batchsnap.errors import Exit
 from batchsnap.plan import duration_text
 from batchsnap.report.facts import RowFact
 from batchsnap.report.figures import columns
 from batchsnap.report.files import write_whole
-from batchsnap.report.story import Story, read_story
+from batchsnap.report.story import Lines, Story, lines_of, read_story
 from batchsnap.report.summary import Summary
 
 _TILES = (
     ("ready", "ready", "usable, 100 %", "good"),
     ("accepted", "accepted", "ordered, not yet known ready", "good"),
-    ("pending", "pending", "nothing was sent", "wait"),
+    ("pending", "pending", "nothing was executed", "wait"),
     ("deferred", "deferred", "to be sent again", "wait"),
     ("in_doubt", "in doubt", "to be settled", "wait"),
     ("rejected", "rejected", "will not work as it is", "bad"),
@@ -34,7 +39,7 @@ _TILES = (
 )
 _ALWAYS = frozenset({"accepted", "ready", "in_doubt", "rejected", "gave_up", "doubled"})
 _COLUMNS = (
-    *("disk", "region", "state", "snapshot", "name", "attempts", "request", "code", "remedy"),
+    *("disk", "region", "profile", "state", "snapshot", "code", "remedy", "request", "name"),
     "at",
 )
 
@@ -45,7 +50,9 @@ def write_page(ledger: Path, out: Path) -> None:
     Raises:
         LedgerError: the ledger can't be read. UsageError: the file can't be written.
     """
-    write_whole(out, render_page(read_story(ledger)).encode())
+    story = read_story(ledger)
+    page = render_page(story).encode(errors="backslashreplace")
+    write_whole(out, page, spared=story.own_files)
 
 
 def render_page(story: Story) -> str:
@@ -60,33 +67,73 @@ def render_page(story: Story) -> str:
 
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True)
     template = environment.from_string(room.joinpath("page.html.j2").read_text(encoding="utf8"))
-    data = orjson.dumps(_data(story)).decode().replace("<", "\\u003c")
+    lines = lines_of(story)
+    data = orjson.dumps(_data(story, lines)).decode().replace("<", "\\u003c")
+    styles = [asset("assets/uPlot.min.css"), asset("page.css")]
+    scripts = [asset("assets/uPlot.iife.min.js"), asset("page.js")]
+    cap = ceil(story.series.cap)
     page: str = template.render(
         summary=story.summary,
-        headline=_headline(story.summary),
+        headline=headline(story.summary),
+        lede=lede(story.summary),
+        note=lines.note,
         began=story.began[:19].replace("T", " "),
         took=duration_text(story.summary.elapsed_s),
         endpoint=story.header.get("endpoint", ""),
-        cap=f"{story.rate_per_s:g}",
+        simulated=story.header.get("simulated", False),
+        cap=f"{story.series.cap:g}",
+        held=story.summary.worst_second <= cap,
         tiles=_tiles(story.summary),
-        regions=_regions(story),
+        regions=_regions(lines.facts),
+        halts=[{**halt, "hint": hint(halt["code"])} for halt in story.summary.halted],
         reasons=story.reasons,
         details=_details(story),
         data=Markup(data),  # noqa: S704 - JSON without a `<`
-        css=asset("page.css"),
-        js=asset("page.js"),
-        uplot_css=asset("assets/uPlot.min.css"),
-        uplot_js=asset("assets/uPlot.iife.min.js"),
+        styles=styles,
+        scripts=scripts,
+        policy=Markup(_policy(styles, scripts)),  # noqa: S704 - our own words and hashes
     )
     return page
 
 
-def _headline(summary: Summary) -> str:
-    made = summary.accepted + summary.ready
-    if made == summary.rows and not summary.doubled:
-        ready = summary.ready == summary.rows
-        return f"All {summary.rows:,} rows have their snapshot" + (", ready" if ready else "")
-    return f"{made:,} of {summary.rows:,} rows have their snapshot"
+def _policy(styles: list[Any], scripts: list[Any]) -> str:
+    """What the browser may do for this page: draw it, and nothing else."""
+
+    def hashes(texts: list[Any]) -> str:
+        digests = (b64encode(sha256(text.encode()).digest()).decode() for text in texts)
+        return " ".join(f"'sha256-{digest}'" for digest in digests)
+
+    return (
+        f"default-src 'none'; script-src {hashes(scripts)}; style-src {hashes(styles)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def headline(summary: Summary) -> str:
+    """The outcome in one line; what is accepted is ordered, not ready."""
+    made, rows = summary.accepted + summary.ready, summary.rows
+    if summary.ready == rows:
+        return f"All {rows:,} snapshots are ready"
+    if not made:
+        return f"None of {rows:,} snapshots is made"
+    counted = f"All {rows:,}" if made == rows else f"{made:,} of {rows:,}"
+    ready = f"{summary.ready:,} of them known ready" if summary.ready else "none known ready yet"
+    return f"{counted} snapshots are ordered, {ready}"
+
+
+def lede(summary: Summary) -> list[str]:
+    """What a reader should take from it, a sentence each."""
+    failed = summary.rejected + summary.gave_up + summary.vanished
+    unfinished = summary.pending + summary.deferred + summary.in_doubt
+    mend = "mend what halted the run, then " if summary.halted else ""
+    told = [
+        (summary.accepted, "accepted: the cloud took the order, ready comes later."),
+        (unfinished, f"unfinished: {mend}run the same command again."),
+        (failed, "have none and will get none as they stand: see the reasons."),
+        (summary.deleted, "deleted again by a rollback."),
+        (summary.doubled, "made twice: one of the two is to be deleted."),
+    ]
+    return [f"{number:,} {words}" for number, words in told if number]
 
 
 def _tiles(summary: Summary) -> list[dict[str, Any]]:
@@ -97,17 +144,21 @@ def _tiles(summary: Summary) -> list[dict[str, Any]]:
     ]
 
 
-def _regions(story: Story) -> list[dict[str, Any]]:
+def _regions(facts: list[RowFact]) -> list[dict[str, Any]]:
     rows: dict[str, list[int]] = {}
-    for fact in story.facts.by_key.values():
-        counts = rows.setdefault(fact.region or "?", [0, 0])
+    for fact in facts:
+        counts = rows.setdefault(fact.region or "?", [0, 0, 0])
         counts[0] += fact.state in {"accepted", "ready"}
-        counts[1] += 1
-    most = max((made for made, _ in rows.values()), default=0) or 1
-    ordered = sorted(rows.items(), key=lambda item: (-item[1][0], item[0]))
+        counts[1] += fact.state == "ready"
+        counts[2] += 1
+    most = max((total for _, _, total in rows.values()), default=0) or 1
+    ordered = sorted(rows.items(), key=lambda item: (-item[1][2], item[0]))
     return [
-        {"name": name, "made": made, "rows": total, "share": round(made / most * 100)}
-        for name, (made, total) in ordered
+        {
+            **{"name": name, "made": made, "ready": ready, "rows": total},
+            **{"made_share": made / most * 100, "rows_share": total / most * 100},
+        }
+        for name, (made, ready, total) in ordered
     ]
 
 
@@ -121,39 +172,24 @@ def _details(story: Story) -> list[tuple[str, str]]:
         ("Finished", ended),
         ("Manifest", f"{manifest.get('path', '')}, {manifest.get('rows', 0):,} rows"),
         ("Manifest SHA-256", str(manifest.get("sha256", ""))),
-        ("Ledger", str(story.path)),
-        ("Ledger SHA-256", story.digest),
+        ("Ledger", f"{story.path}, {story.records:,} records"),
+        ("SHA-256 of these records", story.digest),
         ("Tool", story.header.get("tool", "")),
         *((name, str(value)) for name, value in sorted(story.settings.items()) if value),
     ]
 
 
-def _data(story: Story) -> dict[str, Any]:
-    rows = [_cells(fact) for fact in story.facts.by_key.values()]
-    table = columns(rows, _COLUMNS)
-    table["attempts"] = {"values": [fact.attempts for fact in story.facts.by_key.values()]}
-    return {
-        "cap": story.rate_per_s,
-        "series": story.series.to_json(),
-        "count": len(rows),
-        "rows": table,
-    }
+def _data(story: Story, lines: Lines) -> dict[str, Any]:
+    table = columns([_cells(fact) for fact in lines.facts], _COLUMNS)
+    table["attempts"] = {"values": [fact.attempts for fact in lines.facts]}
+    return {"series": story.series.to_json(), "count": len(lines.facts), "rows": table}
 
 
 def _cells(fact: RowFact) -> tuple[str, ...]:
     disk = fact.disk_id
     if fact.disk_backup_id:
         disk = f"{disk} {fact.disk_backup_id}".strip()
-    seconds = f"{fact.at[:19]}Z" if fact.at else ""
     return (
-        disk,
-        fact.region,
-        fact.state,
-        fact.snapshot_id,
-        fact.snapshot_name,
-        str(fact.attempts),
-        fact.request_id,
-        fact.code,
-        fact.remedy,
-        seconds,
+        *(disk, fact.region, fact.profile, fact.state, fact.snapshot_id, fact.code, fact.remedy),
+        *(fact.request_id, fact.snapshot_name, f"{fact.at[:19]}Z" if fact.at else ""),
     )

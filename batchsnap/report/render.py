@@ -61,7 +61,8 @@ def summary_text(summary: Summary, reasons: Iterable[Reason] = ()) -> str:
         lines.append(f"  halted {where}: {halt['code']}: {halt['message']}")
         lines.append(f"    {hint(halt['code'])}")
     for reason in reasons:
-        lines.append(f"  {reason.rows:,} {reason.word}: {reason.code}: {reason.message}")
+        word = reason.word.replace("_", " ")
+        lines.append(f"  {reason.rows:,} {word}: {reason.code}: {reason.message}")
         lines.append(f"    {reason.hint}")
     return "\n".join(lines)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from batchsnap.errors import UsageError
+from batchsnap.errors import LedgerError, UsageError
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record
 from batchsnap.manifest.reader import Manifest
@@ -23,7 +24,8 @@ class Story:
     """A run as its ledger tells it."""
 
     path: Path
-    digest: str  # sha256 of the ledger as it was read
+    records: int  # lines of the ledger that were read
+    digest: str  # sha256 of these lines
     summary: Summary
     header: Record
     settings: dict[str, Any]
@@ -38,8 +40,10 @@ class Story:
         return self.header.get("at", "")
 
     @property
-    def rate_per_s(self) -> float:
-        return float(self.settings.get("rate_per_s", 0))
+    def own_files(self) -> list[Path]:
+        """What no report may be written over."""
+        name = str(self.manifest.get("path", "-"))
+        return [self.path] if name == "-" else [self.path, Path(name)]
 
 
 def read_story(path: Path) -> Story:
@@ -49,17 +53,18 @@ def read_story(path: Path) -> Story:
         LedgerError: it can't be read.
     """
     summing, facts, series = Summing(), RowFacts(), Series()
+    count = 0
     for record in records(path):
+        count += 1
         summing.add(record)
         facts.add(record)
         series.add(record)
     facts.close(summing.fold)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     fold = summing.fold
     return Story(
         path=path,
-        digest=digest,
+        records=count,
+        digest=_digest(path, count),
         summary=summing.close(),
         header=fold.header,
         settings=fold.settings,
@@ -71,32 +76,53 @@ def read_story(path: Path) -> Story:
     )
 
 
+def _digest(path: Path, lines: int) -> str:
+    """Of the lines that were read, whatever a run has added since."""
+    sha256 = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            for line in islice(file, lines):
+                sha256.update(line)
+    except OSError as error:
+        raise LedgerError(f"can't read the ledger {path}: {error.strerror}") from error
+    return sha256.hexdigest()
+
+
 @dataclass(slots=True)
 class Lines:
     """Facts in manifest order, with the manifest's own rows where it is still the same file."""
 
     facts: list[RowFact]
     rows: list[DiskRow]  # [] where the manifest is gone or changed
-    note: str  # why the manifest was not used, "" if it was
+    note: str  # what is missing and why, "" where nothing is
 
 
 def lines_of(story: Story) -> Lines:
     """One fact a manifest row: the manifest is read again by its path, if its digest is the
     recorded one; else what the ledger knows."""
-    known = list(story.facts.by_key.values())
     name = str(story.manifest.get("path", ""))
     if name == "-":
-        return Lines(
-            known, [], "the manifest came from standard input: rows never tried are not listed"
-        )
+        return _without_manifest(story, "the manifest came from standard input")
     try:
         manifest = Manifest.open(name)
     except UsageError:
-        return Lines(known, [], f"the manifest {name} is gone: rows never tried are not listed")
+        return _without_manifest(story, f"the manifest {name} is gone")
+    rows: list[DiskRow] = []
     with manifest:
         if manifest.digest() != story.manifest.get("sha256"):
-            note = f"the manifest {name} has changed since: rows never tried are not listed"
-            return Lines(known, [], note)
-        region = str(story.settings.get("region", ""))
-        rows = [row for row in manifest.rows(region=region) if isinstance(row, DiskRow)]
-    return Lines(list(story.facts.in_manifest_order(rows)), rows, "")
+            return _without_manifest(story, f"the manifest {name} has changed since")
+        for row in manifest.rows(region=str(story.settings.get("region", ""))):
+            if not isinstance(row, DiskRow):  # as with --encoding, which the ledger does not keep
+                return _without_manifest(story, f"the manifest {name} can't be read again ({row})")
+            rows.append(row)
+    profile = str(story.settings.get("profile", ""))
+    facts = list(story.facts.in_manifest_order(rows, profile=profile))
+    keys = {fact.key for fact in facts}
+    earlier = sum(key not in keys for key in story.facts.by_key)
+    note = f"{earlier:,} rows of an earlier manifest are not listed" if earlier else ""
+    return Lines(facts, rows, note)
+
+
+def _without_manifest(story: Story, why: str) -> Lines:
+    known = list(story.facts.by_key.values())
+    return Lines(known, [], f"{why}: rows never tried are not listed")

@@ -16,6 +16,7 @@ from batchsnap.settings import TIMEOUT_S
 
 _LATE_S = 60.0  # outcomes come in the order of replies; none is later than a timeout and this
 _WINDOW_MS = 1000
+_WITH_SNAPSHOT = frozenset({State.ACCEPTED, State.READY, State.DELETED})
 _MADE = frozenset({State.ACCEPTED, State.READY, State.VANISHED, State.DELETING, State.DELETED})
 
 
@@ -90,6 +91,7 @@ class Summing:
         self._requests = 0
         self._throttled = 0
         self._doubled: set[str] = set()
+        self._why: dict[str, tuple[str, str]] = {}  # (code, message) of each row's last outcome
         self._halted: dict[tuple[str, ...], dict[str, str]] = {}
         self._starts: dict[tuple[str | None, ...], _WorstSecond] = {}
         self._elapsed = 0.0
@@ -104,6 +106,10 @@ class Summing:
             self._add_run(record)
             return
         self._last = record["at"]
+        if "code" in record:
+            self._why[record["key"]] = record["code"], record.get("message", "")
+        elif not record.get("final"):  # the last question takes no reason away
+            self._why.pop(record["key"], None)
         if "sent_at" in record:
             self._requests += 1
             self._throttled += record.get("verdict") == "THROTTLED"
@@ -143,10 +149,10 @@ class Summing:
 
     def outcomes(self) -> Iterator[tuple[str, str, str]]:
         """(word, code, message) of every row that has no snapshot and was given a reason."""
-        for key, record in self.fold.latest.items():
-            word = WORD[self.fold.standing(key).state]
-            if "code" in record and word != "pending":
-                yield word, record["code"], record.get("message", "")
+        for key, (code, message) in self._why.items():
+            state = self.fold.standing(key).state
+            if WORD[state] != "pending" and state not in _WITH_SNAPSHOT:
+                yield WORD[state], code, message
 
     @property
     def owed(self) -> bool:
