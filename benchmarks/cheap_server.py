@@ -7,6 +7,8 @@ import itertools
 import sys
 
 _numbers = itertools.count()
+_END = b"\r\n\r\n"
+_LENGTH = b"content-length:"
 
 
 class Cheap(asyncio.Protocol):
@@ -19,21 +21,17 @@ class Cheap(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
-        while True:
-            end = self.buffer.find(b"\r\n\r\n")
-            if end < 0:
-                return
+        while (end := self.buffer.find(_END)) >= 0:
             head = self.buffer[:end].lower()
-            at = head.find(b"content-length:")
-            length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
-            if len(self.buffer) < end + 4 + length:
+            at = head.find(_LENGTH)
+            length = int(head[at + len(_LENGTH) :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+            whole = end + len(_END) + length
+            if len(self.buffer) < whole:
                 return
-            self.buffer = self.buffer[end + 4 + length :]
+            self.buffer = self.buffer[whole:]
             number = next(_numbers)
-            body = b'{"Response":{"SnapshotId":"snap-%08x","RequestId":"r-%032x"}}' % (
-                number,
-                number,
-            )
+            ids = (number, number)
+            body = b'{"Response":{"SnapshotId":"snap-%08x","RequestId":"r-%032x"}}' % ids
             self.transport.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
                 % (len(body), body)
@@ -41,8 +39,9 @@ class Cheap(asyncio.Protocol):
 
 
 async def main() -> None:
+    """Serve until stdin ends."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Cheap, "127.0.0.1", 0)
+    server = await loop.create_server(Cheap, "127.0.0.1", 0, backlog=1024)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 

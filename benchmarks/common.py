@@ -66,10 +66,10 @@ def cost(command: Sequence[str], folder: Path, **env: str) -> Cost:
 
 
 @contextmanager
-def server(module: str) -> Iterator[tuple[str, int]]:
+def server(module: str, *args: str) -> Iterator[tuple[str, int]]:
     """(URL, pid) of a server module of ours, which lives until its stdin ends."""
     process = subprocess.Popen(
-        [sys.executable, "-m", f"benchmarks.{module}"],
+        [sys.executable, "-m", f"benchmarks.{module}", *args],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -102,7 +102,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(rows[0])
     lines = [names, *([_shown(row.get(name, "")) for name in names] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
-    right = [all(isinstance(row.get(name, 0), int | float) for row in rows) for name in names]
+    right = [any(isinstance(row.get(name), int | float) for row in rows) for name in names]
     return "\n".join(
         "  ".join(
             text.rjust(width) if numeric else text.ljust(width)

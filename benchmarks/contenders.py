@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from threading import local
@@ -47,7 +47,8 @@ def signed(url: str, number: int) -> SignedRequest:
 def sdk_client(url: str, *, retry: bool) -> Any:
     """The official SDK's client of the cloud at this address."""
     from tencentcloud.cbs.v20170312 import cbs_client
-    from tencentcloud.common import credential, retry as retrying
+    from tencentcloud.common import credential
+    from tencentcloud.common import retry as retrying
     from tencentcloud.common.profile.client_profile import ClientProfile
     from tencentcloud.common.profile.http_profile import HttpProfile
 
@@ -73,10 +74,8 @@ def sdk(url: str, rows: int, *, threads: int, sleep: bool = False, retry: bool =
         row = request(number)
         asked = models.CreateSnapshotRequest()
         asked.DiskId, asked.SnapshotName = row.disk_id, row.name
-        try:
+        with suppress(TencentCloudSDKException):  # refused: the row has failed
             of_thread.client.CreateSnapshot(asked)
-        except TencentCloudSDKException:
-            pass  # refused: the row has failed
         if sleep:
             time.sleep(threads / CAP_PER_S)
 

@@ -9,21 +9,20 @@ from collections.abc import Callable
 from typing import Any
 
 from batchsnap.cloud import tc3
+from benchmarks.common import alone
 
 _BODY = b'{"DiskId":"disk-lzrg2pwi","SnapshotName":"batchsnap-disk-lzrg2pwi-1a2b3c4d"}'
 _HOST = "cbs.intl.tencentcloudapi.com"
 _KEY = "made-up-secret-key"
+YARDSTICK = "bare crypto and formatting"
 
 
 def _micros(call: Callable[[], object], times: int) -> float:
-    """Best of five rounds, microseconds a call."""
-    best = float("inf")
-    for _ in range(5):
-        began = time.perf_counter()
-        for _ in range(times):
-            call()
-        best = min(best, time.perf_counter() - began)
-    return best / times * 1e6
+    """Microseconds a call."""
+    began = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - began) / times * 1e6
 
 
 def _ours() -> object:
@@ -51,7 +50,10 @@ def _bare() -> object:
         ("Host", _HOST),
         ("Content-Type", "application/json"),
         ("X-TC-Action", "CreateSnapshot"),
+        ("X-TC-Version", "2017-03-12"),
         ("X-TC-Timestamp", str(1795500000)),
+        ("X-TC-Region", "ap-guangzhou"),
+        ("X-TC-Language", "en-US"),
         ("Authorization", f"TC3-HMAC-SHA256 Credential=AKIDmadeup/x, Signature={signed}"),
     )
 
@@ -74,15 +76,23 @@ def _sdk() -> Callable[[], object] | None:
 
 
 def main(small: bool = False) -> dict[str, Any]:
-    """Microseconds a signature and the ratio to the bare crypto with formatting."""
-    times = 2_000 if small else 50_000
-    bare = _micros(_bare, times)
-    result: dict[str, Any] = {"rows": []}
-    contenders = {"bare crypto and formatting": _bare, "batchsnap": _ours, "SDK": _sdk()}
-    for name, call in contenders.items():
-        if call is not None:
-            micros = _micros(call, times)
-            result["rows"].append(
-                {"signer": name, "us": round(micros, 2), "ratio": round(micros / bare, 2)}
-            )
-    return result
+    """Microseconds a signature, the best of rounds in which all have their turn, and the ratio to
+    the bare crypto with formatting."""
+    times, rounds = (2_000, 3) if small else (20_000, 9)
+    sdk = _sdk()
+    contenders = {YARDSTICK: _bare, "batchsnap": _ours, **({"SDK": sdk} if sdk else {})}
+    best = dict.fromkeys(contenders, float("inf"))
+    for _ in range(rounds):
+        for name, call in contenders.items():
+            best[name] = min(best[name], _micros(call, times))
+    return {
+        "rows": [
+            {"signer": name, "us": round(us, 2), "ratio": round(us / best[YARDSTICK], 2)}
+            for name, us in best.items()
+        ],
+        "skipped": {} if sdk else {"SDK": "needs `tencentcloud`"},
+    }
+
+
+if __name__ == "__main__":
+    alone(main, __doc__)

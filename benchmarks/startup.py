@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from benchmarks.common import alone
 
 _HEAVY = ("aiohttp", "rich", "jinja2")
 
@@ -30,7 +33,7 @@ def _loaded(*arguments: str) -> list[str]:
         f"print([n for n in {_HEAVY!r} if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    found: list[str] = eval(done.stdout.splitlines()[-1])
+    found: list[str] = ast.literal_eval(done.stdout.splitlines()[-1])
     return found
 
 
@@ -57,3 +60,7 @@ def main(small: bool = False) -> dict[str, Any]:
                 }
             )
     return result
+
+
+if __name__ == "__main__":
+    alone(main, __doc__)
