@@ -90,6 +90,9 @@ CASES: list[tuple[Callable[[Cli, str], None], str]] = [
 NAMES = [f"{case.__name__}-{point}" for case, point in CASES]
 
 
+pytestmark = pytest.mark.xdist_group("points")  # one worker starts them all
+
+
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[None]]]:
     def start(case: Callable[[Cli, str], None], point: str, folder: Path) -> None:
