@@ -1,12 +1,16 @@
-"""Fixtures for tests with real processes."""
+"""Fixtures for tests with real processes, and hypothesis told that the machine may be busy."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.process import Cli
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture
