@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import random
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -14,10 +15,15 @@ _TURN_S = 1e-6  # a turn that costs nothing would let a library that polls spin 
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """`time()` moves a tick a turn, and to the next timer when nothing else is ready."""
+    """`time()` moves a tick a turn, and to the next timer when nothing else is ready.
 
-    def __init__(self) -> None:
+    With `late_s` each wait ends late by up to that, as a host's does (epoll: a millisecond).
+    """
+
+    def __init__(self, late_s: float = 0.0) -> None:
         self._now = 1000.0
+        self._late_s = late_s
+        self._rng = random.Random(0)
         super().__init__()
 
     def time(self) -> float:
@@ -32,7 +38,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         while self._scheduled and self._scheduled[0].cancelled():
             heapq.heappop(self._scheduled)._scheduled = False
         if not self._ready and self._scheduled:
-            self._now = max(self._now, self._scheduled[0].when())
+            late = self._late_s * self._rng.random()
+            self._now = max(self._now, self._scheduled[0].when() + late)
         super()._run_once()
 
 

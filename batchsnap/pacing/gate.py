@@ -1,12 +1,12 @@
 """The gate of one quota: waits until the law allows a start, then records it at once.
 
 A start is recorded under the quota file's lock in the same breath in which it is allowed, so no
-wait lies between a token and its use. Waiters are served in the order they came.
+wait lies between a token and its use. Waiters are served in the order they came. Nothing changes
+while one waits, so a waiter that is cancelled leaves nothing behind.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from itertools import count as counter
 
 import anyio
@@ -15,16 +15,27 @@ from aiolimiter import AsyncLimiter
 from batchsnap.clock import Clock
 from batchsnap.pacing import law
 from batchsnap.pacing.quota_file import QuotaFile
+from batchsnap.pacing.starts import HOLD_MAX_S, NEVER, SIZE, Starts
 
 FIRST_START_AFTER_S = 1.0
-"""A process starts nothing sooner than this after it opened the quota: what a dead process may
-have sent without our knowing lies outside the window then."""
-_CONTENDED_S = 0.001
-_NEVER = float("-inf")
+"""A process starts nothing sooner than this after it opened the quota, or lost sight of it: what
+a dead process may have sent without our knowing lies outside the window then."""
+_CONTENDED_FIRST_S = 0.001
+_CONTENDED_MOST_S = 0.05  # whoever is stopped (SIGSTOP) while it holds the lock keeps it
+_SLOT_POLL_S = 0.02
+_RANKS = 4
+_RANK_S = 0.0006  # all ranks together: less than the half margin that the guard leaves free
 
 
 class LocalGate:
-    """Paces one quota. Create inside the event loop that uses it."""
+    """Paces one quota. Create inside the event loop that uses it.
+
+    All gates on one quota file together keep the highest rate among those that are at work, and
+    each keeps its own: a run at 5/s gets its starts beside one at 20/s, which then makes 15.
+
+    `strict`: a start holds a slot until one second after its call was answered, so that no
+    jitter can bring one too many into a second at the server.
+    """
 
     def __init__(
         self,
@@ -39,42 +50,46 @@ class LocalGate:
         self.margin_s = margin_s
         self._clock = clock
         self._file = file
-        self._strict = strict
+        self._own = Starts(bytearray(SIZE))
+        self._own.read(clock.monotonic())
+        self._shared: Starts = self._own if file is None else file
         self._window = law.window_size(rate_per_s)
-        self._bucket = AsyncLimiter(self._window, max(1.0, self._window / rate_per_s))
-        self._turn = anyio.Lock()
+        self._bucket = AsyncLimiter(self._window, law.window_s(rate_per_s))
+        self._others = NEVER  # how many starts were not ours when we made our last one
+        self._in_hand = False  # the bucket's token of a waiter that was cancelled after it
+        self._turn = anyio.Lock(fast_acquire=True)
         self._not_before = clock.monotonic() + FIRST_START_AFTER_S
-        self._starts: deque[float] = deque(maxlen=self._window)
-        self._due = _NEVER
-        self._token = counter()
-        self._open: dict[int, anyio.Event] = {}
-        self._strict_queue: deque[int] = deque()
-        self._released: dict[int, float] = {}
+        self._contended_s = _CONTENDED_FIRST_S
+        self._tokens = counter()
+        self._slots: dict[int, tuple[int, float]] | None = {} if strict else None
+        self._throttled_at = NEVER
 
     async def start(self) -> int:
         """Wait for the next lawful start and take it; the number is for `replied`."""
         async with self._turn:
-            await self._bucket.acquire()
-            if self._strict:
-                await self._strict_slot()
-            while (wait := self._take()) > 0:
+            if not self._in_hand:
+                await self._bucket.acquire()
+                self._in_hand = True
+            token = next(self._tokens)
+            while (wait := self._take(token)) > 0:
                 await self._clock.sleep(wait)
-            token = next(self._token)
-            if self._strict:
-                self._open[token] = anyio.Event()
-                self._strict_queue.append(token)
+            self._in_hand = False
             return token
 
     def replied(self, token: int, *, throttled: bool) -> None:
         """The call of this start is over: what it teaches about the margin is learned."""
         now = self._clock.monotonic()
         if throttled:
-            self.margin_s = law.widened(self.margin_s)
+            dense = now - self._throttled_at < law.DENSE_S
+            self._throttled_at = now
+            self.margin_s = law.widened(self.margin_s, dense=dense)
         else:
             self.margin_s = law.narrowed(self.margin_s)
-        if self._strict:
-            self._released[token] = now
-            self._open.pop(token).set()
+        if self._slots and token in self._slots:
+            slot, until = self._slots.pop(token)
+            # Held too long, it may be another's by now. No lock: the field is ours and one word.
+            if not self._closed() and self._shared.held_until(slot) == until:
+                self._shared.hold(slot, now + law.WINDOW_S + law.MARGIN_MIN_S)
 
     def pause(self, seconds: float) -> None:
         """Start nothing for so long."""
@@ -85,53 +100,73 @@ class LocalGate:
         if self._file is not None:
             self._file.close()
 
-    async def _strict_slot(self) -> None:
-        """Wait until the N-th start before this one was answered a second ago."""
-        if len(self._strict_queue) < self._window:
-            return
-        oldest = self._strict_queue.popleft()
-        if oldest in self._open:
-            await self._open[oldest].wait()
-        free_at = self._released.pop(oldest) + law.WINDOW_S + law.MARGIN_MIN_S
-        await self._clock.sleep(max(0.0, free_at - self._clock.monotonic()))
+    def _closed(self) -> bool:
+        return self._file is not None and self._file.closed
 
-    def _take(self) -> float:
+    def _take(self, token: int) -> float:
         """Take the start now and return 0, or the seconds to wait before trying again."""
         if self._file is None:
-            nth = self._starts[0] if len(self._starts) == self._window else _NEVER
-            wait, now, self._due = self._decide(self._due, nth)
-            if wait <= 0:
-                self._starts.append(now)
-            return wait
+            return self._claim(token)
         with self._file.locked() as held:
-            if not held:
-                return _CONTENDED_S
-            tally = self._file.tally(self._clock.monotonic())
-            nth = self._file.nth_last(tally.total, self._window)
-            wait, now, due = self._decide(tally.previous_due, nth)
-            if wait <= 0:
-                self._file.add(tally.total, now, due)
-            return wait
+            if held:
+                self._contended_s = _CONTENDED_FIRST_S
+                return self._claim(token)
+        wait, self._contended_s = self._contended_s, min(_CONTENDED_MOST_S, self._contended_s * 2)
+        return wait
 
-    def _decide(self, previous_due: float, nth_last: float) -> tuple[float, float, float]:
-        """(seconds to wait, now, grid point of the last start)."""
+    def _claim(self, token: int) -> float:
+        """As `_take`, under the lock."""
         now = self._clock.monotonic()
-        wait = (
-            law.earliest(
-                previous_due=previous_due,
-                nth_last=nth_last,
-                rate_per_s=self.rate_per_s,
-                margin_s=self.margin_s,
-                not_before=self._not_before,
-            )
-            - now
+        shared, own = self._shared, self._own
+        if not shared.read(now):
+            self._not_before = max(self._not_before, now + FIRST_START_AFTER_S)
+        lawful = max(self._not_before, self._earliest(own, self.rate_per_s))
+        rate = max(self.rate_per_s, shared.peak_rate_per_s)
+        if shared is not own:
+            lawful = max(lawful, self._earliest(shared, rate, self._lag_s(rate)))
+        if lawful > now:
+            return lawful - now
+        if self._slots is not None:
+            slot, free_at = shared.free_slot(self._window, now)
+            if free_at > now:
+                return self._until_free(free_at - now)
+            until = now + HOLD_MAX_S
+            shared.hold(slot, until)
+            self._slots[token] = slot, until
+        if shared is not own:
+            self._others = shared.count - own.count
+            shared.add(now, self._grid_point(shared, now, rate), self.rate_per_s)
+        own.add(now, self._grid_point(own, now, self.rate_per_s), self.rate_per_s)
+        return 0.0
+
+    def _lag_s(self, rate_per_s: float) -> float:
+        """Processes take turns: the fewer starts of others came since our last, the later we come.
+
+        All wait for the same moment, and without this one of them may win every time. A lag that
+        is a small part of a step costs nothing, because a late start keeps its grid point.
+        """
+        since = self._shared.count - self._own.count - self._others
+        turns = min(max(since, 0), _RANKS)
+        step = law.step_s(rate_per_s, self.margin_s)
+        return (_RANKS - turns) * min(_RANK_S, step / (4 * _RANKS))
+
+    def _until_free(self, wait: float) -> float:
+        """A wait of more than a second is for a call still out; its answer may come any time."""
+        return wait if wait <= law.WINDOW_S + law.MARGIN_MIN_S else _SLOT_POLL_S
+
+    def _earliest(self, starts: Starts, rate_per_s: float, lag_s: float = 0.0) -> float:
+        return law.earliest(
+            previous_due=starts.previous_due,
+            nth_last=starts.nth_last(law.window_size(rate_per_s)),
+            rate_per_s=rate_per_s,
+            margin_s=self.margin_s,
+            lag_s=lag_s,
         )
-        if wait > 0:
-            return wait, now, previous_due
-        due = law.grid_point(
-            previous_due=previous_due,
+
+    def _grid_point(self, starts: Starts, now: float, rate_per_s: float) -> float:
+        return law.grid_point(
+            previous_due=starts.previous_due,
             now=now,
-            rate_per_s=self.rate_per_s,
+            rate_per_s=rate_per_s,
             margin_s=self.margin_s,
         )
-        return 0.0, now, due

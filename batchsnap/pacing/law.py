@@ -1,15 +1,22 @@
 """The rate law: when the next start may come, as pure arithmetic in monotonic seconds.
 
-Starts sit on an absolute grid, one every (1 + margin) / rate seconds. A start that comes late
-keeps its grid point when it is late by less than one step; when it is later than that the grid
-moves with it, and what was missed stays missed: nothing is made up.
+N = floor(rate) starts may lie in a window: one second, or for rates below one the longer second
+that holds one start. Starts sit on an absolute grid of (window + margin) / N. A start that comes
+late keeps its grid point when it is late by less than one step; when it is later than that the
+grid moves with it, and what was missed stays missed: nothing is made up.
 
 The grid alone would let a late start and its punctual successors share a second with one too
-many. The guard closes that: the N-th start before this one must lie 1 s + margin back.
+many. The guard closes that: the N-th start before this one must lie a window and half the margin
+back. Half, so that the echo of a late start, one round of N later, is weaker and dies out.
 
 The server counts arrivals, and the network moves them. The margin is what is added to the second
 against that. It is learned by the smallest rule that has a balance: a step up for each throttled
 call, a small share of the step down for each other one, so that this share of calls is throttled.
+Throttled calls that come close together say that the margin is far off, and count threefold.
+
+A margin beyond what a network needs means that others use the quota. Then the margin moves in
+proportion, and more is throttled before it yields: whoever yields at every refusal starves beside
+one who does not, and a throttled call costs a slot and no more.
 """
 
 from __future__ import annotations
@@ -19,10 +26,15 @@ from collections.abc import Iterable
 
 WINDOW_S = 1.0
 MARGIN_MIN_S = 0.006  # a still network on a busy host
-MARGIN_MAX_S = 3.0  # a quarter of the cap: others use this quota too
-MARGIN_STEP_S = 0.006
-THROTTLED_TARGET = 0.0016
-_JITTER_MOST_S = 0.3  # a wider margin is not about the network
+MARGIN_MAX_S = 9.0  # a tenth of the cap: others take nearly all of it
+MARGIN_STEP_S = 0.004
+THROTTLED_TARGET = 0.0018
+DENSE_S = 3.0  # a throttled call so soon after another widens more
+SHARED_FROM_S = 0.3  # a wider margin is not about the network
+SHARED_TARGET = 0.02
+GRID_SLACK_S = 0.01  # timers are a millisecond late; above 100/s that is not a missed start
+_DENSE_FACTOR = 3
+_SHARED_SHARE = 0.25  # of the margin, a step where others use the quota
 
 
 def window_size(rate_per_s: float) -> int:
@@ -30,43 +42,53 @@ def window_size(rate_per_s: float) -> int:
     return max(1, math.floor(rate_per_s))
 
 
+def window_s(rate_per_s: float) -> float:
+    """The window that holds `window_size` starts: a second, longer for rates below one."""
+    return max(WINDOW_S, 1.0 / rate_per_s)
+
+
 def step_s(rate_per_s: float, margin_s: float) -> float:
     """Seconds between two points of the grid."""
-    return (WINDOW_S + margin_s) / rate_per_s
+    return (window_s(rate_per_s) + margin_s) / window_size(rate_per_s)
 
 
 def earliest(
-    *, previous_due: float, nth_last: float, rate_per_s: float, margin_s: float, not_before: float
+    *,
+    previous_due: float,
+    nth_last: float,
+    rate_per_s: float,
+    margin_s: float,
+    lag_s: float = 0.0,
 ) -> float:
     """The first moment at which the next start is lawful.
 
     `previous_due` is the grid point of the last start, `nth_last` the actual time of the
-    `window_size`-th start before this one; -inf where there was none.
+    `window_size`-th start before this one; -inf where there was none. `lag_s` is how far behind
+    its grid point the start is wanted.
     """
-    guard = nth_last + max(WINDOW_S, window_size(rate_per_s) / rate_per_s) + margin_s
-    return max(previous_due + step_s(rate_per_s, margin_s), guard, not_before)
+    guard = nth_last + window_s(rate_per_s) + margin_s / 2
+    return max(previous_due + step_s(rate_per_s, margin_s) + lag_s, guard)
 
 
 def grid_point(*, previous_due: float, now: float, rate_per_s: float, margin_s: float) -> float:
     """The grid point that a start at `now` takes."""
     step = step_s(rate_per_s, margin_s)
     due = previous_due + step
-    return due if now - due < step else now
+    return due if now - due < max(step, GRID_SLACK_S) else now
 
 
-def widened(margin_s: float) -> float:
-    """The margin after a throttled call."""
-    return min(MARGIN_MAX_S, margin_s + _margin_step_s(margin_s))
+def widened(margin_s: float, *, dense: bool) -> float:
+    """The margin after a throttled call; `dense` when the one before was less than DENSE_S ago."""
+    if margin_s >= SHARED_FROM_S:
+        return min(MARGIN_MAX_S, margin_s * (1 + _SHARED_SHARE))
+    return margin_s + MARGIN_STEP_S * (_DENSE_FACTOR if dense else 1)
 
 
 def narrowed(margin_s: float) -> float:
     """The margin after a call that was not throttled."""
-    return max(MARGIN_MIN_S, margin_s - _margin_step_s(margin_s) * THROTTLED_TARGET)
-
-
-def _margin_step_s(margin_s: float) -> float:
-    """Small against jitter; a quarter of the margin where others use the quota too."""
-    return MARGIN_STEP_S if margin_s < _JITTER_MOST_S else margin_s / 4
+    if margin_s >= SHARED_FROM_S:
+        return margin_s * (1 - _SHARED_SHARE * SHARED_TARGET)
+    return max(MARGIN_MIN_S, margin_s - MARGIN_STEP_S * THROTTLED_TARGET)
 
 
 def worst_window(starts: Iterable[float]) -> int:

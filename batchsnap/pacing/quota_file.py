@@ -3,10 +3,9 @@
 Processes share a quota rather than refuse each other: a nightly run, a `settle` beside it and
 another team's manifest are all legitimate, and the cap holds only if each sees the others' starts.
 
-Layout, native byte order: magic 8 bytes, boot id 36 bytes padded to 40, start count u64, grid
-point f64, then a ring of CAPACITY start times f64 (CLOCK_MONOTONIC, one for all processes of a
-boot). A file of an earlier boot, or from another clock, starts afresh. Nothing needs fsync: a
-power loss ends the boot.
+The file's name holds the boot, because its times are CLOCK_MONOTONIC, which all processes of one
+boot share: an earlier boot's file, or another machine's in a shared home, is never looked at.
+Nothing needs fsync: a power loss ends the boot.
 """
 
 from __future__ import annotations
@@ -15,101 +14,139 @@ import fcntl
 import hashlib
 import mmap
 import os
-import struct
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from batchsnap.model import Quota
+from batchsnap.pacing.starts import SIZE, Starts
 
-CAPACITY = 16_384
-_MAGIC = b"bsnapq1\n"
-_HEAD = struct.Struct("=8s40sQd")
-_TIME = struct.Struct("=d")
-_SIZE = _HEAD.size + CAPACITY * _TIME.size
-
-
-class Tally(NamedTuple):
-    """What the file says under its lock."""
-
-    total: int
-    previous_due: float
+_STALE_S = 7 * 24 * 3600.0
 
 
 def state_folder() -> Path:
-    """The user's state folder, or a private one under the temporary folder if that is closed."""
+    """The user's state folder, or a private one under the temporary folder if that is closed.
+
+    Raises:
+        OSError: neither can be written.
+    """
     home = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
     folder = Path(home) / "batchsnap"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
+        if os.access(folder, os.W_OK | os.X_OK):
             return folder
     except OSError:
         pass
     folder = Path(tempfile.gettempdir()) / f"batchsnap-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to another user")
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+        raise PermissionError(f"{folder} is not a folder of this user")
     return folder
 
 
 def _boot_id() -> bytes:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()[:40]
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
     except OSError:
         return b"no-boot-id"
 
 
-class QuotaFile:
-    """The shared record of starts of one quota. All methods but `locked` need the lock."""
+def _digest(content: bytes, size: int) -> str:
+    return hashlib.blake2b(content, digest_size=size).hexdigest()
+
+
+class QuotaFile(Starts):
+    """The shared starts of one quota. All methods but `locked` and `close` need the lock.
+
+    Raises:
+        OSError: the folder can't be written, has no room, or its file system has no locks.
+    """
 
     def __init__(self, folder: Path, quota: Quota) -> None:
-        name = hashlib.blake2b("\0".join(quota).encode(), digest_size=12).hexdigest()
+        name = _digest("\0".join(quota).encode(), 12)
+        self._path = folder / f"{name}-{_digest(_boot_id(), 4)}.starts"
+        self._lost = False
+        self._fd, self._map = self._open()
+        super().__init__(self._map)
+        self._tidy(name)
+
+    def _open(self) -> tuple[int, mmap.mmap]:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(folder / f"{name}.starts", flags, 0o600)
-        if os.fstat(self._fd).st_size < _SIZE:
-            os.ftruncate(self._fd, _SIZE)
-        self._map = mmap.mmap(self._fd, _SIZE)
-        self._boot = _boot_id().ljust(40, b"\0")
+        fd = os.open(self._path, flags, 0o600)
+        try:
+            # A file system without locks says so here, and not in the middle of a run.
+            if _try_lock(fd):
+                fcntl.flock(fd, fcntl.LOCK_UN)
+            _fill(fd)
+            return fd, mmap.mmap(fd, SIZE)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def _tidy(self, name: str) -> None:
+        """Remove what earlier boots left of this quota."""
+        for other in self._path.parent.glob(f"{name}-*.starts"):
+            with suppress(OSError):
+                if other != self._path and time.time() - other.stat().st_mtime > _STALE_S:
+                    other.unlink()
+
+    @property
+    def closed(self) -> bool:
+        return self._map.closed
 
     def close(self) -> None:
-        self._map.close()
-        os.close(self._fd)
+        if not self.closed:
+            self._map.close()
+            os.close(self._fd)
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
-        """Hold the file's lock; False where another process holds it at this instant."""
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        """Hold the file's lock; False where it can't be had at this instant: ask again."""
+        if not _try_lock(self._fd):
             yield False
             return
         try:
-            yield True
+            yield self._still_there()
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
-    def tally(self, now: float) -> Tally:
-        """Count and last grid point; empty when the file is of another boot or clock."""
-        magic, boot, count, due = _HEAD.unpack_from(self._map, 0)
-        foreign = magic != _MAGIC or boot != self._boot
-        if foreign or (count and self._start(count - 1) > now):
-            self._map[_HEAD.size :] = bytes(_SIZE - _HEAD.size)
-            count, due = 0, float("-inf")
-            _HEAD.pack_into(self._map, 0, _MAGIC, self._boot, count, due)
-        return Tally(count, due)
+    def read(self, now: float) -> bool:
+        """As the base's; False also when the file had been removed under us."""
+        lost, self._lost = self._lost, False
+        return super().read(now) and not lost
 
-    def nth_last(self, count: int, n: int) -> float:
-        """Time of the n-th start before the next one; -inf where there was none."""
-        return self._start(count - n) if count >= n else float("-inf")
+    def _still_there(self) -> bool:
+        """Mend a file that was cut; go over to the one that others find if ours was removed."""
+        found = os.fstat(self._fd)
+        if found.st_nlink:
+            if found.st_size < SIZE:
+                _fill(self._fd)
+            return True
+        fd, buffer = self._open()
+        self.close()
+        self._fd, self._map, self._lost = fd, buffer, True
+        super().__init__(buffer)
+        return False  # the new one isn't locked
 
-    def add(self, count: int, start: float, due: float) -> None:
-        """Record start number `count` at `start`, on grid point `due`."""
-        _TIME.pack_into(self._map, _HEAD.size + count % CAPACITY * _TIME.size, start)
-        _HEAD.pack_into(self._map, 0, _MAGIC, self._boot, count + 1, due)
 
-    def _start(self, index: int) -> float:
-        at: float = _TIME.unpack_from(self._map, _HEAD.size + index % CAPACITY * _TIME.size)[0]
-        return at
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _fill(fd: int) -> None:
+    """Make the file whole, on disk: a page without room there would kill us when touched."""
+    if os.fstat(fd).st_size < SIZE:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(fd, 0, SIZE)
+        else:
+            os.ftruncate(fd, SIZE)

@@ -205,14 +205,15 @@ def test_a_cloud_that_restarts_in_mid_run_costs_nothing(cli: Cli, tmp_path: Path
 
 
 def test_a_disk_that_fills_stops_the_run_and_room_lets_it_go_on(cli: Cli, tmp_path: Path) -> None:
-    """The file size limit stands for the full disk: the write comes back short, then fails."""
+    """The file size limit stands for the full disk: the write comes back short, then fails. Only
+    the ledger outgrows it, the quota file does not."""
     write_fleet(tmp_path, 600)
     with simulator(tmp_path, *sets(cap_per_s=0)) as cloud:
         full = subprocess.run(
             [sys.executable, "-m", "batchsnap", "run", "fleet.csv", *FAST],
             cwd=tmp_path,
             env=environment(tmp_path, **to(cloud)),
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (140_000, 140_000)),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)),
             capture_output=True,
             text=True,
             timeout=60,

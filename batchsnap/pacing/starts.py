@@ -1,0 +1,95 @@
+"""The memory of one quota: its last starts and, for strict gates, its slots, in one flat buffer.
+
+Layout, native byte order, every field 8 bytes: magic, start count u64, grid point f64 of the last
+start, the highest rate f64 among those at work and when f64 it last made a start, padding to 64
+bytes; a ring of CAPACITY start times f64; CAPACITY slots f64, each the moment at which it is free
+again. All times are monotonic seconds. A start is written before the count that tells of it, so a
+process that dies between the two has started nothing.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+
+CAPACITY = 16_384
+NEVER = float("-inf")
+HOLD_MAX_S = 60.0
+"""A slot whose call nobody reports as over (its caller was cancelled or killed) is free then."""
+
+_MAGIC = b"bsnapq2\n"
+_PEAK_S = 2.0  # so long after its last start a process counts as at work
+_HEAD = struct.Struct("=8sQddd24x")
+_TIME = struct.Struct("=d")
+_SLOTS_AT = _HEAD.size + CAPACITY * _TIME.size
+SIZE = _SLOTS_AT + CAPACITY * _TIME.size
+
+
+class Starts:
+    """Starts in a buffer, which one process or many share. `read` first, under the lock if any."""
+
+    def __init__(self, buffer: bytearray | mmap.mmap) -> None:
+        self._buffer = buffer
+        self.count = 0
+        self.previous_due = NEVER
+        self.peak_rate_per_s = 0.0
+        self._peak_at = NEVER
+
+    def read(self, now: float) -> bool:
+        """Learn what the buffer says; False where starts that it once held are lost."""
+        magic, count, due, rate, peak_at = _HEAD.unpack_from(self._buffer, 0)
+        newest = self._start(count - 1) if count else NEVER
+        # Comparisons that a NaN fails; a start in the future is from another clock.
+        if magic == _MAGIC and newest <= now and due <= now and 0 <= rate <= CAPACITY:
+            # Fewer than we saw: another process found damage first, and began anew.
+            whole: bool = count >= self.count
+            self.count, self.previous_due = count, due
+            self.peak_rate_per_s, self._peak_at = rate, peak_at
+            return whole
+        new = self.count == 0 and not any(self._buffer[: _HEAD.size])
+        self.count, self.previous_due = 0, NEVER
+        self.peak_rate_per_s, self._peak_at = 0.0, NEVER
+        self._write_head()
+        return new
+
+    def nth_last(self, n: int) -> float:
+        """Time of the n-th start before the next one; -inf where there was none."""
+        return self._start(self.count - n) if self.count >= n else NEVER
+
+    def add(self, start: float, due: float, rate_per_s: float) -> None:
+        """Record a start on grid point `due`, made by a process that keeps `rate_per_s`."""
+        at = _HEAD.size + self.count % CAPACITY * _TIME.size
+        _TIME.pack_into(self._buffer, at, start)
+        self.count += 1
+        self.previous_due = due
+        at_work = start - self._peak_at <= _PEAK_S * max(1.0, 1.0 / rate_per_s)
+        if rate_per_s >= self.peak_rate_per_s or not at_work:
+            self.peak_rate_per_s, self._peak_at = rate_per_s, start
+        self._write_head()
+
+    def free_slot(self, n: int, now: float) -> tuple[int, float]:
+        """One of `n` slots and when it is free: at most `now`, or else the first to become so."""
+        free_at = struct.unpack_from(f"={n}d", self._buffer, _SLOTS_AT)
+        first, soonest = 0, float("inf")
+        for slot, at in enumerate(free_at):
+            if not now < at <= now + HOLD_MAX_S:
+                return slot, now
+            if at < soonest:
+                first, soonest = slot, at
+        return first, soonest
+
+    def hold(self, slot: int, until: float) -> None:
+        """Keep others from the slot until then."""
+        _TIME.pack_into(self._buffer, _SLOTS_AT + slot * _TIME.size, until)
+
+    def held_until(self, slot: int) -> float:
+        at: float = _TIME.unpack_from(self._buffer, _SLOTS_AT + slot * _TIME.size)[0]
+        return at
+
+    def _write_head(self) -> None:
+        peak = self.peak_rate_per_s, self._peak_at
+        _HEAD.pack_into(self._buffer, 0, _MAGIC, self.count, self.previous_due, *peak)
+
+    def _start(self, index: int) -> float:
+        at: float = _TIME.unpack_from(self._buffer, _HEAD.size + index % CAPACITY * _TIME.size)[0]
+        return at

@@ -1,0 +1,236 @@
+"""The quota file among gates and real processes: what harms it or dies with it costs no cap."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from batchsnap.pacing import law, quota_file
+from batchsnap.pacing.gate import LocalGate
+from batchsnap.pacing.quota_file import QuotaFile, state_folder
+from batchsnap.pacing.starts import SIZE
+from tests.gates import QUOTA, starts_of
+from tests.virtual import VirtualClock, VirtualLoop, run_virtual
+
+
+@pytest.mark.parametrize("harm", ["removed", "cut", "overwritten", "folder removed"])
+def test_a_file_lost_under_two_live_gates_costs_a_second_and_not_the_cap(
+    tmp_path: Path, harm: str
+) -> None:
+    loop = VirtualLoop()
+    found: list[float] = []
+    harmed: list[float] = []
+    folder = tmp_path / "state"
+
+    async def process(number: int) -> None:
+        gate = LocalGate(20.0, clock=VirtualClock(loop), file=QuotaFile(folder, QUOTA))
+        for _ in range(number):
+            found.extend(await starts_of(gate, 1, loop))
+        gate.close()
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(process(100))
+            tasks.create_task(process(100))
+            for _ in range(3):
+                await asyncio.sleep(2.3)
+                [path] = folder.iterdir()
+                if harm == "cut":
+                    os.truncate(path, 0)
+                elif harm == "overwritten":
+                    with path.open("r+b") as file:
+                        file.write(b"\xff" * SIZE)
+                else:
+                    path.unlink()
+                if harm == "folder removed":
+                    folder.rmdir()
+                harmed.append(loop.time())
+                await asyncio.sleep(0.3)
+                tasks.create_task(process(50))
+
+    folder.mkdir()
+    run_virtual(main(), loop)
+
+    assert len(found) == 350
+    assert law.worst_window(sorted(found)) <= 20
+    for moment in harmed:
+        assert not [start for start in found if 0.06 < start - moment < 1.0]
+
+
+def test_a_stopped_holder_of_the_lock_blocks_starts_and_not_the_loop(tmp_path: Path) -> None:
+    loop = VirtualLoop()
+    QuotaFile(tmp_path, QUOTA).close()
+    [path] = tmp_path.iterdir()
+
+    async def main() -> tuple[float, int]:
+        gate = LocalGate(20.0, clock=VirtualClock(loop), file=QuotaFile(tmp_path, QUOTA))
+        fd = os.open(path, os.O_RDWR)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        waiting = asyncio.ensure_future(starts_of(gate, 1, loop))
+        turns = 0
+        while loop.time() < 1010:
+            await asyncio.sleep(0.1)
+            turns += 1
+        assert not waiting.done()
+        os.close(fd)  # as when the holder is killed
+        [start] = await waiting
+        gate.close()
+        return start, turns
+
+    start, turns = run_virtual(main(), loop)
+
+    assert turns >= 99
+    assert start - 1010 < 0.2
+
+
+# -- real processes ------------------------------------------------------------------------------
+
+CHILD = """
+import sys, time, asyncio
+from pathlib import Path
+from batchsnap.clock import LoopClock
+from batchsnap.model import Quota
+from batchsnap.pacing.gate import LocalGate
+from batchsnap.pacing.quota_file import QuotaFile
+async def main():
+    quota = Quota("env", "cbs.example.com", "CreateSnapshot")
+    gate = LocalGate(200.0, clock=LoopClock(), file=QuotaFile(Path(sys.argv[1]), quota))
+    with open(sys.argv[2], "a", buffering=1) as out:
+        while True:
+            await gate.start()
+            print(time.monotonic(), file=out)
+asyncio.run(main())
+"""
+
+
+def stop_outside_the_lock(child: subprocess.Popen[bytes], folder: Path) -> None:
+    """Stopped inside it, it would hold up the others, as another test shows."""
+    [path] = folder.iterdir()
+    fd = os.open(path, os.O_RDWR)
+    while True:
+        child.send_signal(signal.SIGSTOP)
+        for _ in range(1000):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.close(fd)
+                return
+            os.sched_yield()
+        child.send_signal(signal.SIGCONT)
+
+
+def test_real_processes_share_one_cap_and_a_killed_or_stopped_one_holds_up_nobody(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    outs = [tmp_path / f"{number}.starts" for number in range(3)]
+    children = [
+        subprocess.Popen([sys.executable, "-c", CHILD, str(folder), str(out)]) for out in outs
+    ]
+
+    def lines(number: int) -> list[str]:
+        return outs[number].read_text().split("\n")[:-1] if outs[number].exists() else []
+
+    def wait_until(number: int, count: int) -> None:
+        while len(lines(number)) < count:
+            assert children[number].poll() is None
+            os.sched_yield()
+
+    try:
+        wait_until(0, 20)
+        children[0].send_signal(signal.SIGKILL)
+        wait_until(1, len(lines(1)) + 30)
+        stop_outside_the_lock(children[1], folder)
+        wait_until(2, len(lines(2)) + 60)
+        children[1].send_signal(signal.SIGCONT)
+        wait_until(1, len(lines(1)) + 30)
+        wait_until(2, len(lines(2)) + 30)
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+
+    starts = sorted(float(line) for number in range(3) for line in lines(number))
+    assert law.worst_window(starts) <= 200
+
+
+# -- the file ------------------------------------------------------------------------------------
+
+_HEADER = struct.Struct("=8sQdd32x")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"garbage",
+        b"x" * SIZE,
+        _HEADER.pack(b"bsnapq2\n", 5, float("nan"), 20.0),
+        _HEADER.pack(b"bsnapq2\n", 5, 1e300, 20.0),
+        _HEADER.pack(b"bsnapq2\n", 5, 1.0, 1e9),
+        _HEADER.pack(b"bsnapq2\n", 1, 1.0, 20.0) + struct.pack("=d", 7.0),  # future
+    ],
+    ids=["short", "long", "nan", "never", "rate", "future"],
+)
+def test_a_damaged_file_is_emptied_and_said_to_be(tmp_path: Path, content: bytes) -> None:
+    QuotaFile(tmp_path, QUOTA).close()
+    [path] = tmp_path.iterdir()
+    path.write_bytes(content)
+    file = QuotaFile(tmp_path, QUOTA)
+    with file.locked() as held:
+        assert held
+        assert not file.read(5.0)
+        assert (file.count, file.nth_last(1)) == (0, float("-inf"))
+        file.add(5.0, 5.0, 20.0)
+        assert file.read(6.0)
+        assert (file.count, file.previous_due, file.nth_last(1)) == (1, 5.0, 5.0)
+        for strange in (float("nan"), 1e300):
+            file.hold(0, strange)
+            assert file.free_slot(1, 6.0) == (0, 6.0)
+    file.close()
+    file.close()
+
+
+def test_each_quota_and_each_boot_has_a_file_and_old_ones_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for quota in (QUOTA, QUOTA._replace(source="profile:a"), QUOTA._replace(host="h")):
+        QuotaFile(tmp_path, quota).close()
+    for path in tmp_path.iterdir():
+        assert path.stat().st_mode & 0o777 == 0o600
+        os.utime(path, (0, 0))
+    assert len(list(tmp_path.iterdir())) == 3
+
+    monkeypatch.setattr(quota_file, "_boot_id", lambda: b"another")
+    QuotaFile(tmp_path, QUOTA).close()
+
+    assert len(list(tmp_path.iterdir())) == 3  # one more and one gone
+
+
+def test_the_state_folder_falls_back_to_one_of_our_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    private = tmp_path / f"batchsnap-{os.getuid()}"
+
+    assert state_folder() == private
+    assert private.stat().st_mode & 0o777 == 0o700
+
+    private.rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    private.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PermissionError):
+        state_folder()
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert state_folder() == tmp_path / "batchsnap"
