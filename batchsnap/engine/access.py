@@ -15,6 +15,7 @@ from batchsnap.model import Fault, Quota, Reply
 _CLOCK_CODE = "AuthFailure.SignatureExpire"
 _TOKEN_CODES = frozenset({"AuthFailure.TokenFailure", "AuthFailure.SecretIdNotFound"})
 _SKEW_WORTH_MENDING_S = 1.0
+_AHEAD_S = 2.0, 300.0  # Date has whole seconds; what is dated further ahead is refused
 _READ_RETRIES = 3  # throttled questions cost nothing and are simply asked again
 
 
@@ -38,6 +39,7 @@ class Access:
         self.host = host_of(url)
         self.source = source
         self.offset_s = 0.0  # the cloud's clock minus ours, once learned
+        self.ahead_s = 0.0  # by how much our signatures outlive those of a clock that is right
         self.disks_denied = False  # the policy forbids DescribeDisks
         self._credentials = credentials
         self._send = send
@@ -61,6 +63,7 @@ class Access:
         self, action: str, region: str, body: bytes, credential: Credential
     ) -> Reply | Fault:
         """Sign and send now."""
+        timestamp = int(self._clock.wall() + self.offset_s)
         request = tc3.sign(
             url=self.url,
             host=self.host,
@@ -68,10 +71,15 @@ class Access:
             version=actions.VERSION,
             region=region,
             body=body,
-            timestamp=int(self._clock.wall() + self.offset_s),
+            timestamp=timestamp,
             credential=credential,
         )
-        return await self._send.send(request, self._timeout_s)
+        outcome = await self._send.send(request, self._timeout_s)
+        if isinstance(outcome, Reply) and outcome.date is not None:
+            ahead = timestamp - outcome.date
+            if _AHEAD_S[0] < ahead <= _AHEAD_S[1]:
+                self.ahead_s = max(self.ahead_s, ahead)
+        return outcome
 
     async def read(self, action: str, region: str, body: bytes) -> faults.ReadRuling:
         """Ask a question that changes nothing: token, sign, send, classify.

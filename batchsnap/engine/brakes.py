@@ -11,7 +11,7 @@ from batchsnap.lifecycle import State
 from batchsnap.settings import Settings
 
 _FAILED = (State.REJECTED, State.GAVE_UP, State.VANISHED)
-_UNTRIED = (State.PENDING,)
+_NOT_MADE = (State.PENDING, State.DEFERRED, State.ABSENT)  # surely: such a row is sent (again)
 
 
 class Brakes:
@@ -28,6 +28,7 @@ class Brakes:
         before = fold.counts
         self._failed_before = sum(before[state] for state in _FAILED)
         self._launching = 0  # rows on their way to an intent, which the fold does not know yet
+        self._lanes: list[Callable[[], bool]] = []
         self._canary = min(settings.canary, rows)
         if self._canary and before[State.READY] >= self._canary:
             self._canary = 0
@@ -36,6 +37,10 @@ class Brakes:
     def watching(self) -> bool:
         """Whether it must be known when snapshots are ready."""
         return bool(self._canary or self._settings.max_creating)
+
+    def join(self, at_work: Callable[[], bool]) -> None:
+        """A lane; `at_work` tells whether something is under way there that may let a brake go."""
+        self._lanes.append(at_work)
 
     def launched(self) -> None:
         """A row was started; `under_way` follows once its token is taken."""
@@ -56,8 +61,15 @@ class Brakes:
         )
         if most and being_made >= most:
             return False
-        tried = sum(counts.values()) - sum(counts[state] for state in _UNTRIED)
-        return not self._canary or tried + self._launching < self._canary
+        made = sum(counts.values()) - sum(counts[state] for state in _NOT_MADE)
+        return not self._canary or made + self._launching < self._canary
+
+    def despair(self) -> str:
+        """Stop the run where a brake holds and nothing is under way that could let it go."""
+        if self._stop.stopping or self.may_start() or any(busy() for busy in self._lanes):
+            return ""
+        brake = "--canary" if self._canary else "--max-creating"
+        return self._halt(f"{brake} waits for snapshots of which the cloud tells nothing")
 
     def review(self) -> str:
         """Stop the run where a brake says so, and say why; let it go on where the canary is

@@ -49,7 +49,7 @@ class Intake:
     strands: dict[Scope, Strand] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)  # keys that the ledger has and the manifest not
     names: list[str] = field(default_factory=list)  # the first three
-    owed: int = 0  # rows that only wait for their last question
+    owed: int = 0  # rows that will not be sent and are asked about
 
     def close(self) -> None:
         """Let go of the worklists."""
@@ -120,17 +120,20 @@ class _Taker:
             strand.worklist.seal()
 
     def owe(self, gone: Container[str], *, spool: bool) -> None:
-        """Rows that will not be sent and wait for their last question, also such as are gone."""
+        """Rows that will not be sent and wait for an answer: for their last question, or in doubt
+        and gone from the manifest."""
         at_rest = DONE | _ENDED
         for key, intent in self._fold.intents.items():
             standing = self._fold.standing(key)
-            unsent = standing.state in at_rest or (key in gone and standing.state not in _UNCERTAIN)
-            if not standing.owed or not unsent:
+            doubt = key in gone and standing.state in _UNCERTAIN
+            owed = standing.owed and (standing.state in at_rest or key in gone)
+            if not doubt and not owed:
                 continue
             self.intake.owed += 1
             if spool:
                 request = request_of(intent)
-                self.strand((request.profile, request.region)).owed.append(request)
+                strand = self.strand((request.profile, request.region))
+                (strand.doubts if doubt else strand.owed).append(request)
 
 
 def take_in(

@@ -23,7 +23,9 @@ from batchsnap.engine.halts import Halts
 from batchsnap.engine.row import Row
 from batchsnap.engine.settle import Claimed, Doubt, Settled, Settler
 from batchsnap.engine.strand import Strand
+from batchsnap.engine.turns import Turns
 from batchsnap.engine.watch import Watched, Watcher
+from batchsnap.lifecycle import TABLE
 from batchsnap.model import Ruling, Verdict
 from batchsnap.retry import DOUBTS_MAX, Decision, Do, quota_breaker
 
@@ -58,13 +60,14 @@ class Lane:
         self._watching = wait or brakes.watching
         self._send = send
         self._settler = Settler(access, desk, claimed)
+        self._asking = 0  # rows that the settler has
+        brakes.join(self._at_work)
         rate = desk.settings.rate_per_s
         self._staged = 0  # rows between their slot and their token: what a kill leaves in doubt
         self._staged_max = max(1, math.ceil(min(rate, _AHEAD_MAX) / 2))
         self._breaker = quota_breaker(desk.waits)
         self._in_flight = 0
-        self._owner: dict[str, str] = {}  # disk -> key of the row that is at work on it
-        self._behind: dict[str, deque[tuple[Strand, Row]]] = {}  # rows that wait for their disk
+        self._turns = Turns()
         self._wake = anyio.Event()
         self._opened_at = self._progress_at = desk.clock.monotonic()
         self._feeder = Feeder(
@@ -125,15 +128,13 @@ class Lane:
             self._strands.rotate(-1)
             if self._halted(strand):
                 for dropped in strand.drop():
-                    self._leave(dropped)
+                    self._turns.leave(dropped)
                 continue
             if strand.rests(now):
                 continue
             while (row := strand.pick(now)) is not None:
-                if self._owner.get(row.disk_id, row.key) == row.key:
+                if not self._turns.waits(strand, row):
                     return strand, row
-                self._behind.setdefault(row.disk_id, deque()).append((strand, row))
-                strand.unsettled += 1
         return None
 
     def _blocked(self) -> bool:
@@ -161,19 +162,24 @@ class Lane:
         self._wake = anyio.Event()
         # What ends a block wakes us; only a brake may be let go by another lane.
         delay = _LOOK_AGAIN_S if self._blocked() else min(60.0, max(0.001, due - now))
-        with anyio.move_on_after(delay):
+        with anyio.move_on_after(delay) as waited:
             if desk.stop.stopping:
                 await self._wake.wait()
             else:
                 with desk.stop.ends():
                     await self._wake.wait()
+        if waited.cancelled_caught:
+            self._braked(self._brakes.despair(), None)
+
+    def _at_work(self) -> bool:
+        return self._in_flight > 0 or self._asking > 0 or self._watcher.waits
 
     def _launch(self, tasks: TaskGroup, strand: Strand, row: Row) -> None:
         self._in_flight += 1
         self._staged += 1
         self._brakes.launched()
         strand.in_flight += 1
-        self._owner[row.disk_id] = row.key
+        self._turns.take(row)
         tasks.start_soon(self._attempt, strand, row)
 
     async def _attempt(self, strand: Strand, row: Row) -> None:
@@ -199,15 +205,23 @@ class Lane:
         self._wake_up()
 
     def _accepted(self, row: Row, snapshot_id: str) -> None:
+        row.snapshot_id = snapshot_id
         if self._watching:
             self._watcher.add(Watched(row.request, row.attempt, snapshot_id))
 
     def _changed(self, row: Row | None = None) -> None:
         """Something may start now that might not before; or a brake says that nothing may."""
-        why = self._brakes.review()
-        if why and row is not None:
-            self._desk.note("halted", row, scope="run", code="brake", message=why)
+        self._braked(self._brakes.review(), row)
         self._wake_up()
+
+    def _braked(self, why: str, row: Row | None) -> None:
+        """Record a brake's halt, with a row that may say so: one in doubt may not."""
+        rows = [row, *(strand.first() for strand in self._strands)]
+        standing = self._desk.sink.fold.standing
+        for told in rows if why else ():
+            if told is not None and "halted" in TABLE[standing(told.key).state]:
+                self._desk.note("halted", told, scope="run", code="brake", message=why)
+                return
 
     def _wake_up(self) -> None:
         self._wake.set()
@@ -224,21 +238,26 @@ class Lane:
             self._doubt(strand, row, now)
         elif decision.do is Do.HALT:
             self._halts.halt(strand.profile, strand.region, ruling)
-            self._leave(row)
+            self._turns.leave(row)
         else:
             self._at_rest(strand, row)
 
     def _doubt(self, strand: Strand, row: Row, since: float) -> None:
         row.doubt_since = since
+        self._turns.take(row)
+        self._ask(Doubt(row, self._reporter(strand)), strand)
+
+    def _ask(self, doubt: Doubt, strand: Strand) -> None:
         strand.unsettled += 1
-        self._owner[row.disk_id] = row.key
-        self._settler.add(Doubt(row, self._reporter(strand)))
+        self._asking += 1
+        self._settler.add(doubt)
 
     def _reporter(self, strand: Strand) -> Callable[[Row, Settled, str], None]:
         return partial(self._settled, strand)
 
     def _settled(self, strand: Strand, row: Row, settled: Settled, snapshot_id: str) -> None:
         strand.unsettled -= 1
+        self._asking -= 1
         now = self._desk.clock.monotonic()
         if settled is Settled.ABSENT:
             self._absent(strand, row)
@@ -247,7 +266,7 @@ class Lane:
             self._accepted(row, snapshot_id)
             self._at_rest(strand, row)
         else:
-            self._leave(row)
+            self._turns.leave(row)
         self._changed(row)
 
     def _absent(self, strand: Strand, row: Row) -> None:
@@ -255,10 +274,12 @@ class Lane:
         refusal, row.rejection = row.rejection, None
         spent = row.tries.doubts >= DOUBTS_MAX
         if refusal is None and not spent:
-            if self._send:
-                strand.put_first(row)
+            if not self._send:
+                self._turns.leave(row)
+            elif not row.request.line:
+                self._at_rest(strand, row)  # gone from the manifest: settled, and not sent again
             else:
-                self._leave(row)
+                strand.put_first(row)
             return
         last = refusal or row.last
         final = refusal is not None and refusal.verdict is Verdict.REJECTED
@@ -268,23 +289,9 @@ class Lane:
     def _at_rest(self, strand: Strand, row: Row) -> None:
         if self._desk.sink.fold.standing(row.key).owed:
             self._owe(strand, row)
-        self._leave(row)
+        self._turns.leave(row)
 
     def _owe(self, strand: Strand, row: Row) -> None:
         """The row is at rest but for its last question."""
         row.doubt_since = row.doubt_since or self._opened_at
-        strand.unsettled += 1
-        self._settler.add(Doubt(row, self._reporter(strand), final=True))
-
-    def _leave(self, row: Row) -> None:
-        """The row is done with its disk: the next one on it may go."""
-        if self._owner.get(row.disk_id) == row.key:
-            del self._owner[row.disk_id]
-        behind = self._behind.get(row.disk_id)
-        if not behind:
-            return
-        strand, following = behind.popleft()
-        if not behind:
-            del self._behind[row.disk_id]
-        strand.unsettled -= 1
-        strand.put_first(following)
+        self._ask(Doubt(row, self._reporter(strand), final=True), strand)

@@ -101,6 +101,8 @@ class Reopened:
                 await rollback.run(region, snapshots)
                 left += rollback.left
         summary = summing(records(self.path)).close()
+        if doubts := sum(self.fold.counts[state] for state in _UNCERTAIN):
+            left["in doubt whether they were made: run settle, then rollback again"] = doubts
         code = stop.exit or (Exit.UNFINISHED if left else Exit.DONE)
         return Result(summary, code, self.path), left
 

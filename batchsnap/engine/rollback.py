@@ -1,7 +1,9 @@
 """Deletes exactly the snapshots that a ledger's rows were given: intent durable, then the call.
 
 Only a snapshot that the cloud shows under the recorded id, on the recorded disk and NORMAL, is
-deleted. A deletion that may have happened is a doubt like any other: the next question tells.
+deleted. A deletion that may have happened is a doubt like any other: the next question tells. A
+snapshot that is not shown may be too fresh to be; it is gone only if it is not shown for so long
+as a doubt is settled for.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from batchsnap.ledger.record import row_record, stamp
 from batchsnap.lifecycle import State
 
 _NORMAL = "NORMAL"
-_ROUNDS = 5
+_PATIENCE_S = 15.0
 _ROUND_S = 3.0
 
 
@@ -30,27 +32,31 @@ class Rollback:
         self.left: Counter[str] = Counter()
         self._access = access
         self._desk = desk
+        self._unseen_until = 0.0  # monotonic
 
     async def run(self, region: str, snapshots: Sequence[Watched]) -> None:
         """Delete the snapshots of a region, in rounds: what is still there is tried again."""
         todo = list(snapshots)
-        for number in range(_ROUNDS):
-            if number:
-                with self._desk.stop.ends():
-                    await self._desk.clock.sleep(_ROUND_S)
+        desk = self._desk
+        self._unseen_until = desk.clock.monotonic() + desk.settings.settle_for_s
+        patient_until = max(self._unseen_until, desk.clock.monotonic() + _PATIENCE_S)
+        while True:
             again: list[Watched] = []
             for first in range(0, len(todo), IDS_A_QUESTION):
-                if self._desk.stop.stopping:
+                if desk.stop.stopping:
+                    again += todo[first:]
                     break
                 again += await self._batch(region, todo[first : first + IDS_A_QUESTION])
             todo = again
-            if not todo or self._desk.stop.stopping:
+            if not todo or desk.stop.stopping or desk.clock.monotonic() > patient_until + _ROUND_S:
                 break
+            with desk.stop.ends():
+                await desk.clock.sleep(_ROUND_S)
         if todo:
             self.left["not answered"] += len(todo)
 
     async def _batch(self, region: str, some: Sequence[Watched]) -> list[Watched]:
-        """One question and one deletion; those that must be asked about again."""
+        """One question and one deletion; what must be asked about again."""
         ids = [watched.snapshot_id for watched in some]
         answer = await ask.snapshots_by_id(self._access, region, ids)
         if isinstance(answer, ask.Unanswered):
@@ -59,11 +65,14 @@ class Rollback:
                 return []
             return list(some)
         facts = {fact.snapshot_id: fact for fact in answer}
-        normal = []
+        fresh = self._desk.clock.monotonic() < self._unseen_until
+        normal, again = [], []
         for watched in some:
             fact = facts.get(watched.snapshot_id)
             deleting = self._desk.sink.fold.standing(watched.row.key).state is State.DELETING
-            if fact is None:
+            if fact is None and not deleting and fresh:
+                again.append(watched)
+            elif fact is None:
                 self._note("deleted" if deleting else "vanished", watched)
             elif watched.row.disk_id and fact.disk_id != watched.row.disk_id:
                 self.left["on another disk than the ledger says"] += 1
@@ -71,7 +80,7 @@ class Rollback:
                 self.left[f"{fact.state}, only NORMAL ones can be deleted"] += 1
             else:
                 normal.append(watched)
-        return await self._delete(region, normal) if normal else []
+        return again + (await self._delete(region, normal) if normal else [])
 
     async def _delete(self, region: str, some: Sequence[Watched]) -> list[Watched]:
         """Delete all of them, or by halves where the cloud refuses the batch for one of them."""

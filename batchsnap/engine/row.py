@@ -10,7 +10,10 @@ from batchsnap.retry import Tries
 class Row:
     """One row on its way. Dropped as soon as it is at rest."""
 
-    __slots__ = ("attempt", "baseline", "doubt_since", "last", "rejection", "request", "tries")
+    __slots__ = (
+        *("attempt", "baseline", "doubt_since", "last", "rejection", "request", "snapshot_id"),
+        "tries",
+    )
 
     def __init__(self, request: PlannedRequest, intent: Record | None = None) -> None:
         """`intent` is the row's latest one in the ledger: its name and baseline stay in force,
@@ -21,6 +24,7 @@ class Row:
         self.last: Ruling | None = None  # what its latest doubt came from
         self.rejection: Ruling | None = None  # a refusal that waits for an old doubt to settle
         self.doubt_since = 0.0  # monotonic; no doubted attempt left later than this
+        self.snapshot_id = ""  # what this process saw it being given
         self.baseline: list[str] | None = None
         if intent is not None:
             self.attempt = intent["attempt"]
@@ -42,7 +46,7 @@ class Row:
 
 def request_of(record: Record) -> PlannedRequest:
     """The part of a request that a record kept: enough to settle or to await it, not to send
-    it. Only an intent has the name."""
+    it, which `line` 0 says. Only an intent has the name."""
     return PlannedRequest(
         key=record["key"],
         line=0,

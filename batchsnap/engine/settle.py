@@ -3,7 +3,8 @@
 A doubt is a row that may have been executed. It is asked about several times after the fault,
 since a snapshot may become visible late and a request may arrive late. Found ends it. Absence
 counts only at the last question, and only if this credential sees the disk. A row that was
-settled absent and sent again is asked about once more when no earlier signature can be alive.
+settled absent and sent again is asked about once more when no earlier signature can be alive and
+what came with its last breath can be seen.
 
 Evidence is the disk, the name that the intent recorded, and the ids that were there before it;
 time is none, for the cloud's CreateTime has no zone. Doubts hold no slot and stop no feed.
@@ -93,15 +94,18 @@ class Settler:
             for region in sorted({d.row.request.region for d in batch}):
                 await self._ask_region(region, [d for d in batch if d.row.request.region == region])
 
+    def _due(self, doubt: Doubt) -> float:
+        waits, scale = self._desk.waits, self._desk.settings.settle_scale
+        if not doubt.final:
+            return doubt.row.doubt_since + waits.settle_s[doubt.stage] * scale
+        # A request may arrive in the last moment of its signature, and be visible later still.
+        after = (waits.signature_dead_s + waits.settle_s[-1]) * scale
+        return doubt.row.doubt_since + after + self._access.ahead_s
+
     def _push(self, doubt: Doubt) -> None:
-        waits = self._desk.waits
-        scale = self._desk.settings.settle_scale
-        if doubt.final:
-            after = waits.signature_dead_s * scale
-        else:
-            after = waits.settle_s[doubt.stage] * scale
-        due = doubt.row.doubt_since + after
+        due = self._due(doubt)
         if doubt.failures:
+            scale = self._desk.settings.settle_scale
             pause = min(60.0, 5.0 * 2 ** min(doubt.failures - 1, 4)) * scale
             due = max(due, self._desk.clock.monotonic() + pause)
         heapq.heappush(self._heap, (due, next(self._order), doubt))
@@ -192,6 +196,8 @@ class Settler:
             self._unanswered(doubt, unseen)
             return
         at_rest = desk.sink.fold.standing(row.key).state in DONE
+        if ids and row.snapshot_id and row.snapshot_id not in ids:
+            ids = [*ids, row.snapshot_id]  # made so lately that it can't be seen yet
         if ids and not at_rest:
             desk.note("in_doubt", row, code="settle.late", message="found after it was given up")
             self._found(row, ids, desk)
@@ -216,12 +222,9 @@ class Settler:
         desk = self._desk
         doubt.failures += 1
         unseen = why.code == _UNSEEN and doubt.failures >= _UNSEEN_ASKS
+        patient_since = self._due(doubt) if doubt.final else doubt.row.doubt_since
         patience = desk.settings.retry_for_s + desk.settings.settle_for_s
-        if (
-            not why.denied
-            and not unseen
-            and desk.clock.monotonic() - doubt.row.doubt_since < patience
-        ):
+        if not why.denied and not unseen and desk.clock.monotonic() - patient_since < patience:
             self._push(doubt)
             return
         if not doubt.final:

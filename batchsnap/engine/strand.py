@@ -80,6 +80,12 @@ class Strand:
             return row
         return None
 
+    def first(self) -> Row | None:
+        """Some row that waits to be sent."""
+        if self._ready:
+            return self._ready[0]
+        return self._later[0][2] if self._later else None
+
     def drop(self) -> list[Row]:
         """Give back all that waits: the scope is halted, its rows stay as the ledger has them."""
         rows = [*self._ready, *(row for _, _, row in self._later)]

@@ -21,7 +21,7 @@ EVERY_S = 5.0
 EVERY_MOST_S = 30.0
 _MISSES = 4
 """A fresh snapshot may not be visible yet: it is called vanished after so many answers in a row
-without it, `EVERY_S` or more apart."""
+without it, over --settle-for or longer."""
 _READY = "NORMAL"
 
 
@@ -32,6 +32,7 @@ class Watched(NamedTuple):
     attempt: int
     snapshot_id: str
     misses: int = 0
+    missed_since: float = 0.0  # monotonic
 
 
 class Watcher:
@@ -49,6 +50,11 @@ class Watcher:
         """Await one more."""
         self._waiting[watched.snapshot_id] = watched
         self._added.set()
+
+    @property
+    def waits(self) -> bool:
+        """Whether a snapshot is awaited."""
+        return bool(self._waiting)
 
     async def drained(self) -> None:
         """Wait until nothing is awaited any more, or no answer is to be had."""
@@ -68,8 +74,8 @@ class Watcher:
             before = len(self._waiting)
             for region in sorted({w.row.region for w in self._waiting.values()}):
                 if not await self._ask(region):
-                    self._waiting.clear()
-                    break
+                    for watched in [w for w in self._waiting.values() if w.row.region == region]:
+                        del self._waiting[watched.snapshot_id]
             changed = len(self._waiting) < before
             pause = EVERY_S if changed else min(EVERY_MOST_S, pause * 1.5)
             if changed:
@@ -102,10 +108,14 @@ class Watcher:
                 self._waiting[snapshot_id] = watched._replace(misses=0)
 
     def _missed(self, watched: Watched) -> None:
-        if watched.misses + 1 < _MISSES:
-            self._waiting[watched.snapshot_id] = watched._replace(misses=watched.misses + 1)
-        else:
+        now = self._desk.clock.monotonic()
+        since = watched.missed_since if watched.misses else now
+        if watched.misses + 1 >= _MISSES and now - since >= self._desk.settings.settle_for_s:
             self._end("vanished", watched)
+            return
+        self._waiting[watched.snapshot_id] = watched._replace(
+            misses=watched.misses + 1, missed_since=since
+        )
 
     def _end(self, event: str, watched: Watched) -> None:
         del self._waiting[watched.snapshot_id]

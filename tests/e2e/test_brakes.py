@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.process import Cli, Cloud, disk, sets, simulator, write_fleet
 
 FAST = ("--rate", "400", "--api-limit", "400")
@@ -46,6 +48,44 @@ def test_a_canary_that_is_well_lets_the_rest_go(cli: Cli, tmp_path: Path) -> Non
     third = [i for i, r in enumerate(records) if r["event"] == "ready"][2]
     assert sum(r["event"] == "intent" for r in records[:third]) == 3
     assert sum(r["event"] == "accepted" for r in records) == 12
+
+
+def test_a_canary_waits_for_a_row_that_was_not_executed(cli: Cli, tmp_path: Path) -> None:
+    """Throttled, busy or settled absent: nothing was made, so the brake must not hold the row."""
+    write_fleet(tmp_path, 8)
+    with simulator(tmp_path) as cloud:
+        refused = [
+            {"match": {"disk_id": disk(0), "nth": 1}, "do": "reset"},
+            {"match": {"disk_id": disk(1), "nth": [1, 2]}, "do": "throttle_extra"},
+        ]
+        cloud.scenario(cap_per_s=0, creating_s=0.2, script=refused)
+        done = cli.run("run", "fleet.csv", "--canary", "3", "--settle-for", "0.5s", **to(cloud))
+
+        assert done.code == 0, done.err
+        assert cloud.per_disk() == {disk(i): 1 for i in range(8)}
+    before = [r["event"] for r in cli.records()][: _nth(cli, "ready", 3)]
+    assert before.count("accepted") == 3
+
+
+def _nth(cli: Cli, event: str, nth: int) -> int:
+    """Where the nth record of an event is."""
+    return [i for i, r in enumerate(cli.records()) if r["event"] == event][nth - 1]
+
+
+@pytest.mark.parametrize("brake", ["--canary", "--max-creating"])
+def test_a_brake_that_nothing_can_let_go_halts(cli: Cli, tmp_path: Path, brake: str) -> None:
+    """A policy that forbids DescribeSnapshots would hold the run for ever."""
+    write_fleet(tmp_path, 8)
+    denied = {"do": "error", "code": "UnauthorizedOperation"}
+    with simulator(tmp_path) as cloud:
+        script = [{"match": {"action": "DescribeSnapshots"}, **denied}]
+        cloud.scenario(cap_per_s=0, creating_s=0.2, script=script)
+        done = cli.run("run", "fleet.csv", "--json", brake, "3", "--settle-for", "1s", **to(cloud))
+
+        assert done.code == 3, done.err
+        assert (done.json["accepted"], done.json["pending"]) == (3, 5)
+        assert f"{brake} waits" in done.json["halted"][0]["message"]
+        assert "can't ask about snapshots: UnauthorizedOperation" in done.err
 
 
 def test_a_canary_that_fails_stops_the_run(cli: Cli, tmp_path: Path) -> None:

@@ -185,6 +185,11 @@ class World:
         self.path = folder / "fleet.csv"
         self.disk: list[bytes] = []
         self.rows: set[str] = set()
+        self.options = Settings()
+
+    def records(self) -> list[Record]:
+        """What the disk has."""
+        return [record for line in self.disk if (record := decode(line)) is not None]
 
     async def life(
         self, rows: list[int], named: bool, killed_after_s: float | None, step_s: float = 0.0
@@ -199,7 +204,7 @@ class World:
             record = decode(line)
             assert record is not None
             fold.apply(record)
-        options, waits, stop = Settings(), Waits(), Stop()
+        options, waits, stop = self.options, Waits(), Stop()
         birth = Birth("run", 1_800_000_000.0)
         with Manifest.open(str(self.path)) as manifest:
             intake = take_in(

@@ -1,0 +1,121 @@
+"""The last question of a row that was sent again sees whatever a signature could still bring.
+
+Absence is provisional: a request held on the way may be executed until its signature is dead, and
+what it makes is visible later still. The real engine asks on virtual time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchsnap.ledger.record import encode
+from batchsnap.model import Fault, FaultKind, Reply
+from batchsnap.report.summary import summing
+from batchsnap.settings import Settings
+from tests.scenarios.test_promise import ModelCloud, World, header
+from tests.virtual import run_virtual
+
+
+class HoldingCloud(ModelCloud):
+    """Holds the first call back for so long."""
+
+    held_s = 0.0
+
+    async def _create(self, body: dict[str, Any], timeout_s: float) -> Reply | Fault:
+        if self.calls:
+            return await super()._create(body, timeout_s)
+        self.calls += 1
+        self.late.append((self.loop.time() + self.held_s, body["DiskId"], body["SnapshotName"]))
+        return Fault(FaultKind.RESET, True, "held on the way", 50.0)
+
+
+@pytest.mark.parametrize(
+    ("held_s", "visible_after_s", "then"),
+    [
+        pytest.param(250.0, 20.0, ["ok"], id="well within its life"),
+        pytest.param(299.5, 55.0, ["ok"], id="with its last breath, and seen late"),
+        pytest.param(250.0, 55.0, ["busy"] * 3 + ["ok"], id="ours so fresh that it is not seen"),
+        pytest.param(250.0, 55.0, ["unsent"] * 20 + ["ok"], id="after an outage"),
+    ],
+)
+def test_a_second_snapshot_is_told(
+    tmp_path: Path, held_s: float, visible_after_s: float, then: list[str]
+) -> None:
+    world = World(tmp_path, ["", *then, "ok", "ok"], visible_after_s)
+    world.cloud = HoldingCloud(world.loop, world.cloud.fates, visible_after_s)
+    world.cloud.held_s = held_s
+    world.disk.append(encode(header))
+
+    async def main() -> None:
+        await world.life([0], False, None)
+        await asyncio.sleep(400)
+        world.cloud.arrive()
+
+    run_virtual(main(), world.loop)
+    records = world.records()
+
+    [made] = [made for made in world.cloud.made.values() if made]
+    assert len(made) == 2
+    [doubled] = [r for r in records if r["event"] == "doubled"]
+    assert set(doubled["snapshot_ids"]) == {snapshot_id for _, snapshot_id, _ in made}
+    assert (summing(records).close().doubled, summing(records).owed) == (1, False)
+
+
+def test_a_fast_clock_lengthens_the_wait(tmp_path: Path) -> None:
+    """A signature that is dated ahead lives longer: the cloud's Date tells by how much."""
+    ahead_s = 200.0
+
+    class Behind(HoldingCloud):
+        held_s = 480.0
+
+        async def send(self, request: Any, timeout_s: float) -> Reply | Fault:
+            outcome = await super().send(request, timeout_s)
+            date = 1_800_000_000.0 + self.loop.time() - ahead_s
+            return outcome._replace(date=date) if isinstance(outcome, Reply) else outcome
+
+    world = World(tmp_path, ["", "ok", "ok"], 0.0)
+    world.cloud = Behind(world.loop, world.cloud.fates, 0.0)
+    world.disk.append(encode(header))
+
+    async def main() -> None:
+        await world.life([0], False, None)
+        world.cloud.arrive()
+
+    run_virtual(main(), world.loop)
+    records = world.records()
+
+    assert [r["event"] for r in records].count("doubled") == 1
+
+
+def test_the_last_question_is_asked_again_though_patience_is_short(tmp_path: Path) -> None:
+    """--retry-for counts from when it is due: five minutes of waiting have not used it up."""
+
+    class Mute(HoldingCloud):
+        held_s = 250.0
+        mute_from_s = 300.0
+        refused = 0
+
+        async def send(self, request: Any, timeout_s: float) -> Reply | Fault:
+            outcome = await super().send(request, timeout_s)
+            if self.loop.time() < 1000.0 + self.mute_from_s or self.refused:
+                return outcome
+            self.refused += 1
+            return Fault(FaultKind.CONNECT, False, "no line", 1.0)
+
+    world = World(tmp_path, ["", "ok", "ok"], 0.0)
+    world.options = Settings(retry_for_s=20.0)
+    world.cloud = mute = Mute(world.loop, world.cloud.fates, 0.0)
+    world.disk.append(encode(header))
+
+    async def main() -> None:
+        await world.life([0], False, None)
+
+    run_virtual(main(), world.loop)
+    records = world.records()
+
+    assert mute.refused == 1
+    assert [r["event"] for r in records].count("doubled") == 1

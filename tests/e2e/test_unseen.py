@@ -1,0 +1,80 @@
+"""What is not seen yet is not gone, and what is gone from the manifest is still asked about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.process import Cli, disk, sets, simulator, write_fleet
+
+FAST = ("--rate", "400", "--api-limit", "400", "--settle-for", "0.5s")
+LEDGER = "fleet.csv.ledger.jsonl"
+
+
+def test_a_rollback_waits_for_what_is_not_visible_yet(cli: Cli, tmp_path: Path) -> None:
+    """Not shown is not gone: called vanished, it would be left, unpaid for by nobody's notice."""
+    write_fleet(tmp_path, 6)
+    with simulator(tmp_path, *sets(cap_per_s=0, creating_s=0.0, visible_after_s=3.0)) as cloud:
+        done = cli.run("run", "fleet.csv", *FAST, "--endpoint", cloud.url)
+        rolled = cli.run("rollback", LEDGER, "--yes", "--json", "--settle-for", "8s")
+
+        assert (done.code, rolled.code) == (0, 0), rolled.err
+        assert rolled.json["deleted"] == 6
+        assert cloud.state()["snapshots"] == []
+
+
+def test_a_rollback_does_not_call_doubts_done(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 6)
+    with simulator(tmp_path) as cloud:
+        lost = {"match": {"disk_id": disk(2), "nth": 1}, "do": "lost_reply"}
+        cloud.scenario(cap_per_s=0, creating_s=0.0, script=[lost])
+        first = cli.run("run", "fleet.csv", "--max-duration", "2s", "--endpoint", cloud.url)
+        rolled = cli.run("rollback", LEDGER, "--yes", "--json")
+        assert (first.code, rolled.code) == (5, 5), rolled.err
+        assert (rolled.json["deleted"], rolled.json["in_doubt"]) == (5, 1)
+        assert "in doubt" in rolled.err
+        settled = cli.run("settle", LEDGER, "--settle-for", "0.2s")
+        again = cli.run("rollback", LEDGER, "--yes", "--json")
+
+        assert (settled.code, again.code) == (0, 0), again.err
+        assert cloud.state()["snapshots"] == []
+
+
+def test_a_fresh_snapshot_is_not_called_vanished(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 4)
+    with simulator(tmp_path, *sets(cap_per_s=0, creating_s=0.2, visible_after_s=4.0)) as cloud:
+        done = cli.run(
+            *("run", "fleet.csv", "--json", "--wait", "--settle-for", "4.5s"),
+            *("--endpoint", cloud.url),
+        )
+
+    assert done.code == 0, done.err
+    assert (done.json["ready"], done.json["vanished"]) == (4, 0)
+
+
+@pytest.mark.parametrize("second", ["lost_reply", "reset"])
+def test_a_doubt_is_settled_though_its_row_is_gone_from_the_manifest(
+    cli: Cli, tmp_path: Path, second: str
+) -> None:
+    """Without that the run could never end; and gone means that it is not sent again."""
+    write_fleet(tmp_path, 4)
+    with simulator(tmp_path) as cloud:
+        script = [
+            {"match": {"disk_id": disk(1), "nth": 1}, "do": "reset"},
+            {"match": {"disk_id": disk(1), "nth": 2}, "do": second},
+        ]
+        cloud.scenario(cap_per_s=0, creating_s=0.0, script=script)
+        process = cli.start("run", "fleet.csv", *FAST, "--endpoint", cloud.url)
+        cloud.wait_for(lambda state: sum(state["faults"].values()) >= 2, process)
+        process.kill()
+        process.communicate()
+        write_fleet(tmp_path, 1)
+        done = cli.run("run", "fleet.csv", "--json", *FAST)
+        again = cli.run("run", "fleet.csv", "--json")
+
+        assert (done.code, again.code) == (0, 0), done.err
+        assert cloud.per_disk().get(disk(1), 0) == (second == "lost_reply")
+    story = [r["event"] for r in cli.records() if r.get("key") == disk(1)]
+    assert story.count("intent") == 2
+    assert (story[-1], story.count("accepted")) == ("settled", second == "lost_reply")
