@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,14 @@ class Cloud:
 
     def quota(self, action: str = "CreateSnapshot") -> dict[str, Any]:
         return next(q for q in self.state()["quotas"] if q["action"] == action)
+
+    def wait_for(
+        self, seen: Callable[[dict[str, Any]], bool], process: subprocess.Popen[str]
+    ) -> None:
+        """Until its state is so, while the process lives."""
+        while not seen(self.state()):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)  # asking without a pause takes the machine from the others
 
     def per_disk(self) -> dict[str, int]:
         counts: dict[str, int] = {}

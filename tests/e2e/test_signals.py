@@ -19,8 +19,7 @@ def to(cloud: Cloud) -> dict[str, str]:
 
 def started(cli: Cli, cloud: Cloud, *options: str, created: int = 5) -> subprocess.Popen[str]:
     process = cli.start("run", "fleet.csv", "--json", *options, **to(cloud))
-    while cloud.state()["created"] < created:
-        assert process.poll() is None
+    cloud.wait_for(lambda state: state["created"] >= created, process)
     return process
 
 
