@@ -299,7 +299,7 @@ def test_one_row_one_snapshot(
         world.cloud.arrive()
 
     run_virtual(main(), world.loop)
-    records = [record for line in world.disk if (record := decode(line)) is not None]
+    records = world.records()
     summed = summing(records)
     summary = summed.close()
     doubled = {r["disk_id"] for r in records if r["event"] == "doubled"}
@@ -328,7 +328,7 @@ def test_the_model_can_double_where_nobody_looks_again(tmp_path: Path) -> None:
         await world.life([0, 1, 2, 3, 4], False, None)
 
     run_virtual(main(), world.loop)
-    records = [record for line in world.disk if (record := decode(line)) is not None]
+    records = world.records()
 
     assert max(len(made) for made in world.cloud.made.values()) == 2
     assert [r["event"] for r in records].count("doubled") == 1
