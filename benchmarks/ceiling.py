@@ -57,7 +57,7 @@ class OpenGates:
     async def start(self) -> int:
         return next(self._numbers)
 
-    def replied(self, token: int, *, throttled: bool) -> None:
+    def replied(self, token: int, *, throttled: bool, left_at: float | None = None) -> None:
         """Nothing to learn."""
 
     def close(self) -> None:
@@ -98,9 +98,11 @@ async def _send(url: str, calls: int) -> None:
 
 async def _ours(url: str, calls: int, *, gate: bool) -> None:
     import batchsnap
+    from batchsnap.cli.main import ease_collector
     from batchsnap.engine import local
     from batchsnap.settings import API_LIMIT_MAX_PER_S
 
+    ease_collector()
     if not gate:
         local.LocalGates = OpenGates  # type: ignore[misc, assignment]
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:

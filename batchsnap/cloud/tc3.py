@@ -104,7 +104,7 @@ def _fixed_part(host: str) -> str:
     return canonical_request(method="POST", path="/", query="", headers=headers, hashed_payload="")
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)
 def _fixed_today(secret_id: str, secret_key: str, day: int, service: str) -> tuple[bytes, str, str]:
     """(signing key, scope, Authorization up to the signature) of a key for a whole UTC day."""
     date = _day(day)

@@ -48,12 +48,16 @@ class _NotLoopback(OSError):
 
 
 class _Mark:
-    """When the headers of one request began to be written; 0 before."""
+    """When the headers of one request began to be written, and when the body was; 0 before.
 
-    __slots__ = ("at",)
+    From the first on bytes may have left; they surely do at the second, for the library holds the
+    headers back until then.
+    """
+
+    __slots__ = ("at", "left_at")
 
     def __init__(self) -> None:
-        self.at = 0.0
+        self.at = self.left_at = 0.0
 
 
 class _Proxy(NamedTuple):
@@ -114,11 +118,11 @@ class Transport:
                 if body is None:
                     fault = FaultKind.TOO_LARGE, f"the body has more than {self._body_max_bytes} B"
                 else:
-                    latency_ms = (loop.time() - mark.at) * 1000
+                    latency_ms = (loop.time() - (mark.left_at or mark.at)) * 1000
                     return Reply(response.status, body, _date(response), latency_ms)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             fault = _kind(error), str(error) or type(error).__name__
-        latency_ms = (loop.time() - (mark.at or began)) * 1000
+        latency_ms = (loop.time() - (mark.left_at or mark.at or began)) * 1000
         return Fault(fault[0], mark.at > 0, fault[1], latency_ms)
 
     async def warm(self, url: str, connections: int) -> None:
@@ -201,8 +205,11 @@ async def _headers_sent(_session: object, context: Any, _params: object) -> None
     context.trace_request_ctx.at = asyncio.get_running_loop().time()
 
 
-async def _chunk_sent(_session: object, _context: object, _params: object) -> None:
-    failpoint("bytes_sent")
+async def _chunk_sent(_session: object, context: Any, _params: object) -> None:
+    """Called directly before the body is written."""
+    loop = asyncio.get_running_loop()
+    context.trace_request_ctx.left_at = loop.time()
+    loop.call_soon(failpoint, "bytes_sent")
 
 
 def _loopback_socket(address: tuple[Any, ...]) -> socket.socket:

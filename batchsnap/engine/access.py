@@ -81,6 +81,12 @@ class Access:
                 self.ahead_s = max(self.ahead_s, ahead)
         return outcome
 
+    def left_at(self, outcome: Reply | Fault) -> float | None:
+        """When a call left that has just come back, monotonic; None where it never did."""
+        if isinstance(outcome, Fault) and not outcome.sent:
+            return None
+        return self._clock.monotonic() - outcome.latency_ms / 1000
+
     async def read(self, action: str, region: str, body: bytes) -> faults.ReadRuling:
         """Ask a question that changes nothing: token, sign, send, classify.
 
@@ -94,9 +100,10 @@ class Access:
             token = await gate.start()
             outcome = await self.post(action, region, body, credential)
             ruling = faults.read_ruling(outcome)
-            gate.replied(token, throttled=ruling.kind == "throttled")
+            throttled = ruling.kind == "throttled"
+            gate.replied(token, throttled=throttled, left_at=self.left_at(outcome))
             mended = await self.mend(ruling.code, outcome, credential, offset)
-            if ruling.kind != "throttled" and not mended:
+            if not throttled and not mended:
                 break
         return ruling
 

@@ -79,7 +79,8 @@ async def attempt(
     outcome = await access.post(CREATE, row.request.region, body, credential)
     failpoint("reply_read")
     ruling = faults.rule(outcome, doubted=doubted)
-    gate.replied(token, throttled=ruling.verdict is Verdict.THROTTLED)
+    throttled = ruling.verdict is Verdict.THROTTLED
+    gate.replied(token, throttled=throttled, left_at=access.left_at(outcome))
     if ruling.code.startswith(_SHARED_LIMIT):
         gate.pause(desk.waits.throttled_account_s)
     halting = halts.weigh(access.profile, row.request.region, ruling)

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 
 import anyio
-from anyio.abc import TaskGroup
 
 from batchsnap.engine.access import Access
 from batchsnap.engine.attempt import Desk, attempt, details_of
@@ -97,7 +95,7 @@ class Lane:
                 if picked is None:
                     await self._rest()
                 else:
-                    self._launch(tasks, *picked)
+                    tasks.start_soon(self._slot, *self._launched(*picked))
             if self._wait:
                 with self._desk.stop.ends():
                     await self._watcher.drained()
@@ -162,25 +160,31 @@ class Lane:
         self._wake = anyio.Event()
         # What ends a block wakes us; only a brake may be let go by another lane.
         delay = _LOOK_AGAIN_S if self._blocked() else min(60.0, max(0.001, due - now))
-        with anyio.move_on_after(delay) as waited:
-            if desk.stop.stopping:
-                await self._wake.wait()
-            else:
-                with desk.stop.ends():
-                    await self._wake.wait()
+        stopping = desk.stop.stopping
+        with anyio.move_on_after(delay) if stopping else desk.stop.ends(delay) as waited:
+            await self._wake.wait()
         if waited.cancelled_caught:
             self._braked(self._brakes.despair(), None)
 
     def _at_work(self) -> bool:
         return self._in_flight > 0 or self._asking > 0 or self._watcher.waits
 
-    def _launch(self, tasks: TaskGroup, strand: Strand, row: Row) -> None:
+    def _launched(self, strand: Strand, row: Row) -> tuple[Strand, Row]:
         self._in_flight += 1
         self._staged += 1
         self._brakes.launched()
         strand.in_flight += 1
         self._turns.take(row)
-        tasks.start_soon(self._attempt, strand, row)
+        return strand, row
+
+    async def _slot(self, strand: Strand, row: Row) -> None:
+        """Do a row, and whatever row may be started where it ends: a task costs time."""
+        while True:
+            await self._attempt(strand, row)
+            picked = self._pick()
+            if picked is None:
+                return
+            strand, row = self._launched(*picked)
 
     async def _attempt(self, strand: Strand, row: Row) -> None:
         ruling, decision = await attempt(
@@ -245,15 +249,12 @@ class Lane:
     def _doubt(self, strand: Strand, row: Row, since: float) -> None:
         row.doubt_since = since
         self._turns.take(row)
-        self._ask(Doubt(row, self._reporter(strand)), strand)
+        self._ask(strand, row)
 
-    def _ask(self, doubt: Doubt, strand: Strand) -> None:
+    def _ask(self, strand: Strand, row: Row, *, final: bool = False) -> None:
         strand.unsettled += 1
         self._asking += 1
-        self._settler.add(doubt)
-
-    def _reporter(self, strand: Strand) -> Callable[[Row, Settled, str], None]:
-        return partial(self._settled, strand)
+        self._settler.add(Doubt(row, partial(self._settled, strand), final=final))
 
     def _settled(self, strand: Strand, row: Row, settled: Settled, snapshot_id: str) -> None:
         strand.unsettled -= 1
@@ -294,4 +295,4 @@ class Lane:
     def _owe(self, strand: Strand, row: Row) -> None:
         """The row is at rest but for its last question."""
         row.doubt_since = row.doubt_since or self._opened_at
-        self._ask(Doubt(row, self._reporter(strand), final=True), strand)
+        self._ask(strand, row, final=True)

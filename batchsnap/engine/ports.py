@@ -34,8 +34,9 @@ class Gate(Protocol):
         """Return when the next start is lawful; the number is for `replied`."""
         ...
 
-    def replied(self, token: int, *, throttled: bool) -> None:
-        """The call of that start is over, or was never made."""
+    def replied(self, token: int, *, throttled: bool, left_at: float | None = None) -> None:
+        """The call of that start is over; it left at `left_at` (monotonic), None where it never
+        did."""
         ...
 
     def pause(self, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -40,14 +41,15 @@ class Stop:
             scope.cancel()
 
     @contextmanager
-    def ends(self) -> Iterator[None]:
-        """Waits inside this block end at the stop; what was half done there is left."""
-        with anyio.CancelScope() as scope:
+    def ends(self, within_s: float = math.inf) -> Iterator[anyio.CancelScope]:
+        """Waits inside this block end at the stop, or after so long; what was half done there is
+        left."""
+        with anyio.move_on_after(within_s) as scope:
             if self.stopping:
                 scope.cancel()
             self._scopes.add(scope)
             try:
-                yield
+                yield scope
             finally:
                 self._scopes.discard(scope)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol, TypedDict
 from zlib import crc32
 
@@ -110,8 +111,13 @@ def decode(line: bytes) -> Record | None:
 
 def stamp(unix_s: float) -> str:
     """UTC with milliseconds, as the ledger writes it: 2026-11-24T08:16:13.042Z."""
-    moment = datetime.fromtimestamp(unix_s, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    second, microsecond = divmod(round(unix_s * 1e6), 1_000_000)
+    return f"{_second(second)}.{microsecond // 1000:03d}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(unix_s: int) -> str:
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def unstamp(text: str) -> float:

@@ -215,7 +215,6 @@ class Fold:
         self.manifest = record.get("manifest", self.manifest)
         self.gone = frozenset(self.manifest.get("gone", ()))
         self.recovered = self.recovered or "recovered" in record
-        self.recovered = self.recovered or "recovered" in record
 
     def standing(self, key: str) -> Standing:
         """Where a row stands; a row that no record names is new."""

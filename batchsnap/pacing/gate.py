@@ -7,7 +7,7 @@ while one waits, so a waiter that is cancelled leaves nothing behind.
 
 from __future__ import annotations
 
-from itertools import count as counter
+from typing import NamedTuple
 
 import anyio
 from aiolimiter import AsyncLimiter
@@ -25,6 +25,14 @@ _CONTENDED_MOST_S = 0.05  # whoever is stopped (SIGSTOP) while it holds the lock
 _SLOT_POLL_S = 0.02
 _RANKS = 4
 _RANK_S = 0.0006  # all ranks together: less than the half margin that the guard leaves free
+
+
+class _Out(NamedTuple):
+    """A start whose call is out: its number in the shared starts, and the slot of a strict one."""
+
+    number: int
+    slot: int = -1
+    until: float = 0.0
 
 
 class LocalGate:
@@ -60,8 +68,8 @@ class LocalGate:
         self._turn = anyio.Lock(fast_acquire=True)
         self._not_before = clock.monotonic() + FIRST_START_AFTER_S
         self._contended_s = _CONTENDED_FIRST_S
-        self._tokens = counter()
-        self._slots: dict[int, tuple[int, float]] | None = {} if strict else None
+        self._strict = strict
+        self._out: dict[int, _Out] = {}  # by token
         self._throttled_at = NEVER
 
     async def start(self) -> int:
@@ -70,14 +78,14 @@ class LocalGate:
             if not self._in_hand:
                 await self._bucket.acquire()
                 self._in_hand = True
-            token = next(self._tokens)
-            while (wait := self._take(token)) > 0:
+            while (wait := self._take()) > 0:
                 await self._clock.sleep(wait)
             self._in_hand = False
-            return token
+            return self._own.count - 1
 
-    def replied(self, token: int, *, throttled: bool) -> None:
-        """The call of this start is over: what it teaches about the margin is learned."""
+    def replied(self, token: int, *, throttled: bool, left_at: float | None = None) -> None:
+        """The call of this start is over: what it teaches is learned, about the margin and about
+        how late the call left (a busy host takes milliseconds from here to the socket)."""
         now = self._clock.monotonic()
         if throttled:
             dense = now - self._throttled_at < law.DENSE_S
@@ -85,11 +93,17 @@ class LocalGate:
             self.margin_s = law.widened(self.margin_s, dense=dense)
         else:
             self.margin_s = law.narrowed(self.margin_s)
-        if self._slots and token in self._slots:
-            slot, until = self._slots.pop(token)
-            # Held too long, it may be another's by now. No lock: the field is ours and one word.
-            if not self._closed() and self._shared.held_until(slot) == until:
-                self._shared.hold(slot, now + law.WINDOW_S + law.MARGIN_MIN_S)
+        out = self._out.pop(token, None)
+        if out is None or self._closed():
+            return
+        # No lock: each field is one word, and its start or slot is ours.
+        if left_at is not None:
+            self._own.left(token, left_at)
+            if self._shared is not self._own:
+                self._shared.left(out.number, left_at)
+        # Held too long, the slot may be another's by now.
+        if self._strict and self._shared.held_until(out.slot) == out.until:
+            self._shared.hold(out.slot, now + law.WINDOW_S + law.MARGIN_MIN_S)
 
     def pause(self, seconds: float) -> None:
         """Start nothing for so long."""
@@ -103,18 +117,18 @@ class LocalGate:
     def _closed(self) -> bool:
         return self._file is not None and self._file.closed
 
-    def _take(self, token: int) -> float:
+    def _take(self) -> float:
         """Take the start now and return 0, or the seconds to wait before trying again."""
         if self._file is None:
-            return self._claim(token)
+            return self._claim()
         with self._file.locked() as held:
             if held:
                 self._contended_s = _CONTENDED_FIRST_S
-                return self._claim(token)
+                return self._claim()
         wait, self._contended_s = self._contended_s, min(_CONTENDED_MOST_S, self._contended_s * 2)
         return wait
 
-    def _claim(self, token: int) -> float:
+    def _claim(self) -> float:
         """As `_take`, under the lock."""
         now = self._clock.monotonic()
         shared, own = self._shared, self._own
@@ -126,13 +140,14 @@ class LocalGate:
             lawful = max(lawful, self._earliest(shared, rate, self._lag_s(rate)))
         if lawful > now:
             return lawful - now
-        if self._slots is not None:
+        slot, until = -1, 0.0
+        if self._strict:
             slot, free_at = shared.free_slot(self._window, now)
             if free_at > now:
                 return self._until_free(free_at - now)
             until = now + HOLD_MAX_S
             shared.hold(slot, until)
-            self._slots[token] = slot, until
+        self._out[own.count] = _Out(shared.count, slot, until)
         if shared is not own:
             self._others = shared.count - own.count
             shared.add(now, self._grid_point(shared, now, rate), self.rate_per_s)

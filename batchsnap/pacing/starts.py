@@ -67,6 +67,12 @@ class Starts:
             self.peak_rate_per_s, self._peak_at = rate_per_s, start
         self._write_head()
 
+    def left(self, number: int, at: float) -> None:
+        """The start of that number left only at `at`: its second begins there."""
+        place = _HEAD.size + number % CAPACITY * _TIME.size
+        if 0 <= number < self.count and at > self._start(number):
+            _TIME.pack_into(self._buffer, place, at)
+
     def free_slot(self, n: int, now: float) -> tuple[int, float]:
         """One of `n` slots and when it is free: at most `now`, or else the first to become so."""
         free_at = struct.unpack_from(f"={n}d", self._buffer, _SLOTS_AT)

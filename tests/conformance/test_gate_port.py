@@ -180,6 +180,22 @@ def test_a_start_nobody_reports_holds_up_nobody_for_ever(play: Callable[..., Non
     play(scene)
 
 
+def test_a_call_that_left_late_holds_its_second_from_then(play: Callable[..., None]) -> None:
+    """Between a token and the socket a busy host takes its time."""
+
+    async def scene(gate: Gate, loop: VirtualLoop) -> None:
+        for _ in range(3):
+            first, left_at = await gate.start(), loop.time() + 0.04
+            await starts_of(gate, 1, loop)
+            gate.replied(first, throttled=False, left_at=left_at)
+            await starts_of(gate, 18, loop)
+            [after] = await starts_of(gate, 1, loop)
+            assert left_at + 1.0 < after < left_at + 1.06
+            await starts_of(gate, 40, loop)
+
+    play(scene)
+
+
 def test_throttled_calls_ease_the_pace_and_an_unknown_token_harms_nothing(
     play: Callable[..., None],
 ) -> None:

@@ -46,6 +46,52 @@ def test_ten_hours_of_stalls_and_restarts_hold_the_cap(tmp_path: Path, lost: boo
     assert law.worst_window(starts) <= 20
 
 
+def test_a_host_that_is_slow_to_send_holds_the_cap(tmp_path: Path) -> None:
+    """What counts is when calls leave: late by up to 40 ms here, each its own way."""
+    loop = VirtualLoop(late_s=0.001)
+    rng = random.Random(3)
+
+    async def main() -> list[float]:
+        found: list[float] = []
+        gate = LocalGate(20.0, clock=VirtualClock(loop), file=QuotaFile(tmp_path, QUOTA))
+
+        async def call() -> None:
+            token = await gate.start()
+            await asyncio.sleep(rng.choice([0.0, 0.001, rng.uniform(0.0, 0.04)]))
+            left_at = loop.time()
+            found.append(left_at)
+            await asyncio.sleep(0.12)
+            gate.replied(token, throttled=False, left_at=left_at)
+
+        await asyncio.gather(*(call() for _ in range(4000)))
+        gate.close()
+        return sorted(found)
+
+    left = run_virtual(main(), loop)
+
+    assert law.worst_window(left) == 20
+    assert len(left) / (left[-1] - left[0]) > 20 * 0.97
+
+
+def test_gates_on_one_file_hear_of_each_others_late_calls(tmp_path: Path) -> None:
+    loop = VirtualLoop()
+
+    async def main() -> float:
+        clock = VirtualClock(loop)
+        one, other = (
+            LocalGate(20.0, clock=clock, file=QuotaFile(tmp_path, QUOTA)) for _ in range(2)
+        )
+        late, left_at = await one.start(), loop.time() + 0.04
+        await starts_of(other, 1, loop)
+        one.replied(late, throttled=False, left_at=left_at)
+        starts = await starts_of(other, 19, loop)
+        one.close()
+        other.close()
+        return starts[-1] - left_at
+
+    assert run_virtual(main(), loop) > 1.0
+
+
 @pytest.mark.parametrize("rates", [(20.0, 20.0, 20.0), (20.0, 20.0, 5.0)], ids=str)
 def test_gates_on_one_file_keep_one_cap_and_none_starves(
     tmp_path: Path, rates: tuple[float, ...]
