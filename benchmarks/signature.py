@@ -14,6 +14,7 @@ from benchmarks.common import alone
 _BODY = b'{"DiskId":"disk-lzrg2pwi","SnapshotName":"batchsnap-disk-lzrg2pwi-1a2b3c4d"}'
 _HOST = "cbs.intl.tencentcloudapi.com"
 _KEY = "made-up-secret-key"
+_CREDENTIAL = tc3.Credential("AKIDmadeup", _KEY, "", "bench", None)
 YARDSTICK = "bare crypto and formatting"
 
 
@@ -34,7 +35,7 @@ def _ours() -> object:
         region="ap-guangzhou",
         body=_BODY,
         timestamp=1_795_500_000,
-        credential=tc3.Credential("AKIDmadeup", _KEY, "", "bench", None),
+        credential=_CREDENTIAL,
     )
 
 

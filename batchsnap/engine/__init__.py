@@ -9,6 +9,7 @@ attempt    one attempt, top to bottom
 settle     doubts, until the cloud has answered
 preflight  what must be known before a row's first intent
 turns      rows of one disk go one after the other
+slots      how many calls may be out, how many rows on their way
 lane       one quota: strands, slots, deferrals, breakers
 stopping   signals and other reasons to stop feeding
 local      opens the doors, runs the lanes in this process

@@ -20,6 +20,7 @@ from batchsnap.engine.feeder import Feeder
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.row import Row
 from batchsnap.engine.settle import Claimed, Doubt, Settled, Settler
+from batchsnap.engine.slots import AHEAD_MAX, Slots
 from batchsnap.engine.strand import Strand
 from batchsnap.engine.turns import Turns
 from batchsnap.engine.watch import Watched, Watcher
@@ -27,7 +28,6 @@ from batchsnap.lifecycle import TABLE
 from batchsnap.model import Ruling, Verdict
 from batchsnap.retry import DOUBTS_MAX, Decision, Do, quota_breaker
 
-_AHEAD_MAX = 1000
 _LOOK_AGAIN_S = 1.0
 
 
@@ -60,11 +60,8 @@ class Lane:
         self._settler = Settler(access, desk, claimed)
         self._asking = 0  # rows that the settler has
         brakes.join(self._at_work)
-        rate = desk.settings.rate_per_s
-        self._staged = 0  # rows between their slot and their token: what a kill leaves in doubt
-        self._staged_max = max(1, math.ceil(min(rate, _AHEAD_MAX) / 2))
+        self._slots = Slots(desk.settings)
         self._breaker = quota_breaker(desk.waits)
-        self._in_flight = 0
         self._turns = Turns()
         self._wake = anyio.Event()
         self._opened_at = self._progress_at = desk.clock.monotonic()
@@ -72,7 +69,7 @@ class Lane:
             access,
             desk,
             halts,
-            ahead=min(_AHEAD_MAX, max(1, math.ceil(rate))),
+            ahead=min(AHEAD_MAX, max(1, math.ceil(desk.settings.rate_per_s))),
             ask_first=ask_first,
             doubt=lambda strand, row: self._doubt(strand, row, self._opened_at),
             owe=self._owe,
@@ -109,7 +106,7 @@ class Lane:
         return self._halts.of(strand.profile, strand.region) is not None
 
     def _over(self) -> bool:
-        if self._in_flight:
+        if self._slots.out:
             return False
         if self._desk.stop.stopping or self.expired:
             return True
@@ -138,9 +135,8 @@ class Lane:
     def _blocked(self) -> bool:
         """Whether no row at all may be started until something else has ended."""
         return (
-            self._in_flight >= self._desk.settings.max_in_flight
-            or self._staged >= self._staged_max
-            or (self._breaker.tripped and self._in_flight > 0)
+            self._slots.full
+            or (self._breaker.tripped and self._slots.out > 0)
             or not self._brakes.may_start()
         )
 
@@ -152,7 +148,7 @@ class Lane:
         due = max(due, self._breaker.rest_until)
         silent = now - self._progress_at
         resting = self._breaker.tripped or any(s.breaker.tripped for s in self._strands)
-        if resting and not self._in_flight and silent > desk.settings.retry_for_s:
+        if resting and not self._slots.out and silent > desk.settings.retry_for_s:
             minutes = desk.settings.retry_for_s / 60
             desk.say(f"{self.access.host}: nothing accepted for {minutes:g} min, giving up for now")
             self.expired = True
@@ -167,11 +163,10 @@ class Lane:
             self._braked(self._brakes.despair(), None)
 
     def _at_work(self) -> bool:
-        return self._in_flight > 0 or self._asking > 0 or self._watcher.waits
+        return self._slots.out > 0 or self._asking > 0 or self._watcher.waits
 
     def _launched(self, strand: Strand, row: Row) -> tuple[Strand, Row]:
-        self._in_flight += 1
-        self._staged += 1
+        self._slots.take()
         self._brakes.launched()
         strand.in_flight += 1
         self._turns.take(row)
@@ -190,7 +185,7 @@ class Lane:
         ruling, decision = await attempt(
             row, self.access, self._desk, self._halts, started=self._started
         )
-        self._in_flight -= 1
+        self._slots.leave()
         strand.in_flight -= 1
         if ruling is not None:
             now = self._desk.clock.monotonic()
@@ -204,9 +199,9 @@ class Lane:
 
     def _started(self) -> None:
         """An attempt has its token, or will never need one."""
-        self._staged -= 1
         self._brakes.under_way()
-        self._wake_up()
+        if self._slots.started():
+            self._wake_up()
 
     def _accepted(self, row: Row, snapshot_id: str) -> None:
         row.snapshot_id = snapshot_id
