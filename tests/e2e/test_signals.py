@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,21 @@ def test_the_second_signal_stops_at_once_and_the_next_run_settles(cli: Cli, tmp_
 
         assert done.code == 0, done.err
         assert cloud.per_disk() == {disk(i): 1 for i in range(20)}
+
+
+def test_a_run_that_is_suspended_goes_on_and_makes_nothing_up(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 60)
+    with simulator(tmp_path, *sets(latency_ms=300.0)) as cloud:
+        process = started(cli, cloud)
+        process.send_signal(signal.SIGSTOP)
+        until = time.monotonic() + 2.5
+        cloud.wait_for(lambda _: time.monotonic() >= until, process)
+        before = cloud.state()["created"]
+        process.send_signal(signal.SIGCONT)
+        out, err = process.communicate(timeout=30)
+
+        assert process.returncode == 0, err
+        assert before < 20
+        assert cloud.per_disk() == {disk(i): 1 for i in range(60)}
+        assert json.loads(out)["worst_second"] <= 20
+        assert not [r for r in cli.records() if r["event"] == "in_doubt"]
