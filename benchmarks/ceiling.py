@@ -57,7 +57,10 @@ class OpenGates:
     async def start(self) -> int:
         return next(self._numbers)
 
-    def replied(self, token: int, *, throttled: bool, left_at: float | None = None) -> None:
+    def leave(self, token: int) -> bool:
+        return True
+
+    def replied(self, token: int, *, throttled: bool) -> None:
         """Nothing to learn."""
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ OURS = "batchsnap"
 ROWS = (400, 2000)
 ROWS_SMALL = (20,)
 SMALL = (OURS, "SDK, 8 threads", "AsyncLimiter(1, 0.05)", "aiometer, 20/s")  # one of a kind
-SIDE_BY_SIDE = 3
+SIDE_BY_SIDE = 2
 
 
 def _run(name: str, rows: int, url: str, folder: Path) -> Cost:

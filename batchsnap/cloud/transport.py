@@ -15,7 +15,7 @@ import asyncio
 import errno
 import socket
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -51,13 +51,14 @@ class _Mark:
     """When the headers of one request began to be written, and when the body was; 0 before.
 
     From the first on bytes may have left; they surely do at the second, for the library holds the
-    headers back until then.
+    headers back until then. Before either it waits until the call may `leave`.
     """
 
-    __slots__ = ("at", "left_at")
+    __slots__ = ("at", "leave", "left_at")
 
-    def __init__(self) -> None:
+    def __init__(self, leave: Callable[[], Awaitable[None]] | None = None) -> None:
         self.at = self.left_at = 0.0
+        self.leave = leave
 
 
 class _Proxy(NamedTuple):
@@ -97,12 +98,18 @@ class Transport:
         for session in self._sessions.values():
             await session.close()
 
-    async def send(self, request: SignedRequest, timeout_s: float) -> Reply | Fault:
-        """POST once; `timeout_s` bounds everything from connecting to the last byte."""
+    async def send(
+        self,
+        request: SignedRequest,
+        timeout_s: float,
+        leave: Callable[[], Awaitable[None]] | None = None,
+    ) -> Reply | Fault:
+        """POST once; `timeout_s` bounds everything from connecting to the last byte. `leave` is
+        waited for when the connection is there, directly before bytes are written."""
         session = self._sessions[request.url.partition(":")[0]]
         proxy = self._proxy(request.url)
         loop = asyncio.get_running_loop()
-        mark, began = _Mark(), loop.time()
+        mark, began = _Mark(leave), loop.time()
         try:
             async with session.post(
                 request.url,
@@ -202,13 +209,20 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
 
 
 async def _headers_sent(_session: object, context: Any, _params: object) -> None:
-    context.trace_request_ctx.at = asyncio.get_running_loop().time()
+    """Called directly before the headers are put together."""
+    mark: _Mark = context.trace_request_ctx
+    if mark.leave is not None:
+        await mark.leave()
+    mark.at = asyncio.get_running_loop().time()
 
 
 async def _chunk_sent(_session: object, context: Any, _params: object) -> None:
     """Called directly before the body is written."""
+    mark: _Mark = context.trace_request_ctx
+    if mark.leave is not None:
+        await mark.leave()
     loop = asyncio.get_running_loop()
-    context.trace_request_ctx.left_at = loop.time()
+    mark.left_at = loop.time()
     loop.call_soon(failpoint, "bytes_sent")
 
 

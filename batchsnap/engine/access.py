@@ -19,6 +19,23 @@ _AHEAD_S = 2.0, 300.0  # Date has whole seconds; what is dated further ahead is 
 _READ_RETRIES = 3  # throttled questions cost nothing and are simply asked again
 
 
+class Start:
+    """A token on its way to the socket; one that comes there too late is renewed."""
+
+    def __init__(self, gate: Gate, token: int) -> None:
+        self._gate = gate
+        self._token = token
+
+    async def leave(self) -> None:
+        """Return when the call may leave, and does."""
+        while not self._gate.leave(self._token):
+            self._token = await self._gate.start()
+
+    def replied(self, *, throttled: bool) -> None:
+        """The call is over, or was never made."""
+        self._gate.replied(self._token, throttled=throttled)
+
+
 class Access:
     """How the rows of one profile reach one host."""
 
@@ -60,7 +77,7 @@ class Access:
         return await self._credentials.get(self.profile)
 
     async def post(
-        self, action: str, region: str, body: bytes, credential: Credential
+        self, action: str, region: str, body: bytes, credential: Credential, start: Start
     ) -> Reply | Fault:
         """Sign and send now."""
         timestamp = int(self._clock.wall() + self.offset_s)
@@ -74,18 +91,12 @@ class Access:
             timestamp=timestamp,
             credential=credential,
         )
-        outcome = await self._send.send(request, self._timeout_s)
+        outcome = await self._send.send(request, self._timeout_s, start.leave)
         if isinstance(outcome, Reply) and outcome.date is not None:
             ahead = timestamp - outcome.date
             if _AHEAD_S[0] < ahead <= _AHEAD_S[1]:
                 self.ahead_s = max(self.ahead_s, ahead)
         return outcome
-
-    def left_at(self, outcome: Reply | Fault) -> float | None:
-        """When a call left that has just come back, monotonic; None where it never did."""
-        if isinstance(outcome, Fault) and not outcome.sent:
-            return None
-        return self._clock.monotonic() - outcome.latency_ms / 1000
 
     async def read(self, action: str, region: str, body: bytes) -> faults.ReadRuling:
         """Ask a question that changes nothing: token, sign, send, classify.
@@ -97,11 +108,11 @@ class Access:
         for _ in range(_READ_RETRIES):
             credential = await self.credential()
             offset = self.offset_s
-            token = await gate.start()
-            outcome = await self.post(action, region, body, credential)
+            start = Start(gate, await gate.start())
+            outcome = await self.post(action, region, body, credential, start)
             ruling = faults.read_ruling(outcome)
             throttled = ruling.kind == "throttled"
-            gate.replied(token, throttled=throttled, left_at=self.left_at(outcome))
+            start.replied(throttled=throttled)
             mended = await self.mend(ruling.code, outcome, credential, offset)
             if not throttled and not mended:
                 break

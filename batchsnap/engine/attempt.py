@@ -1,9 +1,10 @@
 """One attempt, top to bottom: intent on disk, token, sign and send, classify, outcome on disk.
 
 The order is the first two promises. The intent is durable before a byte leaves, so a death at any
-line leaves either nothing sent or a doubt that the next process sees. The token comes after every
-wait and directly before the send, so a stalled disk or a full pool delays sends and never bunches
-them. The slot (a bound on what is out) was taken by the lane before all this.
+line leaves either nothing sent or a doubt that the next process sees. The token comes directly
+before the send, so a stalled disk delays sends and never bunches them; where the connection is slow
+to come, the call waits for another token once it is there. The slot (a bound on what is out) was
+taken by the lane before all this.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 
 from batchsnap.cloud import actions, faults
 from batchsnap.cloud.tc3 import Credential
-from batchsnap.engine.access import Access
+from batchsnap.engine.access import Access, Start
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.ports import Clock, Gate, RecordSink
 from batchsnap.engine.row import Row
@@ -68,19 +69,19 @@ async def attempt(
         ruling = Ruling(Verdict.HALT, "credentials", str(error), "", "", Scope.ACCOUNT)
         desk.note("halted", row, **details_of(ruling), scope=Scope.ACCOUNT.value)
         return ruling, Decision(Do.HALT)
-    token = await _intend(row, gate, desk)
+    start = await _intend(row, gate, desk)
     started()
-    if token is None:
+    if start is None:
         return None, Decision(Do.WAIT)
     failpoint("token_taken")
     offset = access.offset_s
     body = actions.create_snapshot(_dated(row.request, desk))
-    sent_at = stamp(desk.clock.wall())
-    outcome = await access.post(CREATE, row.request.region, body, credential)
+    began = desk.clock.wall(), desk.clock.monotonic()
+    outcome = await access.post(CREATE, row.request.region, body, credential, start)
     failpoint("reply_read")
     ruling = faults.rule(outcome, doubted=doubted)
-    throttled = ruling.verdict is Verdict.THROTTLED
-    gate.replied(token, throttled=throttled, left_at=access.left_at(outcome))
+    start.replied(throttled=ruling.verdict is Verdict.THROTTLED)
+    timing = _timing(outcome, *began, desk.clock.monotonic())
     if ruling.code.startswith(_SHARED_LIMIT):
         gate.pause(desk.waits.throttled_account_s)
     halting = halts.weigh(access.profile, row.request.region, ruling)
@@ -99,14 +100,22 @@ async def attempt(
             waits=desk.waits,
             rand=desk.rng.random(),
         )
-    timing = {"sent_at": sent_at, "latency_ms": round(outcome.latency_ms, 1)}
     _record_outcome(row, ruling, decision, desk, timing)
     if halting is not None and not halt:
         desk.note("halted", row, **details_of(halting), scope=Scope.REGION.value)
     return ruling, decision
 
 
-async def _intend(row: Row, gate: Gate, desk: Desk) -> int | None:
+def _timing(outcome: Reply | Fault, wall: float, began: float, now: float) -> dict[str, object]:
+    """When the call left, if it did, and how long it took. A wall clock that is set meanwhile does
+    not move that."""
+    if isinstance(outcome, Fault) and not outcome.sent:
+        return {}
+    left_s = now - outcome.latency_ms / 1000 - began
+    return {"sent_at": stamp(wall + left_s), "latency_ms": round(outcome.latency_ms, 1)}
+
+
+async def _intend(row: Row, gate: Gate, desk: Desk) -> Start | None:
     """Make the intent durable and wait for the token; None where the run stops first."""
     sink = desk.sink
     row.attempt += 1
@@ -117,7 +126,7 @@ async def _intend(row: Row, gate: Gate, desk: Desk) -> int | None:
     with desk.stop.ends():
         token = await gate.start()
     if token is not None and not desk.stop.stopping and sink.failure is None:
-        return token
+        return Start(gate, token)
     if token is not None:
         gate.replied(token, throttled=False)
     desk.note("unsent", row)

@@ -154,9 +154,10 @@ class Lane:
             self.expired = True
             return
         self._wake = anyio.Event()
-        # What ends a block wakes us; only a brake may be let go by another lane.
-        delay = _LOOK_AGAIN_S if self._blocked() else min(60.0, max(0.001, due - now))
         stopping = desk.stop.stopping
+        # What ends a block wakes us; only a brake may be let go by another lane.
+        wakened = stopping or self._blocked()
+        delay = _LOOK_AGAIN_S if wakened else min(60.0, max(0.001, due - now))
         with anyio.move_on_after(delay) if stopping else desk.stop.ends(delay) as waited:
             await self._wake.wait()
         if waited.cancelled_caught:

@@ -6,6 +6,7 @@ replaces `local` and brings its own RecordSink; nothing else of the engine chang
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from batchsnap.clock import Clock
@@ -15,13 +16,20 @@ from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 from batchsnap.model import Fault, Quota, Reply, SignedRequest
 
-__all__ = ["Clock", "CredentialSource", "Gate", "Gates", "RecordSink", "Send"]
+__all__ = ["Clock", "CredentialSource", "Gate", "Gates", "Leave", "RecordSink", "Send"]
+
+Leave = Callable[[], Awaitable[None]]
+"""Returns when a call may leave."""
 
 
 class Send(Protocol):
     """Sends one signed request once and tells what came back; raises nothing remote."""
 
-    async def send(self, request: SignedRequest, timeout_s: float) -> Reply | Fault: ...
+    async def send(
+        self, request: SignedRequest, timeout_s: float, leave: Leave | None = None
+    ) -> Reply | Fault:
+        """`leave` is waited for when the connection is there, directly before bytes are written."""
+        ...
 
 
 class Gate(Protocol):
@@ -31,12 +39,15 @@ class Gate(Protocol):
     def rate_per_s(self) -> float: ...
 
     async def start(self) -> int:
-        """Return when the next start is lawful; the number is for `replied`."""
+        """Return when the next start is lawful; the number is its token."""
         ...
 
-    def replied(self, token: int, *, throttled: bool, left_at: float | None = None) -> None:
-        """The call of that start is over; it left at `left_at` (monotonic), None where it never
-        did."""
+    def leave(self, token: int) -> bool:
+        """The call of that start leaves now; False where it came too late and needs another."""
+        ...
+
+    def replied(self, token: int, *, throttled: bool) -> None:
+        """The call of that start is over, or was never made."""
         ...
 
     def pause(self, seconds: float) -> None:

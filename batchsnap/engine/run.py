@@ -27,6 +27,7 @@ from batchsnap.ledger.record import VERSION, Record, stamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.ledger.store import Ledger
 from batchsnap.manifest.reader import Manifest
+from batchsnap.pacing.quota_file import home_folder, state_folder
 from batchsnap.report.summary import Summary, Summing, exit_of, summing
 from batchsnap.settings import ENDPOINT_DEFAULT, Settings
 from batchsnap.version import __version__
@@ -229,6 +230,11 @@ def warnings(prepared: Prepared) -> list[str]:
         said.append(
             f"{prepared.path.parent} is {kind}: a machine or container that loses the ledger loses "
             "the promise of one snapshot a row. Put it on a disk that lasts with --ledger"
+        )
+    if not prepared.order.simulated and (folder := state_folder()) != (home := home_folder()):
+        said.append(
+            f"{home} can't be written: the cap is kept only with processes that use {folder} too. "
+            "Make it writable, or point XDG_STATE_HOME of all of them to one folder"
         )
     if prepared.intake.gone:
         said.append(f"{len(prepared.intake.gone)} rows of the ledger are gone from the manifest")

@@ -1,8 +1,13 @@
 """The gate of one quota: waits until the law allows a start, then records it at once.
 
-A start is recorded under the quota file's lock in the same breath in which it is allowed, so no
-wait lies between a token and its use. Waiters are served in the order they came. Nothing changes
-while one waits, so a waiter that is cancelled leaves nothing behind.
+A start is recorded under the quota file's lock in the same breath in which it is allowed. Waiters
+are served in the order they came. Nothing changes while one waits, so a waiter that is cancelled
+leaves nothing behind.
+
+What the cloud counts are calls, so a start is dated by when its call leaves: `leave` is asked
+directly before the bytes are written. A token that is nearly a second old by then, because the
+connection took so long or the host stood still, is void. So when the N-th start after it may come,
+a call has told its time or will never leave, and no window of the cap holds one too many.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from batchsnap.pacing.starts import HOLD_MAX_S, NEVER, SIZE, Starts
 FIRST_START_AFTER_S = 1.0
 """A process starts nothing sooner than this after it opened the quota, or lost sight of it: what
 a dead process may have sent without our knowing lies outside the window then."""
+LEAVE_WITHIN_S = 0.9 * law.WINDOW_S
 _CONTENDED_FIRST_S = 0.001
 _CONTENDED_MOST_S = 0.05  # whoever is stopped (SIGSTOP) while it holds the lock keeps it
 _SLOT_POLL_S = 0.02
@@ -28,11 +34,12 @@ _RANK_S = 0.0006  # all ranks together: less than the half margin that the guard
 
 
 class _Out(NamedTuple):
-    """A start whose call is out: its number in the shared starts, and the slot of a strict one."""
+    """A start: when it was allowed, its number in the shared ones, and the slot of a strict one."""
 
+    at: float
     number: int
-    slot: int = -1
-    until: float = 0.0
+    slot: int
+    until: float
 
 
 class LocalGate:
@@ -71,9 +78,13 @@ class LocalGate:
         self._strict = strict
         self._out: dict[int, _Out] = {}  # by token
         self._throttled_at = NEVER
+        if file is not None:
+            with file.locked() as held:
+                if held:
+                    file.read(clock.monotonic())
 
     async def start(self) -> int:
-        """Wait for the next lawful start and take it; the number is for `replied`."""
+        """Wait for the next lawful start and take it; the number is its token."""
         async with self._turn:
             if not self._in_hand:
                 await self._bucket.acquire()
@@ -83,9 +94,20 @@ class LocalGate:
             self._in_hand = False
             return self._own.count - 1
 
-    def replied(self, token: int, *, throttled: bool, left_at: float | None = None) -> None:
-        """The call of this start is over: what it teaches is learned, about the margin and about
-        how late the call left (a busy host takes milliseconds from here to the socket)."""
+    def leave(self, token: int) -> bool:
+        """The call of this start leaves now; False where it came too late and needs another."""
+        now, out = self._clock.monotonic(), self._out.get(token)
+        if out is None or now - out.at > LEAVE_WITHIN_S:
+            self._forget(token, now)
+            return False
+        if not self._closed():
+            self._own.left(token, now)
+            if self._shared is not self._own:
+                self._shared.left(out.number, now)
+        return True
+
+    def replied(self, token: int, *, throttled: bool) -> None:
+        """The call of this start is over: what it teaches about the margin is learned."""
         now = self._clock.monotonic()
         if throttled:
             dense = now - self._throttled_at < law.DENSE_S
@@ -93,17 +115,14 @@ class LocalGate:
             self.margin_s = law.widened(self.margin_s, dense=dense)
         else:
             self.margin_s = law.narrowed(self.margin_s)
+        self._forget(token, now + law.WINDOW_S + law.MARGIN_MIN_S)
+
+    def _forget(self, token: int, free_at: float) -> None:
+        """A start is over; the slot of a strict one is free from then on, or at once another's
+        where it was held too long."""
         out = self._out.pop(token, None)
-        if out is None or self._closed():
-            return
-        # No lock: each field is one word, and its start or slot is ours.
-        if left_at is not None:
-            self._own.left(token, left_at)
-            if self._shared is not self._own:
-                self._shared.left(out.number, left_at)
-        # Held too long, the slot may be another's by now.
-        if self._strict and self._shared.held_until(out.slot) == out.until:
-            self._shared.hold(out.slot, now + law.WINDOW_S + law.MARGIN_MIN_S)
+        if out is not None and out.until > self._clock.monotonic() and not self._closed():
+            self._shared.hold(out.slot, free_at)
 
     def pause(self, seconds: float) -> None:
         """Start nothing for so long."""
@@ -147,7 +166,7 @@ class LocalGate:
                 return self._until_free(free_at - now)
             until = now + HOLD_MAX_S
             shared.hold(slot, until)
-        self._out[own.count] = _Out(shared.count, slot, until)
+        self._out[own.count] = _Out(now, shared.count, slot, until)
         if shared is not own:
             self._others = shared.count - own.count
             shared.add(now, self._grid_point(shared, now, rate), self.rate_per_s)

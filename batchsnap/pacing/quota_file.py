@@ -27,14 +27,19 @@ from batchsnap.pacing.starts import SIZE, Starts
 _STALE_S = 7 * 24 * 3600.0
 
 
+def home_folder() -> Path:
+    """Where all processes of the user look, whatever their temporary folder."""
+    home = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
+    return Path(home) / "batchsnap"
+
+
 def state_folder() -> Path:
     """The user's state folder, or a private one under the temporary folder if that is closed.
 
     Raises:
         OSError: neither can be written.
     """
-    home = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
-    folder = Path(home) / "batchsnap"
+    folder = home_folder()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.access(folder, os.W_OK | os.X_OK):
@@ -61,7 +66,7 @@ def _digest(content: bytes, size: int) -> str:
 
 
 class QuotaFile(Starts):
-    """The shared starts of one quota. All methods but `locked` and `close` need the lock.
+    """The shared starts of one quota. All methods need the lock unless they say otherwise.
 
     Raises:
         OSError: the folder can't be written, has no room, or its file system has no locks.
@@ -117,9 +122,13 @@ class QuotaFile(Starts):
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def read(self, now: float) -> bool:
-        """As the base's; False also when the file had been removed under us."""
+        """As the base's; False also when the file had been removed or cut under us."""
         lost, self._lost = self._lost, False
         return super().read(now) and not lost
+
+    def _put(self, at: int, field: bytes) -> None:
+        """In one piece, and whole even where the file was cut: the mapping would kill us there."""
+        os.pwrite(self._fd, field, at)
 
     def _still_there(self) -> bool:
         """Mend a file that was cut; go over to the one that others find if ours was removed."""
@@ -127,6 +136,7 @@ class QuotaFile(Starts):
         if found.st_nlink:
             if found.st_size < SIZE:
                 _fill(self._fd)
+                self._lost = True
             return True
         fd, buffer = self._open()
         self.close()

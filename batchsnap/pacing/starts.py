@@ -39,8 +39,9 @@ class Starts:
         """Learn what the buffer says; False where starts that it once held are lost."""
         magic, count, due, rate, peak_at = _HEAD.unpack_from(self._buffer, 0)
         newest = self._start(count - 1) if count else NEVER
-        # Comparisons that a NaN fails; a start in the future is from another clock.
-        if magic == _MAGIC and newest <= now and due <= now and 0 <= rate <= CAPACITY:
+        # Comparisons that a NaN fails; a start in the future is from another clock, but one that
+        # has just left may be a little ahead of a reader who was held up.
+        if magic == _MAGIC and newest <= now + 1.0 and due <= now and 0 <= rate <= CAPACITY:
             # Fewer than we saw: another process found damage first, and began anew.
             whole: bool = count >= self.count
             self.count, self.previous_due = count, due
@@ -68,10 +69,10 @@ class Starts:
         self._write_head()
 
     def left(self, number: int, at: float) -> None:
-        """The start of that number left only at `at`: its second begins there."""
-        place = _HEAD.size + number % CAPACITY * _TIME.size
-        if 0 <= number < self.count and at > self._start(number):
-            _TIME.pack_into(self._buffer, place, at)
+        """The start of that number leaves at `at`, a little later: its second begins there. Needs
+        no lock."""
+        if self.count - CAPACITY < number < self.count:
+            self._put(_HEAD.size + number % CAPACITY * _TIME.size, _TIME.pack(at))
 
     def free_slot(self, n: int, now: float) -> tuple[int, float]:
         """One of `n` slots and when it is free: at most `now`, or else the first to become so."""
@@ -85,12 +86,11 @@ class Starts:
         return first, soonest
 
     def hold(self, slot: int, until: float) -> None:
-        """Keep others from the slot until then."""
-        _TIME.pack_into(self._buffer, _SLOTS_AT + slot * _TIME.size, until)
+        """Keep others from the slot until then. Its holder needs no lock."""
+        self._put(_SLOTS_AT + slot * _TIME.size, _TIME.pack(until))
 
-    def held_until(self, slot: int) -> float:
-        at: float = _TIME.unpack_from(self._buffer, _SLOTS_AT + slot * _TIME.size)[0]
-        return at
+    def _put(self, at: int, field: bytes) -> None:
+        self._buffer[at : at + len(field)] = field
 
     def _write_head(self) -> None:
         peak = self.peak_rate_per_s, self._peak_at

@@ -185,13 +185,31 @@ def test_a_call_that_left_late_holds_its_second_from_then(play: Callable[..., No
 
     async def scene(gate: Gate, loop: VirtualLoop) -> None:
         for _ in range(3):
-            first, left_at = await gate.start(), loop.time() + 0.04
-            await starts_of(gate, 1, loop)
-            gate.replied(first, throttled=False, left_at=left_at)
-            await starts_of(gate, 18, loop)
+            first = await gate.start()
+            await asyncio.sleep(0.04)
+            assert gate.leave(first)
+            left_at = loop.time()
+            gate.replied(first, throttled=False)
+            await starts_of(gate, 19, loop)
             [after] = await starts_of(gate, 1, loop)
             assert left_at + 1.0 < after < left_at + 1.06
             await starts_of(gate, 40, loop)
+
+    play(scene)
+
+
+def test_a_token_that_is_a_second_old_is_void(play: Callable[..., None]) -> None:
+    """Calls that waited for a connection must not leave all at once."""
+
+    async def scene(gate: Gate, loop: VirtualLoop) -> None:
+        tokens = [await gate.start() for _ in range(20)]
+        await asyncio.sleep(1.0)
+        assert not any(gate.leave(token) for token in tokens)
+        assert not gate.leave(tokens[0])
+        began = loop.time()
+        fresh = await gate.start()
+        assert loop.time() - began < 0.1
+        assert gate.leave(fresh)
 
     play(scene)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from batchsnap.engine.ports import Leave
 from batchsnap.ledger.record import encode
 from batchsnap.model import Fault, FaultKind, Reply
 from batchsnap.report.summary import summing
@@ -72,8 +73,10 @@ def test_a_fast_clock_lengthens_the_wait(tmp_path: Path) -> None:
     class Behind(HoldingCloud):
         held_s = 480.0
 
-        async def send(self, request: Any, timeout_s: float) -> Reply | Fault:
-            outcome = await super().send(request, timeout_s)
+        async def send(
+            self, request: Any, timeout_s: float, leave: Leave | None = None
+        ) -> Reply | Fault:
+            outcome = await super().send(request, timeout_s, leave)
             date = 1_800_000_000.0 + self.loop.time() - ahead_s
             return outcome._replace(date=date) if isinstance(outcome, Reply) else outcome
 
@@ -99,8 +102,10 @@ def test_the_last_question_is_asked_again_though_patience_is_short(tmp_path: Pat
         mute_from_s = 300.0
         refused = 0
 
-        async def send(self, request: Any, timeout_s: float) -> Reply | Fault:
-            outcome = await super().send(request, timeout_s)
+        async def send(
+            self, request: Any, timeout_s: float, leave: Leave | None = None
+        ) -> Reply | Fault:
+            outcome = await super().send(request, timeout_s, leave)
             if self.loop.time() < 1000.0 + self.mute_from_s or self.refused:
                 return outcome
             self.refused += 1

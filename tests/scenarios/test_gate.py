@@ -47,7 +47,8 @@ def test_ten_hours_of_stalls_and_restarts_hold_the_cap(tmp_path: Path, lost: boo
 
 
 def test_a_host_that_is_slow_to_send_holds_the_cap(tmp_path: Path) -> None:
-    """What counts is when calls leave: late by up to 40 ms here, each its own way."""
+    """What counts is when calls leave: a little late here, or seconds late and all at once, with
+    replies that come late too, or never."""
     loop = VirtualLoop(late_s=0.001)
     rng = random.Random(3)
 
@@ -58,10 +59,13 @@ def test_a_host_that_is_slow_to_send_holds_the_cap(tmp_path: Path) -> None:
         async def call() -> None:
             token = await gate.start()
             await asyncio.sleep(rng.choice([0.0, 0.001, rng.uniform(0.0, 0.04)]))
-            left_at = loop.time()
-            found.append(left_at)
-            await asyncio.sleep(0.12)
-            gate.replied(token, throttled=False, left_at=left_at)
+            if 1020 < loop.time() < 1024:
+                await asyncio.sleep(1024 - loop.time())  # no connection is to be had
+            while not gate.leave(token):
+                token = await gate.start()
+            found.append(loop.time())
+            await asyncio.sleep(rng.choice([0.12, 0.12, 2.0, 30.0]))
+            gate.replied(token, throttled=False)
 
         await asyncio.gather(*(call() for _ in range(4000)))
         gate.close()
@@ -70,7 +74,7 @@ def test_a_host_that_is_slow_to_send_holds_the_cap(tmp_path: Path) -> None:
     left = run_virtual(main(), loop)
 
     assert law.worst_window(left) == 20
-    assert len(left) / (left[-1] - left[0]) > 20 * 0.97
+    assert len(left) / (left[-1] - left[0] - 4) > 20 * 0.97
 
 
 def test_gates_on_one_file_hear_of_each_others_late_calls(tmp_path: Path) -> None:
@@ -81,9 +85,11 @@ def test_gates_on_one_file_hear_of_each_others_late_calls(tmp_path: Path) -> Non
         one, other = (
             LocalGate(20.0, clock=clock, file=QuotaFile(tmp_path, QUOTA)) for _ in range(2)
         )
-        late, left_at = await one.start(), loop.time() + 0.04
+        late = await one.start()
+        await asyncio.sleep(0.04)
+        assert one.leave(late)
+        left_at = loop.time()
         await starts_of(other, 1, loop)
-        one.replied(late, throttled=False, left_at=left_at)
         starts = await starts_of(other, 19, loop)
         one.close()
         other.close()

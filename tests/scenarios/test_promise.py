@@ -26,6 +26,7 @@ from batchsnap.engine.brakes import Brakes
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.intake import Birth, take_in
 from batchsnap.engine.lane import Lane
+from batchsnap.engine.ports import Leave
 from batchsnap.engine.stopping import Stop
 from batchsnap.ledger.record import Record, decode, encode
 from batchsnap.ledger.replay import Fold
@@ -75,7 +76,11 @@ class ModelCloud:
         self.made[disk].append((at, snapshot_id, name))
         return snapshot_id
 
-    async def send(self, request: SignedRequest, timeout_s: float) -> Reply | Fault:
+    async def send(
+        self, request: SignedRequest, timeout_s: float, leave: Leave | None = None
+    ) -> Reply | Fault:
+        if leave is not None:
+            await leave()
         action = dict(request.headers)["X-TC-Action"]
         body = json.loads(request.body)
         await asyncio.sleep(0.05)

@@ -1,0 +1,39 @@
+"""The cap through the command line: what becomes of it when its file is harmed or out of reach."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from tests.process import Cli, disk, simulator, write_fleet
+
+
+def test_a_quota_file_that_is_cut_in_mid_run_costs_neither_run_nor_cap(
+    cli: Cli, tmp_path: Path
+) -> None:
+    write_fleet(tmp_path, 60)
+    state = tmp_path / "state"
+    with simulator(tmp_path) as cloud:
+        env = {"BATCHSNAP_ENDPOINT": cloud.url, "XDG_STATE_HOME": str(state)}
+        process = cli.start("run", "fleet.csv", "--json", **env)
+        for created in (3, 10, 20, 30):
+            cloud.wait_for(lambda seen, least=created: seen["created"] >= least, process)  # type: ignore[misc]
+            for path in (state / "batchsnap").iterdir():
+                os.truncate(path, 0)
+        out, err = process.communicate(timeout=60)
+
+        assert process.returncode == 0, err
+        assert cloud.per_disk() == {disk(i): 1 for i in range(60)}
+    assert json.loads(out)["worst_second"] <= 20
+
+
+def test_a_state_folder_out_of_reach_is_told(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 1)
+    (tmp_path / "file").touch()
+    with simulator(tmp_path) as cloud:
+        env = {"XDG_STATE_HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}
+        done = cli.run("run", "fleet.csv", BATCHSNAP_ENDPOINT=cloud.url, **env)
+
+    assert done.code == 0, done.err
+    assert "file/batchsnap can't be written: the cap is kept only with" in done.err

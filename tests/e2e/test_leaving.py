@@ -1,0 +1,69 @@
+"""When a call leaves: after its connection is there, and not before it may."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from batchsnap.cloud.transport import Transport
+from batchsnap.model import Fault, Reply
+from tests.raw import OK, request, saying, server
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def _never() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_a_call_waits_with_its_connection_open_and_no_byte_sent() -> None:
+    asked, may = asyncio.Event(), asyncio.Event()
+
+    async def leave() -> None:
+        asked.set()
+        await may.wait()
+
+    async with server(saying(OK)) as seen, Transport() as transport:
+        call = asyncio.ensure_future(transport.send(request(seen.url), 20.0, leave))
+        await asked.wait()
+        while not seen.connections:
+            await asyncio.sleep(0)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert seen.heads == []
+        may.set()
+        got = await call
+
+    assert isinstance(got, Reply)
+    assert len(seen.bodies) == 1
+
+
+async def test_a_call_that_may_not_leave_in_time_was_surely_not_sent() -> None:
+    async with server(saying(OK)) as seen, Transport() as transport:
+        got = await transport.send(request(seen.url), 0.2, _never)
+
+    assert isinstance(got, Fault)
+    assert not got.sent
+    assert seen.heads == []
+
+
+async def test_latency_counts_from_when_a_call_left() -> None:
+    loop = asyncio.get_running_loop()
+    left_at = 0.0
+
+    async def leave() -> None:
+        nonlocal left_at
+        await asyncio.sleep(0.05)
+        left_at = loop.time()
+
+    async with server(saying(OK)) as seen, Transport() as transport:
+        got = await transport.send(request(seen.url), 20.0, leave)
+        back = loop.time()
+
+    assert got.latency_ms <= (back - left_at) * 1000
