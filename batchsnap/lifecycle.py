@@ -82,6 +82,7 @@ TABLE: dict[State, dict[str, State]] = {
         "accepted": _S.ACCEPTED,
         "absent": _S.ABSENT,
         "doubled": _S.IN_DOUBT,
+        "halted": _S.IN_DOUBT,  # its refusal, itself to be settled, was the one too many
     },
     _S.ABSENT: {
         "intent": _S.SENT,
