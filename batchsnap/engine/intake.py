@@ -119,10 +119,10 @@ class _Taker:
         for strand in self.intake.strands.values():
             strand.worklist.seal()
 
-    def owe(self, gone: Container[str], *, spool: bool) -> None:
+    def owe(self, gone: Container[str], *, retry_failed: bool, spool: bool) -> None:
         """Rows that will not be sent and wait for an answer: for their last question, or in doubt
         and gone from the manifest."""
-        at_rest = DONE | _ENDED
+        at_rest = DONE if retry_failed else DONE | {State.REJECTED}  # `take` has all others
         for key, intent in self._fold.intents.items():
             standing = self._fold.standing(key)
             doubt = key in gone and standing.state in _UNCERTAIN
@@ -178,7 +178,7 @@ def take_in(
             )
         found.problems.raise_if_any()
         taker.intake.gone = [key for key in fold.places if key not in found.keys]
-        taker.owe(frozenset(taker.intake.gone), spool=spool)
+        taker.owe(frozenset(taker.intake.gone), retry_failed=retry_failed, spool=spool)
         taker.seal()
     except BaseException:
         taker.intake.close()

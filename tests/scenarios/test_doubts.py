@@ -6,18 +6,24 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from batchsnap.ledger.record import encode
 from batchsnap.model import Fault, Reply
+from batchsnap.report.summary import summing
+from batchsnap.settings import Settings
 from tests.scenarios.test_promise import ModelCloud, World, header
 from tests.virtual import run_virtual
 
 
 class RefusingCloud(ModelCloud):
-    """Refuses every creation with a code that nobody knows."""
+    """Refuses every creation with one code, by default one that nobody knows."""
+
+    code = "Foo.Bar"
 
     async def _create(self, body: dict[str, Any], timeout_s: float) -> Reply | Fault:
         self.calls += 1
-        error = {"Error": {"Code": "Foo.Bar", "Message": "no"}, "RequestId": "r"}
+        error = {"Error": {"Code": self.code, "Message": "no"}, "RequestId": "r"}
         return Reply(200, json.dumps({"Response": error}).encode(), None, 50.0)
 
 
@@ -37,3 +43,31 @@ def test_rows_that_are_all_refused_after_a_doubt_halt_their_region(tmp_path: Pat
     last = {r["key"]: r["event"] for r in records if "key" in r and not r.get("final")}
     assert list(last.values()).count("rejected") >= 10
     assert "in_doubt" not in last.values()
+
+
+@pytest.mark.parametrize(
+    ("code", "event"), [("InvalidDisk.Busy", "gave_up"), ("Foo.Bar", "rejected")]
+)
+def test_a_row_that_failed_and_waits_for_its_last_question_is_taken_up_once(
+    tmp_path: Path, code: str, event: str
+) -> None:
+    """It is a doubt that is sent again, not beside that a row that only awaits an answer."""
+    world = World(tmp_path, ["reset", "ok"], 0.0)
+    world.options = Settings(retry_for_s=30.0)
+    world.retry_failed = True
+    world.disk.append(encode(header))
+
+    async def main() -> None:
+        await world.life([0], False, 10.0)
+        calm, world.cloud = world.cloud, RefusingCloud(world.loop, ["ok"], 0.0)
+        world.cloud.code = code
+        await world.life([0], False, 250.0)
+        assert [r["event"] for r in world.records()][-1] == event
+        world.cloud = calm
+        await world.life([0], False, None)
+
+    run_virtual(main(), world.loop)
+    summed = summing(world.records())
+
+    assert (summed.close().accepted, summed.owed) == (1, False)
+    assert [r.get("final", False) for r in world.records()].count(True) == 1

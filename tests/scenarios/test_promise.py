@@ -191,6 +191,7 @@ class World:
         self.disk: list[bytes] = []
         self.rows: set[str] = set()
         self.options = Settings()
+        self.retry_failed = False
 
     def records(self) -> list[Record]:
         """What the disk has."""
@@ -213,7 +214,14 @@ class World:
         birth = Birth("run", 1_800_000_000.0)
         with Manifest.open(str(self.path)) as manifest:
             intake = take_in(
-                manifest, fold, options, waits, birth=birth, now=clock.wall(), endpoint=ENDPOINT
+                manifest,
+                fold,
+                options,
+                waits,
+                birth=birth,
+                now=clock.wall(),
+                endpoint=ENDPOINT,
+                retry_failed=self.retry_failed,
             )
         sink = MemorySink(self.disk, fold, self.sync_s)
         desk = Desk(sink, clock, stop, options, waits, random.Random(1), lambda text: None)
