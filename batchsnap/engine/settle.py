@@ -195,6 +195,9 @@ class Settler:
         if not ids and isinstance(unseen, ask.Unanswered):
             self._unanswered(doubt, unseen)
             return
+        if not ids and row.disk_id in unseen:
+            self._unanswered(doubt, _invisible(row))
+            return
         at_rest = desk.sink.fold.standing(row.key).state in DONE
         if ids and row.snapshot_id and row.snapshot_id not in ids:
             ids = [*ids, row.snapshot_id]  # made so lately that it can't be seen yet

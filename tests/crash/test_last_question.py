@@ -124,3 +124,37 @@ def test_the_last_question_is_asked_again_though_patience_is_short(tmp_path: Pat
 
     assert mute.refused == 1
     assert [r["event"] for r in records].count("doubled") == 1
+
+
+class Foreign(HoldingCloud):
+    """While `blind`, the cloud as another account sees it."""
+
+    held_s = 250.0
+    blind = False
+
+    async def send(self, request: Any, timeout_s: float) -> Reply | Fault:
+        outcome = await super().send(request, timeout_s)
+        if not self.blind:
+            return outcome
+        nothing = b'{"Response":{"TotalCount":0,"SnapshotSet":[],"DiskSet":[],"RequestId":"r"}}'
+        return Reply(200, nothing, None, 50.0)
+
+
+def test_the_last_question_is_not_answered_by_another_account(tmp_path: Path) -> None:
+    """Who does not see the disk sees no snapshot of it either, and the answer stays owed."""
+    world = World(tmp_path, ["", "ok", "ok"], 0.0)
+    world.cloud = foreign = Foreign(world.loop, world.cloud.fates, 0.0)
+    world.disk.append(encode(header))
+
+    async def main() -> None:
+        await world.life([0], False, 100.0)
+        foreign.blind = True
+        await world.life([0], False, None)
+        assert summing(world.records()).owed
+        foreign.blind = False
+        await world.life([0], False, None)
+
+    run_virtual(main(), world.loop)
+    summed = summing(world.records())
+
+    assert (summed.close().doubled, summed.owed) == (1, False)
