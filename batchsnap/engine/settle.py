@@ -198,18 +198,25 @@ class Settler:
         if not ids and row.disk_id in unseen:
             self._unanswered(doubt, _invisible(row))
             return
-        at_rest = desk.sink.fold.standing(row.key).state in DONE
-        if ids and row.snapshot_id and row.snapshot_id not in ids:
-            ids = [*ids, row.snapshot_id]  # made so lately that it can't be seen yet
-        if ids and not at_rest:
+        if ids and desk.sink.fold.standing(row.key).state not in DONE:
             desk.note("in_doubt", row, code="settle.late", message="found after it was given up")
             self._found(row, ids, desk)
-        elif len(ids) > 1:
-            desk.note("doubled", row, snapshot_ids=ids)
+        elif ids and (second := self._second(row, ids)):
+            desk.note("doubled", row, snapshot_ids=second)
         desk.note(
             "settled", row, found=bool(ids), final=True, evidence=f"{len(ids)} of this name: {ids}"
         )
         doubt.report(row, Settled.ASKED, "")
+
+    def _second(self, row: Row, ids: list[str]) -> list[str]:
+        """All snapshots of a row that has its own, where one of them is not that: its own may be
+        too fresh to be shown, or gone."""
+        latest = self._desk.sink.fold.latest.get(row.key, {})
+        own = row.snapshot_id or latest.get("snapshot_id", "")
+        claimed = {own} if own else self._claimed(row.disk_id)
+        if claimed.issuperset(ids):
+            return []
+        return [*ids, own] if own and own not in ids else ids
 
     @staticmethod
     def _found(row: Row, ids: list[str], desk: Desk) -> None:

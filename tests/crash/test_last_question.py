@@ -158,3 +158,30 @@ def test_the_last_question_is_not_answered_by_another_account(tmp_path: Path) ->
     summed = summing(world.records())
 
     assert (summed.close().doubled, summed.owed) == (1, False)
+
+
+@pytest.mark.parametrize("ends", [["vanished"], ["deleting"], ["deleting", "deleted"]])
+def test_a_second_snapshot_is_told_though_the_rows_own_is_gone(
+    tmp_path: Path, ends: list[str]
+) -> None:
+    """Whatever is found then is not the one that was accepted, be it only one."""
+    world = World(tmp_path, ["", "ok", "ok"], 0.0)
+    world.cloud = HoldingCloud(world.loop, world.cloud.fates, 0.0)
+    world.cloud.held_s = 250.0
+    world.disk.append(encode(header))
+
+    async def main() -> None:
+        await world.life([0], False, 100.0)
+        accepted = world.records()[-1]
+        assert accepted["event"] == "accepted"
+        world.disk += [encode({**accepted, "event": event}) for event in ends]
+        [[(_, *own)]] = world.cloud.made.values()
+        world.cloud.made[accepted["disk_id"]] = [(float("inf"), *own)]  # never shown again
+        await world.life([0], False, None)
+
+    run_virtual(main(), world.loop)
+    records = world.records()
+
+    [[own, late]] = [[snapshot_id for _, snapshot_id, _ in m] for m in world.cloud.made.values()]
+    [doubled] = [r for r in records if r["event"] == "doubled"]
+    assert doubled["snapshot_ids"] == [late, own]
