@@ -66,32 +66,50 @@ def test_a_second_snapshot_is_told(
     assert (summing(records).close().doubled, summing(records).owed) == (1, False)
 
 
-def test_a_fast_clock_lengthens_the_wait(tmp_path: Path) -> None:
-    """A signature that is dated ahead lives longer: the cloud's Date tells by how much."""
+class Behind(HoldingCloud):
+    """Its clock is 200 s behind ours, so our signatures live so much longer."""
+
+    held_s = 480.0
     ahead_s = 200.0
 
-    class Behind(HoldingCloud):
-        held_s = 480.0
+    async def send(
+        self, request: Any, timeout_s: float, leave: Leave | None = None
+    ) -> Reply | Fault:
+        outcome = await super().send(request, timeout_s, leave)
+        date = 1_800_000_000.0 + self.loop.time() - self.ahead_s
+        return outcome._replace(date=date) if isinstance(outcome, Reply) else outcome
 
-        async def send(
-            self, request: Any, timeout_s: float, leave: Leave | None = None
-        ) -> Reply | Fault:
-            outcome = await super().send(request, timeout_s, leave)
-            date = 1_800_000_000.0 + self.loop.time() - ahead_s
-            return outcome._replace(date=date) if isinstance(outcome, Reply) else outcome
 
+@pytest.mark.parametrize("killed_after_s", [None, 100.0])
+def test_a_fast_clock_lengthens_the_wait(tmp_path: Path, killed_after_s: float | None) -> None:
+    """A signature that is dated ahead lives longer: the cloud's Date tells by how much, also a
+    process that learns it from its last question only."""
     world = World(tmp_path, ["", "ok", "ok"], 0.0)
     world.cloud = Behind(world.loop, world.cloud.fates, 0.0)
     world.disk.append(encode(header))
 
     async def main() -> None:
-        await world.life([0], False, None)
+        await world.life([0], False, killed_after_s)
+        if killed_after_s is not None:
+            await world.life([0], False, None)
         world.cloud.arrive()
 
     run_virtual(main(), world.loop)
     records = world.records()
 
     assert [r["event"] for r in records].count("doubled") == 1
+
+
+def test_a_short_settle_for_does_not_shorten_a_signatures_life(tmp_path: Path) -> None:
+    world = World(tmp_path, ["", "ok", "ok"], 0.0)
+    world.options = Settings(settle_for_s=5.0)
+    world.cloud = HoldingCloud(world.loop, world.cloud.fates, 0.0)
+    world.cloud.held_s = 299.0
+    world.disk.append(encode(header))
+
+    run_virtual(world.life([0], False, None), world.loop)
+
+    assert summing(world.records()).close().doubled == 1
 
 
 def test_the_last_question_is_asked_again_though_patience_is_short(tmp_path: Path) -> None:
@@ -132,8 +150,10 @@ class Foreign(HoldingCloud):
     held_s = 250.0
     blind = False
 
-    async def send(self, request: Any, timeout_s: float) -> Reply | Fault:
-        outcome = await super().send(request, timeout_s)
+    async def send(
+        self, request: Any, timeout_s: float, leave: Leave | None = None
+    ) -> Reply | Fault:
+        outcome = await super().send(request, timeout_s, leave)
         if not self.blind:
             return outcome
         nothing = b'{"Response":{"TotalCount":0,"SnapshotSet":[],"DiskSet":[],"RequestId":"r"}}'
