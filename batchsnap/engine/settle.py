@@ -188,13 +188,26 @@ class Settler:
             self._push(doubt)
         elif isinstance(unseen, ask.Unanswered):
             self._unanswered(doubt, unseen)
-        elif row.disk_id in unseen:
+        elif row.disk_id in unseen and not self._gone(row):
             self._unanswered(doubt, _invisible(row))
         else:
-            seen = "" if self._access.disks_denied else ", though the disk is visible"
-            evidence = f"no snapshot named {row.request.name} on {row.disk_id}{seen}"
-            desk.note("settled", row, found=False, evidence=evidence)
+            self._absent(row, seen=row.disk_id not in unseen)
             doubt.report(row, Settled.ABSENT, "")
+
+    def _absent(self, row: Row, *, seen: bool) -> None:
+        disk = "though the disk is visible" if seen else "nor is the disk visible"
+        evidence = f"no snapshot named {row.request.name} on {row.disk_id}"
+        if not self._access.disks_denied:
+            evidence += f", {disk}"
+        self._desk.note("settled", row, found=False, evidence=evidence)
+        if not seen:  # if its row is ever put back, it is asked about again before it is sent
+            why = _invisible(row)
+            self._desk.note("gave_up", row, code=why.code, message=why.message)
+
+    def _gone(self, row: Row) -> bool:
+        """Whether the row was taken out of the manifest. It will not be sent, so that its doubt
+        may end though the disk is not seen; where the disk is deleted nothing else could end it."""
+        return row.key in self._desk.sink.fold.gone
 
     def _final(self, doubt: Doubt, ids: list[str], unseen: set[str] | ask.Unanswered) -> None:
         """The last question: one snapshot is right, two are told, none is right only if none
@@ -203,7 +216,7 @@ class Settler:
         if not ids and isinstance(unseen, ask.Unanswered):
             self._unanswered(doubt, unseen)
             return
-        if not ids and row.disk_id in unseen:
+        if not ids and row.disk_id in unseen and not self._gone(row):
             self._unanswered(doubt, _invisible(row))
             return
         if ids and desk.sink.fold.standing(row.key).state not in DONE:
@@ -255,5 +268,6 @@ def _invisible(row: Row) -> ask.Unanswered:
         False,
         _UNSEEN,
         f"this credential sees no {row.disk_id} in {row.request.region}, so its silence about "
-        "snapshots proves nothing: check the account and the region, or whether the disk is gone",
+        "snapshots proves nothing: check the account and the region; if the disk is deleted, take "
+        "its row out of the manifest",
     )

@@ -78,3 +78,36 @@ def test_a_doubt_is_settled_though_its_row_is_gone_from_the_manifest(
     story = [r["event"] for r in cli.records() if r.get("key") == disk(1)]
     assert story.count("intent") == 2
     assert (story[-1], story.count("accepted")) == ("settled", second == "lost_reply")
+
+
+def test_a_doubt_on_a_deleted_disk_ends_when_its_row_is_taken_out(cli: Cli, tmp_path: Path) -> None:
+    """Silence about an unseen disk proves nothing while the row may still be sent; put back, it is
+    asked about first."""
+    write_fleet(tmp_path, 2)
+    with simulator(tmp_path) as cloud:
+        lost = {"match": {"disk_id": disk(1), "nth": [1, 2]}, "do": "reset"}
+        cloud.scenario(cap_per_s=0, script=[lost])
+        process = cli.start("run", "fleet.csv", *FAST, "--endpoint", cloud.url)
+        cloud.wait_for(lambda state: state["faults"].get("reset", 0) >= 2, process)
+        process.kill()
+        process.communicate()
+        cloud.scenario(not_found=1.0)
+        with_row = cli.run("run", "fleet.csv")
+        settled = cli.run("settle", LEDGER)
+        write_fleet(tmp_path, 1)
+        without = cli.run("run", "fleet.csv", "--json")
+
+        assert (with_row.code, settled.code, without.code) == (5, 5, 0), without.err
+        story = [r for r in cli.records() if r.get("key") == disk(1)]
+        assert [r["event"] for r in story[-3:]] == ["settled", "gave_up", "settled"]
+        assert story[-3]["evidence"].endswith("nor is the disk visible")
+        write_fleet(tmp_path, 2)
+        cloud.scenario(cap_per_s=0)
+        back = cli.run("run", "fleet.csv", "--json")
+
+        assert back.code == 0, back.err
+        assert cloud.per_disk() == {disk(0): 1, disk(1): 1}
+    story = [r for r in cli.records() if r.get("key") == disk(1)]
+    assert [r["event"] for r in story[-5:]] == [
+        *("in_doubt", "settled", "intent", "accepted", "settled")
+    ]
