@@ -58,7 +58,7 @@ class View:
 
     @property
     def finished(self) -> Record | None:
-        return self.summing.fold.finished
+        return self.summing.fold.ended
 
     def now(self) -> tuple[Summary, Now]:
         """The counts, and how the run is doing at this moment."""

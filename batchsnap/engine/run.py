@@ -194,7 +194,7 @@ def prepare(order: Order) -> Prepared:
         path = ledger_path(order)
         if path.exists():
             ledger = Ledger.open(path)
-            if order.new and ledger.fold.finished is not None:
+            if order.new and ledger.fold.ended is not None:
                 ledger.release()
                 ledger, path = None, next_in_series(path)
             else:

@@ -140,7 +140,8 @@ class Fold:
         self.manifest: dict[str, Any] = {}
         self.gone: frozenset[str] = frozenset()  # keys that the newest manifest lacks
         self.recovered = False  # a repair cut this ledger once
-        self.finished: Record | None = None
+        self.finished: Record | None = None  # the end, where nothing was begun after it
+        self.ended: Record | None = None  # the run's own end, whatever was waited or deleted since
         self._all: dict[tuple[Standing, str | None, str | None], Place] = {}
         self._unborn: dict[tuple[str | None, str | None], Place] = {}  # of rows without a record
 
@@ -206,11 +207,13 @@ class Fold:
         if event not in RUN_EVENTS:
             raise IllegalMove(f"a record of event {event!r} must name its row")
         if event == "finished":
-            self.finished = record
+            self.finished = self.ended = record
             return
         if event == "run":
             self.header = record
         self.finished = None
+        if "manifest" in record:  # a run's; other commands take up a ledger without one
+            self.ended = None
         self.settings.update(record.get("settings", {}))
         self.manifest = record.get("manifest", self.manifest)
         self.gone = frozenset(self.manifest.get("gone", ()))

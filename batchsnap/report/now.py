@@ -87,7 +87,7 @@ def now_of(summing: Summing, summary: Summary, recent: Recent, now: float) -> No
         for record in summing.fold.latest.values()
         if record["event"] == "deferred" and "not_before" in record
     ]
-    over, quiet_s = summing.fold.finished is not None, max(0.0, now - recent.heard)
+    over, quiet_s = summing.fold.ended is not None, max(0.0, now - recent.heard)
     alive = not over and quiet_s < QUIET_S
     # who was sent a moment ago is no doubt yet; of a dead run it is
     flying = summing.fold.counts[State.SENT] if alive else 0

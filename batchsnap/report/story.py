@@ -69,7 +69,7 @@ def read_story(path: Path) -> Story:
         header=fold.header,
         settings=fold.settings,
         manifest=fold.manifest,
-        finished=fold.finished,
+        finished=fold.ended,
         facts=facts,
         series=series,
         reasons=reasons_of(summing.outcomes()),
