@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,34 +32,32 @@ class Order:
     waits: Waits = field(default_factory=Waits)
 
 
-def ledger_path(order: Order) -> Path:
-    """Where the run's ledger is: the newest of its series.
+def ledger_paths(order: Order) -> tuple[Path, Path]:
+    """Where the run's ledger is, the newest of its series, and where `--new` makes the next.
+
+    `x.jsonl` is followed by `x.2.jsonl` and `x.3.jsonl`. A number that the given name has (a date)
+    is part of that name and never counted up: it would be tomorrow's ledger, or another run's.
 
     Raises:
         UsageError: standard input needs --ledger; the folder does not exist.
     """
     if order.ledger:
         today = datetime.now(UTC).strftime("%Y%m%d")
-        path = Path(order.ledger.replace("{date}", today)).absolute()
+        first = Path(order.ledger.replace("{date}", today)).absolute()
     elif order.manifest == "-":
         raise UsageError("a manifest from standard input needs --ledger PATH, so that it resumes")
     else:
         kind = ".simulated" if order.simulated else ""
-        path = Path(f"{order.manifest}{kind}.ledger.jsonl").absolute()
-    if not path.parent.is_dir():
-        raise UsageError(f"no folder {path.parent} for the ledger: make it, or give --ledger PATH")
-    newest = path
-    while (following := next_in_series(newest)).exists():
+        first = Path(f"{order.manifest}{kind}.ledger.jsonl").absolute()
+    if not first.parent.is_dir():
+        raise UsageError(f"no folder {first.parent} for the ledger: make it, or give --ledger PATH")
+    newest = first
+    for number in count(2):
+        following = first.with_name(f"{first.stem}.{number}{first.suffix}")
+        if not following.exists():
+            break
         newest = following
-    return newest
-
-
-def next_in_series(path: Path) -> Path:
-    """`x.jsonl` -> `x.2.jsonl` -> `x.3.jsonl`: what --new makes beside a finished run."""
-    stem, _, number = path.stem.rpartition(".")
-    if stem and number.isdigit():
-        return path.with_name(f"{stem}.{int(number) + 1}{path.suffix}")
-    return path.with_name(f"{path.stem}.2{path.suffix}")
+    return newest, following
 
 
 def check_same_cloud(header: Record, order: Order) -> None:

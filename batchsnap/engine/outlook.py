@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from batchsnap import plan
 from batchsnap.cloud.quotas import check_endpoint, endpoint_url, host_of
 from batchsnap.engine.intake import Intake, take_in
-from batchsnap.engine.order import Order, birth_of, check_same_cloud, ledger_path
+from batchsnap.engine.order import Order, birth_of, check_same_cloud, ledger_paths
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.replay import Fold
 from batchsnap.manifest.reader import Manifest
@@ -40,7 +40,7 @@ def look_ahead(order: Order, *, spool: bool = False) -> Outlook:
     try:
         fold = Fold()
         if order.ledger or order.manifest != "-":
-            path = ledger_path(order)
+            path, _ = ledger_paths(order)
             if path.exists():
                 for record in records(path):
                     fold.apply(record)

@@ -15,8 +15,7 @@ from batchsnap.engine.order import (
     Order,
     birth_of,
     check_same_cloud,
-    ledger_path,
-    next_in_series,
+    ledger_paths,
 )
 from batchsnap.engine.ports import CredentialSource
 from batchsnap.engine.stopping import Stop, bounded
@@ -191,12 +190,12 @@ def prepare(order: Order) -> Prepared:
     manifest = Manifest.open(order.manifest, encoding=order.encoding)
     ledger = None
     try:
-        path = ledger_path(order)
+        path, following = ledger_paths(order)
         if path.exists():
             ledger = Ledger.open(path)
             if order.new and ledger.fold.ended is not None:
                 ledger.release()
-                ledger, path = None, next_in_series(path)
+                ledger, path = None, following
             else:
                 check_same_cloud(ledger.fold.header, order)
         return Prepared(order, manifest, path, ledger)
