@@ -2,7 +2,8 @@
 
 A row with only a backup point learns its disk. A row with a name of its own gets a baseline, the
 ids of same-named snapshots that are on the disk already. After a repair that cut the ledger, its
-silence about a row is no proof, so every row that isn't done is asked about.
+silence about a row is no proof, so every row that isn't done is asked about; one that was perhaps
+never sent, with a namesake of its own name on its disk, is for a person to judge.
 """
 
 from __future__ import annotations
@@ -59,12 +60,11 @@ async def preflight(
             desk.note("accepted", row, snapshot_id=unknown[0])
         elif ask_first and unknown:
             why = (
-                f"the ledger was cut, and {', '.join(unknown)} on {row.disk_id} has this row's "
-                "own name: if none is of this run, give the row another SnapshotName"
+                f"the ledger was cut, and {', '.join(unknown)} on {row.disk_id} has this row's own "
+                "name: if none is of this run, give the row another SnapshotName and run with "
+                "--retry-failed"
             )
-            desk.note(
-                "in_doubt", row, code="ledger.cut", message=why, snapshot_name=row.request.name
-            )
+            desk.note("rejected", row, code="ledger.cut", message=why, verdict="REJECTED")
         else:
             if row.request.named and row.baseline is None:
                 row.baseline = same
