@@ -56,7 +56,7 @@ class Feeder:
             halted = self._halts.of(strand.profile, strand.region) is not None
             if self._desk.stop.stopping or halted:
                 break
-            admitted = [self._admit(request) for request in batch]
+            admitted = [self._admit(strand, request) for request in batch]
             rows = [row for row in admitted if row is not None]
             if len(rows) < len(batch):
                 # Rejections wait for the disk, or a manifest full of them would fill the memory.
@@ -74,17 +74,21 @@ class Feeder:
         strand.worklist.close()
         self._changed()
 
-    def _admit(self, request: PlannedRequest) -> Row | None:
-        """The row, unless it can't be sent any more or must wait."""
+    def _admit(self, strand: Strand, request: PlannedRequest) -> Row | None:
+        """The row, unless it can't be sent any more: then it is refused, once it is settled."""
         desk = self._desk
         row = Row(request, desk.sink.fold.intents.get(request.key))
         wall = desk.clock.wall()
         deadline = row.request.deadline
         if deadline and datetime.fromisoformat(deadline).timestamp() < wall + EXPIRE_AFTER_MIN_S:
             why = f"Deadline {deadline} is less than a day ahead; the cloud takes no earlier one"
-            self._rejections = desk.note(
-                "rejected", row, code="plan.deadline", message=why, verdict="REJECTED"
-            )
+            ruling = Ruling(Verdict.REJECTED, "plan.deadline", why, "", "", None)
+            doubted = desk.sink.fold.standing(row.key).doubted
+            event = "in_doubt" if doubted else "rejected"
+            self._rejections = desk.note(event, row, **details_of(ruling))
+            if doubted:
+                row.rejection = ruling
+                self._doubt(strand, row)
             return None
         return row
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,32 @@ def test_a_doubt_on_a_deleted_disk_ends_when_its_row_is_taken_out(cli: Cli, tmp_
     assert [r["event"] for r in story[-5:]] == [
         *("in_doubt", "settled", "intent", "accepted", "settled")
     ]
+
+
+def test_a_row_that_was_in_doubt_is_settled_before_its_deadline_refuses_it(
+    cli: Cli, tmp_path: Path
+) -> None:
+    """Settled absent and not sent again: what arrived since is its snapshot all the same."""
+    write_fleet(tmp_path, 2)
+    with simulator(tmp_path) as cloud:
+        late = {"match": {"disk_id": disk(0), "nth": 1}, "do": "late", "seconds": 5.0}
+        lost = {"match": {"disk_id": disk(1), "nth": 1}, "do": "reset"}
+        cloud.scenario(cap_per_s=0, script=[late, lost])
+        process = cli.start("run", "fleet.csv", "--endpoint", cloud.url)
+        cloud.wait_for(lambda state: sum(state["faults"].values()) >= 2, process)
+        process.kill()
+        process.communicate()
+        settled = cli.run("settle", LEDGER, "--json", "--settle-for", "0.2s")
+        assert (settled.json["pending"], cloud.per_disk()) == (2, {}), settled.err
+        while not cloud.per_disk():
+            time.sleep(0.05)
+        soon = (datetime.now(UTC) + timedelta(hours=2)).isoformat(timespec="seconds")
+        rows = "".join(f"{disk(i)},ap-guangzhou,{soon}\n" for i in range(2))
+        (tmp_path / "fleet.csv").write_text("DiskId,Region,Deadline\n" + rows)
+        done = cli.run("run", "fleet.csv", "--json", *FAST)
+
+        assert done.code == 1, done.err
+        assert (done.json["accepted"], done.json["rejected"]) == (1, 1)
+        assert cloud.per_disk() == {disk(0): 1}
+    refused = [r for r in cli.records() if r["event"] == "rejected"]
+    assert [(r["key"], r["code"]) for r in refused] == [(disk(1), "plan.deadline")]
