@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import gc
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 import click
 
+from batchsnap.cli.streams import outlive_readers
 from batchsnap.errors import BatchsnapError, Exit, ManifestError, first_of_ours
 from batchsnap.version import __version__
 
@@ -68,6 +68,7 @@ def group() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and leave with its exit code. Nothing a user can cause ends in a traceback."""
+    outlive_readers()
     ease_collector()
     try:
         code = group.main(args=argv, prog_name="batchsnap", standalone_mode=False)
@@ -79,10 +80,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         code = Exit.USAGE
-    except BrokenPipeError:
-        # Whoever read our output went away; nothing of the run depends on it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = Exit.DONE
     except (BatchsnapError, OSError) as error:
         code = _tell(error)
     except BaseExceptionGroup as several:

@@ -74,9 +74,9 @@ async def watch_signals(stop: Stop, say: Callable[[str], None], cancel: Callable
     with anyio.open_signal_receiver(*_EXIT) as signals:
         async for number in signals:
             if stop.stopping and stop.exit in _EXIT.values():
-                say("second signal: stopping at once; the next run settles what was out")
                 cancel()
+                say("second signal: stopping at once; the next run settles what was out")
                 return
             name = signal.Signals(number).name
-            say(f"{name}: waiting for replies that are out; once more stops at once")
             stop.request(_EXIT[signal.Signals(number)], name)
+            say(f"{name}: waiting for replies that are out; once more stops at once")
