@@ -18,8 +18,16 @@ MAX_IN_FLIGHT = 100  # five seconds' worth at the cap
 RETRY_FOR_S = 30 * 60.0
 SETTLE_FOR_S = 60.0
 TIMEOUT_S = 30.0
-EXPIRE_AFTER_MIN_S = 24 * 3600.0  # the cloud takes no earlier Deadline
+DAY_S = 24 * 3600.0
+EXPIRE_AFTER_MIN_S = DAY_S  # the cloud takes no earlier Deadline
 MAX_DURATION_S = 0.0  # 0: no bound
+
+# What is beyond these is a slip of the pen, and far beyond them no date or timer can hold it.
+EXPIRE_AFTER_MAX_S = 36_525 * DAY_S  # a hundred years
+RETRY_FOR_MAX_S = 366 * DAY_S
+SETTLE_FOR_MAX_S = DAY_S
+TIMEOUT_MAX_S = 3600.0
+MAX_DURATION_MAX_S = 366 * DAY_S
 
 _MAX_ERRORS = re.compile(r"(\d+|\d+(\.\d+)?%)?")
 SETTLE_SCHEDULE_S = (5.0, 15.0, 30.0, 60.0)  # asks after a fault, at SETTLE_FOR_S
@@ -86,12 +94,25 @@ class Settings:
             )
         if self.max_in_flight < 1:
             raise UsageError("--max-in-flight must be at least 1")
-        if self.timeout_s <= 0 or self.settle_for_s < 0 or self.retry_for_s < 0:
-            raise UsageError("--timeout must be above 0, --settle-for and --retry-for not below")
-        if self.expire_after_s and self.expire_after_s <= EXPIRE_AFTER_MIN_S:
-            raise UsageError("--expire-after must be more than one day: the cloud takes no less")
+        self._check_durations()
         if not _MAX_ERRORS.fullmatch(self.max_errors):
             raise UsageError(f"--max-errors {self.max_errors!r} is neither N nor N%")
+
+    def _check_durations(self) -> None:
+        for option, seconds, most in (
+            ("--expire-after", self.expire_after_s, EXPIRE_AFTER_MAX_S),
+            ("--retry-for", self.retry_for_s, RETRY_FOR_MAX_S),
+            ("--settle-for", self.settle_for_s, SETTLE_FOR_MAX_S),
+            ("--timeout", self.timeout_s, TIMEOUT_MAX_S),
+            ("--max-duration", self.max_duration_s, MAX_DURATION_MAX_S),
+        ):
+            if not 0 <= seconds <= most:  # a NaN is refused too
+                what = f"{option} {_written(seconds)}"
+                raise UsageError(f"{what} is not between 0 and {_written(most)}")
+        if self.timeout_s == 0:
+            raise UsageError("--timeout must be above 0")
+        if self.expire_after_s and self.expire_after_s <= EXPIRE_AFTER_MIN_S:
+            raise UsageError("--expire-after must be more than one day: the cloud takes no less")
 
     def to_json(self) -> dict[str, Any]:
         """The form kept in the ledger."""
@@ -104,6 +125,14 @@ class Settings:
         if "tags" in values:
             values["tags"] = tuple((str(k), str(v)) for k, v in dict(values["tags"]).items())
         return replace(self, **values)
+
+
+def _written(seconds: float) -> str:
+    """A duration as options take it: `30d`, `90s`."""
+    for unit, size in (("d", DAY_S), ("h", 3600.0), ("m", 60.0)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:g}s"
 
 
 @dataclass(frozen=True, slots=True)
