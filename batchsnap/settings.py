@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -12,6 +13,7 @@ from batchsnap.errors import UsageError
 ENDPOINT_DEFAULT = "https://cbs.intl.tencentcloudapi.com"
 NAME_DEFAULT = "batchsnap-{disk_id}-{id}"
 RATE_PER_S = 20.0  # the published cap of CreateSnapshot
+RATE_MIN_PER_S = 0.001  # slower than this a fleet's end is beyond the calendar
 API_LIMIT_PER_S = 20  # what the account may do; support can raise it
 API_LIMIT_MAX_PER_S = 16_000  # what a quota file has room for
 MAX_IN_FLIGHT = 100  # five seconds' worth at the cap
@@ -85,8 +87,10 @@ class Settings:
         """Raise UsageError for a value that can't be carried out."""
         if not 0 < self.api_limit_per_s <= API_LIMIT_MAX_PER_S:
             raise UsageError(f"--api-limit must be 1 to {API_LIMIT_MAX_PER_S}")
-        if self.rate_per_s <= 0:
-            raise UsageError(f"--rate {self.rate_per_s:g} must be above 0")
+        if not RATE_MIN_PER_S <= self.rate_per_s < math.inf:  # a NaN is refused too
+            raise UsageError(
+                f"--rate {self.rate_per_s:g} must be a number of at least {RATE_MIN_PER_S:g}"
+            )
         if self.rate_per_s > self.api_limit_per_s:
             raise UsageError(
                 f"--rate {self.rate_per_s:g} is above the cloud's cap of {self.api_limit_per_s} "

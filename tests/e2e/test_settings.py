@@ -13,6 +13,7 @@ from batchsnap.errors import UsageError
 from tests.process import Cli, simulator, write_fleet
 
 LEDGER = "fleet.csv.ledger.jsonl"
+NOWHERE = "http://127.0.0.1:1"  # nothing leaves the machine, should it not be refused
 
 
 @pytest.mark.parametrize(
@@ -54,8 +55,40 @@ def test_a_library_call_with_no_duration(tmp_path: Path, name: str, value: float
     fleet, ledger = write_fleet(tmp_path, 2), tmp_path / LEDGER
 
     async def call() -> None:
-        await batchsnap.run(fleet, ledger=ledger, **{name: value})  # type: ignore[arg-type]
+        given = {name: value}
+        await batchsnap.run(fleet, ledger=ledger, endpoint=NOWHERE, **given)  # type: ignore[arg-type]
 
     with pytest.raises(UsageError, match=name.removesuffix("_s").replace("_", "-")):
         anyio.run(call)
+    assert not ledger.exists()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0", "-1", "1e-300"])
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_rate_that_is_none(cli: Cli, tmp_path: Path, command: str, value: str) -> None:
+    write_fleet(tmp_path, 2)
+    cli.env.update(BATCHSNAP_ENDPOINT=NOWHERE, BATCHSNAP_MAX_DURATION="1s")
+
+    for done in (
+        cli.run(command, "fleet.csv", f"--rate={value}"),
+        cli.run(command, "fleet.csv", BATCHSNAP_RATE=value),
+    ):
+        assert done.code == 2, done.err
+        assert f"--rate {value} must be" in done.err
+        assert "Traceback" not in done.err
+    assert not (tmp_path / LEDGER).exists()
+
+
+def test_the_slowest_rate_has_an_end(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 2000)
+
+    assert cli.run("plan", "fleet.csv", "--rate", "0.001").code == 0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_library_call_with_no_rate(tmp_path: Path, value: float) -> None:
+    fleet, ledger = write_fleet(tmp_path, 2), tmp_path / LEDGER
+
+    with pytest.raises(UsageError, match="--rate"):
+        anyio.run(lambda: batchsnap.run(fleet, ledger=ledger, endpoint=NOWHERE, rate_per_s=value))
     assert not ledger.exists()
