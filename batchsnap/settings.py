@@ -23,6 +23,7 @@ TIMEOUT_S = 30.0
 DAY_S = 24 * 3600.0
 EXPIRE_AFTER_MIN_S = DAY_S  # the cloud takes no earlier Deadline
 MAX_DURATION_S = 0.0  # 0: no bound
+STRICT_HOLD_S = 60.0  # a strict gate frees the slot of a call without a reply after it
 
 # What is beyond these is a slip of the pen, and far beyond them no date or timer can hold it.
 EXPIRE_AFTER_MAX_S = 36_525 * DAY_S  # a hundred years
@@ -115,6 +116,12 @@ class Settings:
                 raise UsageError(f"{what} is not between 0 and {_written(most)}")
         if self.timeout_s == 0:
             raise UsageError("--timeout must be above 0")
+        if self.strict and self.timeout_s >= STRICT_HOLD_S:
+            raise UsageError(
+                f"--strict needs a --timeout below {_written(STRICT_HOLD_S)}, not "
+                f"{_written(self.timeout_s)}: it makes room for the next call after so long, and "
+                "the one that is still out might then be throttled"
+            )
         if self.expire_after_s and self.expire_after_s <= EXPIRE_AFTER_MIN_S:
             raise UsageError("--expire-after must be more than one day: the cloud takes no less")
 

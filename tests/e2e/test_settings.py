@@ -10,6 +10,8 @@ import pytest
 
 import batchsnap
 from batchsnap.errors import UsageError
+from batchsnap.pacing.starts import HOLD_MAX_S
+from batchsnap.settings import STRICT_HOLD_S
 from tests.process import Cli, simulator, write_fleet
 
 LEDGER = "fleet.csv.ledger.jsonl"
@@ -92,3 +94,24 @@ def test_a_library_call_with_no_rate(tmp_path: Path, value: float) -> None:
     with pytest.raises(UsageError, match="--rate"):
         anyio.run(lambda: batchsnap.run(fleet, ledger=ledger, endpoint=NOWHERE, rate_per_s=value))
     assert not ledger.exists()
+
+
+def test_strict_needs_a_timeout_that_its_slots_outlast(cli: Cli, tmp_path: Path) -> None:
+    assert STRICT_HOLD_S == HOLD_MAX_S
+    write_fleet(tmp_path, 2)
+    said = "--strict needs a --timeout below 1m, not "
+    with simulator(tmp_path) as cloud:
+        cli.env["BATCHSNAP_ENDPOINT"] = cloud.url
+        both = cli.run("run", "fleet.csv", "--strict", "--timeout", "60s")
+        assert both.code == 2, both.err
+        assert f"{said}1m" in both.err
+        assert not (tmp_path / LEDGER).exists()
+
+        assert cli.run("run", "fleet.csv", "--timeout", "90s").code == 0
+        before = (tmp_path / LEDGER).read_bytes()
+        resumed = cli.run("run", "fleet.csv", "--strict")
+        assert resumed.code == 2, resumed.err
+        assert f"{said}90s" in resumed.err
+        assert (tmp_path / LEDGER).read_bytes() == before
+
+        assert cli.run("run", "fleet.csv", "--strict", "--timeout", "59s").code == 0
