@@ -74,6 +74,7 @@ def command(folder: Path, **options: Any) -> int:
 async def _run(prepared: Prepared, options: dict[str, Any]) -> tuple[Result, str]:
     from batchsnap.cli.doors import SimulatedCredentials
     from batchsnap.cli.progress import showing
+    from batchsnap.cli.run import cut_off
     from batchsnap.engine.stopping import Stop, watch_signals
     from batchsnap.simulator.desk import DEFAULT_KEYS
     from batchsnap.simulator.embedded import EmbeddedSimulator
@@ -94,7 +95,7 @@ async def _run(prepared: Prepared, options: dict[str, Any]) -> tuple[Result, str
         f"the cloud's own count: {len(state['snapshots'])} snapshots of {len(disks)} disks, "
         f"{len(state['duplicates']['by_disk'])} twice; it played: {faults}"
     )
-    return result or prepared.result(stop), proof
+    return result or cut_off(prepared, stop), proof
 
 
 def _sample(path: Path) -> Path:

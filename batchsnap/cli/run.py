@@ -17,6 +17,7 @@ from batchsnap.errors import Exit
 if TYPE_CHECKING:
     from batchsnap.engine.order import Order
     from batchsnap.engine.run import Prepared, Result
+    from batchsnap.engine.stopping import Stop
 
 SETTINGS = (
     *("region", "profile", "rate_per_s", "api_limit_per_s", "strict", "max_in_flight"),
@@ -130,7 +131,19 @@ async def _run(prepared: Prepared, options: dict[str, Any]) -> Result:
         tasks = await stack.enter_async_context(showing(prepared, stop, options))
         tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
         result = await prepared.execute(endpoint, credentials, stop, say)
-    return result or prepared.result(stop)
+    return result or cut_off(prepared, stop)
+
+
+def cut_off(prepared: Prepared, stop: Stop) -> Result:
+    """How a run stands that a second signal ended.
+
+    Raises:
+        click.exceptions.Exit: there is no ledger yet, so nothing was sent.
+    """
+    if prepared.ledger is None:
+        say("stopped before anything was sent")
+        raise click.exceptions.Exit(int(stop.exit or Exit.INTERRUPTED))
+    return prepared.result(stop)
 
 
 def _ask(prepared: Prepared, *, yes: bool) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.process import Cli, Cloud, disk, sets, simulator, write_fleet
+from tests.front import listening
+from tests.process import Cli, Cloud, disk, environment, sets, simulator, write_fleet
 
 LEDGER = "fleet.csv.ledger.jsonl"
 
@@ -85,6 +89,49 @@ def test_the_second_signal_stops_at_once_and_the_next_run_settles(cli: Cli, tmp_
 
         assert done.code == 0, done.err
         assert cloud.per_disk() == {disk(i): 1 for i in range(20)}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_two_signals_before_there_is_a_ledger(tmp_path: Path, number: int, code: int) -> None:
+    """While the metadata service is asked for credentials and does not answer."""
+    write_fleet(tmp_path, 2)
+    asked, over = threading.Event(), threading.Event()
+
+    def silent(_stream: socket.socket) -> None:
+        asked.set()
+        over.wait(30)
+
+    with listening(silent) as port:
+        script = (
+            "from batchsnap.cli.main import main\n"
+            "from batchsnap.cloud.credentials import Credentials\n"
+            f"there = 'http://127.0.0.1:{port}'\n"
+            "Credentials.__init__.__kwdefaults__['metadata_url'] = there\n"
+            "main()"
+        )
+        keyless = {"TENCENTCLOUD_SECRET_ID": "", "TENCENTCLOUD_SECRET_KEY": ""}
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, "run", "fleet.csv"],
+            cwd=tmp_path,
+            env=environment(tmp_path, **keyless),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert asked.wait(20)
+        process.send_signal(number)
+        assert process.stderr is not None
+        while "waiting for replies" not in process.stderr.readline():
+            pass
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+        over.set()
+
+    assert process.returncode == code, err
+    assert "stopped before anything was sent" in err
+    assert not out
+    assert not list(tmp_path.glob("*.jsonl"))
 
 
 def test_a_run_that_is_suspended_goes_on_and_makes_nothing_up(cli: Cli, tmp_path: Path) -> None:
