@@ -124,12 +124,15 @@ def _watch(ledger: Path, seen: View) -> View:
     from batchsnap.ledger.reading import Follower
 
     view, follower = View(), Follower(ledger)
-    console = Console(quiet=not sys.stdout.isatty())
+    screen = sys.stdout
+    drawn = screen.isatty()
+    console = Console(quiet=not drawn)
     try:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while True:
                 view = seen = _caught_up(view, follower)
-                if view.finished is not None:
+                gone = drawn and not screen.isatty()  # the terminal, and its watcher with it
+                if view.finished is not None or gone:
                     return view
                 live.update(view.screen(), refresh=True)
                 time.sleep(_EVERY_S)

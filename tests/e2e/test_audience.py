@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import Cli, Cloud, disk, environment, sets, simulator, write_fleet
+from tests.process import Cli, disk, environment, sets, simulator, write_fleet
 
 LEDGER = "fleet.csv.ledger.jsonl"
 ROWS = 40
@@ -67,13 +67,13 @@ def test_a_signal_drains_a_run_without_readers(cli: Cli, tmp_path: Path) -> None
     assert not in_doubt(cli)
 
 
-def on_a_terminal(cli: Cli, cloud: Cloud) -> tuple[subprocess.Popen[str], int]:
-    """A run that draws its live view, and the master of its terminal."""
+def on_a_terminal(cli: Cli, *args: str, **env: str) -> tuple[subprocess.Popen[str], int]:
+    """batchsnap with a live view, and the master of its terminal."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "batchsnap", "run", "fleet.csv", "--yes"],
+        [sys.executable, "-m", "batchsnap", *args],
         cwd=cli.folder,
-        env=environment(cli.folder, BATCHSNAP_ENDPOINT=cloud.url, TERM="xterm"),
+        env=environment(cli.folder, TERM="xterm", **env),
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -87,7 +87,8 @@ def on_a_terminal(cli: Cli, cloud: Cloud) -> tuple[subprocess.Popen[str], int]:
 def test_a_terminal_goes_away(cli: Cli, tmp_path: Path, signals: tuple[int, ...]) -> None:
     write_fleet(tmp_path, ROWS)
     with simulator(tmp_path, *sets(latency_ms=300.0)) as cloud:
-        process, master = on_a_terminal(cli, cloud)
+        to = {"BATCHSNAP_ENDPOINT": cloud.url}
+        process, master = on_a_terminal(cli, "run", "fleet.csv", "--yes", **to)
         cloud.wait_for(lambda state: state["created"] >= 5, process)
         os.close(master)
         for number in signals:
@@ -98,6 +99,22 @@ def test_a_terminal_goes_away(cli: Cli, tmp_path: Path, signals: tuple[int, ...]
     assert made < ROWS if signals else made == ROWS
     assert len([r for r in cli.records() if r["event"] == "accepted"]) == made
     assert not in_doubt(cli)
+
+
+def test_a_watcher_leaves_with_its_terminal(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, ROWS)
+    with simulator(tmp_path) as cloud:
+        cli.run("run", "fleet.csv", "--max-duration", "1s", BATCHSNAP_ENDPOINT=cloud.url)
+    process, master = on_a_terminal(cli, "status", LEDGER, "--watch")
+    seen = b""
+    while b" done" not in seen:
+        seen += os.read(master, 1000)
+    os.close(master)
+
+    try:
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
 
 
 @pytest.mark.parametrize(
