@@ -24,12 +24,12 @@ from batchsnap.engine.lane import Lane
 from batchsnap.engine.ports import CredentialSource, Gate
 from batchsnap.engine.stopping import Stop
 from batchsnap.engine.strand import Strand
-from batchsnap.engine.watch import accepted_in
+from batchsnap.engine.watch import Watched, accepted_in
 from batchsnap.errors import CredentialsError
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import State
-from batchsnap.model import Quota
+from batchsnap.model import PlannedRequest, Quota
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import QuotaFile, state_folder
 from batchsnap.settings import Settings, Waits
@@ -144,10 +144,12 @@ class LocalExecutor:
         ledger, halts = work.ledger, Halts(self._say)
         desk = new_desk(ledger, self._clock, stop, work.settings, work.waits, say=self._say)
         brakes = Brakes(work.settings, ledger.fold, work.rows, stop, self._say)
+        earlier = _accepted_earlier(ledger) if work.wait or brakes.watching else []
+        by_quota = _by_quota(work, earlier)
         doors = Doors(work.settings, self._clock, self._credentials)
         async with doors.open(shared=not work.simulated):
-            lanes = [
-                Lane(
+            lanes = {
+                (profile, url): Lane(
                     await doors.access(profile, url),
                     strands,
                     desk,
@@ -158,13 +160,13 @@ class LocalExecutor:
                     send=work.send,
                     wait=work.wait,
                 )
-                for (profile, url), strands in _by_quota(work).items()
-            ]
-            if work.wait or brakes.watching:
-                _watch_earlier(lanes, ledger, work.endpoint)
+                for (profile, url), strands in by_quota.items()
+            }
+            for watched in earlier:
+                lanes[_quota_of(work, watched.row)].watch(watched)
             async with committing(ledger), anyio.create_task_group() as tasks:
-                for lane in lanes:
-                    if work.send:
+                for quota, lane in lanes.items():
+                    if work.send and by_quota[quota]:
                         tasks.start_soon(doors.warm, lane.access)
                     tasks.start_soon(lane.run)
         return halts
@@ -195,24 +197,27 @@ async def committing(ledger: Ledger) -> AsyncIterator[None]:
             ledger.close()
 
 
-def _by_quota(work: Work) -> dict[tuple[str, str], list[Strand]]:
-    """Strands that share a credential and a host share a lane."""
+def _quota_of(work: Work, of: Strand | PlannedRequest) -> tuple[str, str]:
+    return of.profile, endpoint_url(work.endpoint, of.region)
+
+
+def _by_quota(work: Work, earlier: list[Watched]) -> dict[tuple[str, str], list[Strand]]:
+    """Strands that share a credential and a host share a lane; one that has none may have
+    snapshots to await."""
     lanes: dict[tuple[str, str], list[Strand]] = {}
     for strand in work.strands:
-        url = endpoint_url(work.endpoint, strand.region)
-        lanes.setdefault((strand.profile, url), []).append(strand)
+        lanes.setdefault(_quota_of(work, strand), []).append(strand)
+    for watched in earlier:
+        lanes.setdefault(_quota_of(work, watched.row), [])
     return lanes
 
 
-def _watch_earlier(lanes: list[Lane], ledger: Ledger, endpoint: str) -> None:
-    """Hand each lane the snapshots that earlier processes were given and did not see ready."""
-    by_quota = {(lane.access.profile, lane.access.url): lane for lane in lanes}
+def _accepted_earlier(ledger: Ledger) -> list[Watched]:
+    """The snapshots that earlier processes were given and did not see ready."""
     standing = ledger.fold.standing
-    awaited = {State.ACCEPTED}
-    for watched in accepted_in(records(ledger.path), lambda key: standing(key).state, awaited):
-        url = endpoint_url(endpoint, watched.row.region)
-        if (lane := by_quota.get((watched.row.profile, url))) is not None:
-            lane.watch(watched)
+    return accepted_in(
+        records(ledger.path), lambda key: standing(key).state, frozenset({State.ACCEPTED})
+    )
 
 
 def _claimed(ledger: Ledger, disk_id: str) -> set[str]:

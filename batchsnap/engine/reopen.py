@@ -70,11 +70,7 @@ class Reopened:
 
     async def wait(self, credentials: CredentialSource, stop: Stop, say: Say) -> Result:
         """Until every accepted snapshot is ready or gone."""
-        strands: dict[tuple[str, str], Strand] = {}
-        for watched in self.snapshots({State.ACCEPTED}):
-            scope = (watched.row.profile, watched.row.region)
-            strands.setdefault(scope, Strand(*scope, Waits()))
-        return await self._execute(strands, credentials, stop, say, wait=True)
+        return await self._execute({}, credentials, stop, say, wait=True)
 
     def snapshots(self, states: Container[State]) -> list[Watched]:
         """The snapshots of rows that are in one of `states`."""

@@ -25,6 +25,7 @@ from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import VERSION, Record, stamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.ledger.store import Ledger
+from batchsnap.lifecycle import State
 from batchsnap.manifest.reader import Manifest
 from batchsnap.pacing.quota_file import home_folder, state_folder
 from batchsnap.report.summary import Summary, Summing, exit_of, summing
@@ -77,8 +78,9 @@ class Prepared:
 
     @property
     def finished(self) -> Record | None:
-        """The record of an earlier end, where nothing is left to do."""
-        return self.fold.finished if not self.intake.left else None
+        """The record of an earlier end, where nothing is left to do or to wait for."""
+        awaited = self.order.wait and self.fold.counts[State.ACCEPTED]
+        return self.fold.finished if not self.intake.left and not awaited else None
 
     def result(self, stop: Stop | None = None) -> Result:
         """How the run stands: finished earlier, or stopped at once."""
