@@ -138,6 +138,13 @@ def simulator(folder: Path, *args: str) -> Iterator[Cloud]:
         process.stdout.close()
 
 
+def write_profile(folder: Path, name: str) -> None:
+    """tccli's profile of that name, with the simulator's keys."""
+    (folder / ".tccli").mkdir(exist_ok=True)
+    keys = {"secretId": SECRET_ID, "secretKey": SECRET_KEY}
+    (folder / ".tccli" / f"{name}.credential").write_text(json.dumps(keys))
+
+
 def sets(**values: Any) -> list[str]:
     """Scenario fields as `--set` options."""
     return [part for k, v in values.items() for part in ("--set", f"{k}={json.dumps(v)}")]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import anyio
+
 from batchsnap.engine.stopping import Stop
 from batchsnap.errors import Exit
 from batchsnap.ledger.replay import Fold
@@ -29,6 +31,8 @@ class Brakes:
         self._failed_before = sum(before[state] for state in _FAILED)
         self._launching = 0  # rows on their way to an intent, which the fold does not know yet
         self._lanes: list[Callable[[], bool]] = []
+        self._feeding = 0  # lanes that have rows to start
+        self._let_go = anyio.Event()
         self._canary = min(settings.canary, rows)
         if self._canary and before[State.READY] >= self._canary:
             self._canary = 0
@@ -41,6 +45,17 @@ class Brakes:
     def join(self, at_work: Callable[[], bool]) -> None:
         """A lane; `at_work` tells whether something is under way there that may let a brake go."""
         self._lanes.append(at_work)
+        self._feeding += 1
+
+    async def fed(self) -> None:
+        """A lane has started all its rows; returns once no other needs to know when its snapshots
+        are ready."""
+        self._feeding -= 1
+        if not self._feeding:
+            self._let_go.set()
+        if self.watching:
+            with self._stop.ends():
+                await self._let_go.wait()
 
     def launched(self) -> None:
         """A row was started; `under_way` follows once its token is taken."""
@@ -87,6 +102,8 @@ class Brakes:
         if counts[State.READY] >= self._canary:
             self._say(f"canary: {self._canary} snapshots are ready, going on with the rest")
             self._canary = 0
+            if not self.watching:
+                self._let_go.set()
         return ""
 
     def _halt(self, why: str) -> str:

@@ -49,6 +49,7 @@ class Lane:
     ) -> None:
         self.access = access
         self.expired = False  # nothing was accepted for --retry-for
+        self._ended = False
         self._strands = deque(strands)
         self._desk = desk
         self._halts = halts
@@ -93,9 +94,11 @@ class Lane:
                     await self._rest()
                 else:
                     tasks.start_soon(self._slot, *self._launched(*picked))
+            await self._brakes.fed()
             if self._wait:
                 with self._desk.stop.ends():
                     await self._watcher.drained()
+            self._ended = True
             tasks.cancel_scope.cancel()
 
     def watch(self, watched: Watched) -> None:
@@ -164,7 +167,8 @@ class Lane:
             self._braked(self._brakes.despair(), None)
 
     def _at_work(self) -> bool:
-        return self._slots.out > 0 or self._asking > 0 or self._watcher.waits
+        busy = self._slots.out > 0 or self._asking > 0 or self._watcher.waits
+        return busy and not self._ended
 
     def _launched(self, strand: Strand, row: Row) -> tuple[Strand, Row]:
         self._slots.take()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import Cli, Cloud, disk, sets, simulator, write_fleet
+from tests.process import Cli, Cloud, disk, sets, simulator, write_fleet, write_profile
 
 FAST = ("--rate", "400", "--api-limit", "400")
 
@@ -152,3 +152,45 @@ def test_first_rows_that_all_fail_alike_halt_their_region_only(cli: Cli, tmp_pat
         [halt] = done.json["halted"]
         assert (halt["scope"], halt["region"]) == ("region", "ap-tokyo")
         assert halt["code"] == "InvalidDiskId.NotFound"
+
+
+def two_quotas(folder: Path, ours: int) -> None:
+    """A manifest of a row under profile `team`, and `ours` under none."""
+    write_profile(folder, "team")
+    rows = [f"{disk(n)},ap-guangzhou,{'' if n else 'team'}" for n in range(ours + 1)]
+    (folder / "fleet.csv").write_text("DiskId,Region,Profile\n" + "\n".join(rows) + "\n")
+
+
+@pytest.mark.parametrize("brake", [("--canary", "2"), ("--max-creating", "1")])
+def test_a_brake_sees_what_a_quota_without_rows_has_made(
+    cli: Cli, tmp_path: Path, brake: tuple[str, str]
+) -> None:
+    """A quota that has started its last row is still watched, for the others wait for it."""
+    two_quotas(tmp_path, 4)
+    with simulator(tmp_path, *sets(cap_per_s=0, creating_s=0.5)) as cloud:
+        done = cli.run(
+            *("run", "fleet.csv", "--json", *brake, "--settle-for", "1s"),
+            *("--max-duration", "15s"),
+            **to(cloud),
+        )
+
+        assert done.code == 0, done.err
+        assert cloud.per_disk() == {disk(n): 1 for n in range(5)}
+
+
+def test_a_brake_halts_where_another_quota_can_not_see_its_snapshots(
+    cli: Cli, tmp_path: Path
+) -> None:
+    two_quotas(tmp_path, 4)
+    with simulator(tmp_path) as cloud:
+        denied = {"do": "error", "code": "UnauthorizedOperation"}
+        script = [{"match": {"action": "DescribeSnapshots"}, **denied}]
+        cloud.scenario(cap_per_s=0, creating_s=0.2, script=script)
+        done = cli.run(
+            *("run", "fleet.csv", "--json", "--canary", "2", "--settle-for", "1s"),
+            *("--max-duration", "15s"),
+            **to(cloud),
+        )
+
+        assert (done.code, done.json["accepted"]) == (3, 2), done.err
+        assert "--canary waits" in done.json["halted"][0]["message"]

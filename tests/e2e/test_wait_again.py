@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import SECRET_ID, SECRET_KEY, Cli, disk, sets, simulator, write_fleet
+from tests.process import Cli, disk, sets, simulator, write_fleet, write_profile
 
 FAST = ("--rate", "400", "--api-limit", "400", "--settle-for", "1s")
 
@@ -29,10 +29,7 @@ def test_run_wait_waits_though_every_row_was_accepted_before(
 
 
 def test_run_wait_waits_for_a_profile_that_has_no_row_left(cli: Cli, tmp_path: Path) -> None:
-    folder = tmp_path / ".tccli"
-    folder.mkdir()
-    keys = f'{{"secretId": "{SECRET_ID}", "secretKey": "{SECRET_KEY}"}}'
-    (folder / "team.credential").write_text(keys)
+    write_profile(tmp_path, "team")
     rows = [f"{disk(0)},ap-tokyo,team", f"{disk(1)},ap-tokyo,", f"{disk(2)},ap-tokyo,"]
     manifest = tmp_path / "fleet.csv"
     with simulator(tmp_path, *sets(cap_per_s=0, creating_s=4.0)) as cloud:
