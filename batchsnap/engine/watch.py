@@ -11,7 +11,7 @@ from batchsnap.cloud.actions import SnapshotFact
 from batchsnap.engine import ask
 from batchsnap.engine.access import Access
 from batchsnap.engine.attempt import Desk
-from batchsnap.engine.row import request_of
+from batchsnap.engine.row import Row, request_of
 from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.lifecycle import State
 from batchsnap.model import PlannedRequest
@@ -38,13 +38,15 @@ class Watched(NamedTuple):
 class Watcher:
     """Awaits the snapshots of one access."""
 
-    def __init__(self, access: Access, desk: Desk, changed: Callable[[], None]) -> None:
+    def __init__(self, access: Access, desk: Desk, changed: Callable[[Row | None], None]) -> None:
+        """`changed` is told a row whose wait is over: a brake that it pulls is recorded with it."""
         self._access = access
         self._desk = desk
         self._changed = changed
         self._waiting: dict[str, Watched] = {}
         self._added = anyio.Event()
         self._empty = anyio.Event()
+        self._ended: Row | None = None  # the latest
 
     def add(self, watched: Watched) -> None:
         """Await one more."""
@@ -79,7 +81,7 @@ class Watcher:
             changed = len(self._waiting) < before
             pause = EVERY_S if changed else min(EVERY_MOST_S, pause * 1.5)
             if changed:
-                self._changed()
+                self._changed(self._ended)
 
     async def _ask(self, region: str) -> bool:
         """One round over a region; False where asking is forbidden."""
@@ -123,6 +125,8 @@ class Watcher:
         self._desk.sink.append(
             row_record(event, watched.row, watched.attempt, at, snapshot_id=watched.snapshot_id)
         )
+        self._ended = Row(watched.row)
+        self._ended.attempt = watched.attempt
 
 
 def accepted_in(

@@ -99,6 +99,18 @@ def test_a_canary_that_fails_stops_the_run(cli: Cli, tmp_path: Path) -> None:
         assert cloud.state()["created"] <= 2
 
 
+def test_a_canary_that_vanishes_is_recorded_though_no_row_is_left(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 3)
+    with simulator(tmp_path, *sets(cap_per_s=0, creating_s=0.2, vanish=1.0)) as cloud:
+        done = cli.run(
+            *("run", "fleet.csv", "--json", "--wait", "--canary", "3", "--settle-for", "1s"),
+            **to(cloud),
+        )
+
+        assert done.code == 3, done.err
+        assert "canary failed" in done.json["halted"][0]["message"]
+
+
 def test_no_more_are_being_made_at_once_than_allowed(cli: Cli, tmp_path: Path) -> None:
     write_fleet(tmp_path, 12)
     # The cloud refuses a fifth: that it never had to shows that the brake held.
