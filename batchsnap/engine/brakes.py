@@ -13,7 +13,7 @@ from batchsnap.lifecycle import State
 from batchsnap.settings import Settings
 
 _FAILED = (State.REJECTED, State.GAVE_UP, State.VANISHED)
-_NOT_MADE = (State.PENDING, State.DEFERRED, State.ABSENT)  # surely: such a row is sent (again)
+_BEING_MADE = (State.SENT, State.IN_DOUBT, State.ACCEPTED)
 
 
 class Brakes:
@@ -71,13 +71,10 @@ class Brakes:
         if not self._canary and not most:
             return True
         counts = self._fold.counts
-        being_made = (
-            self._launching + counts[State.SENT] + counts[State.ACCEPTED] + counts[State.IN_DOUBT]
-        )
+        being_made = self._launching + sum(counts[state] for state in _BEING_MADE)
         if most and being_made >= most:
             return False
-        made = sum(counts.values()) - sum(counts[state] for state in _NOT_MADE)
-        return not self._canary or made + self._launching < self._canary
+        return not self._canary or being_made + counts[State.READY] < self._canary
 
     def despair(self) -> str:
         """Stop the run where a brake holds and nothing is under way that could let it go."""

@@ -111,6 +111,21 @@ def test_a_canary_that_vanishes_is_recorded_though_no_row_is_left(cli: Cli, tmp_
         assert "canary failed" in done.json["halted"][0]["message"]
 
 
+def test_after_a_canary_that_failed_the_next_run_has_another(cli: Cli, tmp_path: Path) -> None:
+    """A rejected row is no canary: it would hold every later run for ever."""
+    write_fleet(tmp_path, 4)
+    canary = ("run", "fleet.csv", "--json", "--canary", "1", "--settle-for", "1s")
+    with simulator(tmp_path) as cloud:
+        cloud.scenario(**missing(0), creating_s=0.2)
+        failed = cli.run(*canary, **to(cloud))
+        again = cli.run(*canary, **to(cloud))
+
+        assert (failed.code, again.code) == (3, 1), again.err
+        assert (again.json["rejected"], again.json["pending"]) == (1, 0)
+        assert "canary: 1 snapshots are ready" in again.err
+        assert cloud.per_disk() == {disk(n): 1 for n in range(1, 4)}
+
+
 def test_no_more_are_being_made_at_once_than_allowed(cli: Cli, tmp_path: Path) -> None:
     write_fleet(tmp_path, 12)
     # The cloud refuses a fifth: that it never had to shows that the brake held.
