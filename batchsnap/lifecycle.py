@@ -126,6 +126,7 @@ TABLE: dict[State, dict[str, State]] = {
     },
     _S.VANISHED: {
         "ready": _S.READY,
+        "deleting": _S.DELETING,  # it is there after all
         "doubled": _S.VANISHED,
         "asked": _S.VANISHED,
         "halted": _S.VANISHED,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from batchsnap.cloud import actions
@@ -78,6 +78,27 @@ async def disks(
         parse=actions.disk_page,
         identity=lambda fact: fact.disk_id,
     )
+
+
+async def unseen_disks(
+    access: Access, region: str, disk_ids: Iterable[str], say: Callable[[str], None]
+) -> set[str] | Unanswered:
+    """Those of up to 100 disks that this credential can't see: that it sees no snapshot of them
+    proves nothing. None of them where the policy forbids the question, which is said once."""
+    asked = set(disk_ids) - {""}
+    if not asked or access.disks_denied:
+        return set()
+    seen = await disks(access, region, sorted(asked))
+    if not isinstance(seen, Unanswered):
+        return asked - {fact.disk_id for fact in seen}
+    if not seen.denied:
+        return seen
+    access.disks_denied = True
+    say(
+        f"DescribeDisks is denied ({seen.code}): going by DescribeSnapshots alone. Grant "
+        "cbs:DescribeDisks so that a wrong account is noticed"
+    )
+    return set()
 
 
 async def disks_like(

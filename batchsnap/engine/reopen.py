@@ -26,7 +26,8 @@ from batchsnap.report.summary import Summary, summing
 from batchsnap.settings import Settings, Waits
 from batchsnap.version import __version__
 
-DELETABLE = frozenset({State.ACCEPTED, State.READY, State.DELETING})
+DELETABLE = frozenset({State.ACCEPTED, State.READY, State.VANISHED, State.DELETING})
+"""States of rows whose snapshot may be there: `vanished` may have been said too early."""
 _UNCERTAIN = frozenset({State.SENT, State.IN_DOUBT})
 _AT_REST = DONE | {State.REJECTED, State.GAVE_UP}
 

@@ -3,7 +3,7 @@
 Only a snapshot that the cloud shows under the recorded id, on the recorded disk and NORMAL, is
 deleted. A deletion that may have happened is a doubt like any other: the next question tells. A
 snapshot that is not shown may be too fresh to be; it is gone only if it is not shown for so long
-as a doubt is settled for.
+as a doubt is settled for, to a credential that sees its disk.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ from batchsnap.lifecycle import State
 _NORMAL = "NORMAL"
 _PATIENCE_S = 15.0
 _ROUND_S = 3.0
+_INVISIBLE = (
+    "this credential sees neither the snapshot nor its disk: check the account and the region, or "
+    "whether the disk is gone"
+)
 
 
 class Rollback:
@@ -65,22 +69,46 @@ class Rollback:
                 return []
             return list(some)
         facts = {fact.snapshot_id: fact for fact in answer}
-        fresh = self._desk.clock.monotonic() < self._unseen_until
-        normal, again = [], []
+        silent, normal = [], []
         for watched in some:
             fact = facts.get(watched.snapshot_id)
-            deleting = self._desk.sink.fold.standing(watched.row.key).state is State.DELETING
-            if fact is None and not deleting and fresh:
-                again.append(watched)
-            elif fact is None:
-                self._note("deleted" if deleting else "vanished", watched)
+            if fact is None:
+                silent.append(watched)
             elif watched.row.disk_id and fact.disk_id != watched.row.disk_id:
                 self.left["on another disk than the ledger says"] += 1
             elif fact.state != _NORMAL:
                 self.left[f"{fact.state}, only NORMAL ones can be deleted"] += 1
             else:
                 normal.append(watched)
+        again = await self._silent(region, silent)
         return again + (await self._delete(region, normal) if normal else [])
+
+    async def _silent(self, region: str, silent: Sequence[Watched]) -> list[Watched]:
+        """Note what the cloud does not show as gone; what must be asked about again.
+
+        What is fresh may be shown yet, and a wrong account is shown nothing at all.
+        """
+        fresh = self._desk.clock.monotonic() < self._unseen_until
+        again, gone = [], []
+        for watched in silent:
+            state = self._desk.sink.fold.standing(watched.row.key).state
+            if state is State.VANISHED:
+                continue  # as the ledger says
+            if fresh and state is not State.DELETING:
+                again.append(watched)
+            else:
+                gone.append((watched, "deleted" if state is State.DELETING else "vanished"))
+        unseen = await ask.unseen_disks(
+            self._access, region, {w.row.disk_id for w, _ in gone}, self._desk.say
+        )
+        if isinstance(unseen, ask.Unanswered):
+            return again + [watched for watched, _ in gone]
+        for watched, event in gone:
+            if watched.row.disk_id in unseen:
+                self.left[f"in {region} {_INVISIBLE}"] += 1
+            else:
+                self._note(event, watched)
+        return again
 
     async def _delete(self, region: str, some: Sequence[Watched]) -> list[Watched]:
         """Delete all of them, or by halves where the cloud refuses the batch for one of them."""

@@ -47,6 +47,7 @@ class Watcher:
         self._added = anyio.Event()
         self._empty = anyio.Event()
         self._ended: Row | None = None  # the latest
+        self._told_unseen = False
 
     def add(self, watched: Watched) -> None:
         """Await one more."""
@@ -94,30 +95,51 @@ class Watcher:
                     self._desk.say(f"{region}: can't ask about snapshots: {answer.code}")
                     return False
                 continue
-            self._take(some, answer)
+            await self._take(region, some, answer)
         return True
 
-    def _take(self, asked: Iterable[str], answer: Iterable[SnapshotFact]) -> None:
+    async def _take(
+        self, region: str, asked: Iterable[str], answer: Iterable[SnapshotFact]
+    ) -> None:
         facts = {fact.snapshot_id: fact for fact in answer}
+        missed = []
         for snapshot_id in asked:
             watched = self._waiting[snapshot_id]
             fact = facts.get(snapshot_id)
             if fact is None:
-                self._missed(watched)
+                missed += [watched] if self._missed(watched) else []
             elif fact.state == _READY and fact.percent >= 100:
                 self._end("ready", watched)
             else:
                 self._waiting[snapshot_id] = watched._replace(misses=0)
+        await self._gone(region, missed)
 
-    def _missed(self, watched: Watched) -> None:
+    def _missed(self, watched: Watched) -> bool:
+        """Count one more answer without it; whether they are enough to call it vanished."""
         now = self._desk.clock.monotonic()
         since = watched.missed_since if watched.misses else now
-        if watched.misses + 1 >= _MISSES and now - since >= self._desk.settings.settle_for_s:
-            self._end("vanished", watched)
-            return
-        self._waiting[watched.snapshot_id] = watched._replace(
-            misses=watched.misses + 1, missed_since=since
+        misses = watched.misses + 1
+        self._waiting[watched.snapshot_id] = watched._replace(misses=misses, missed_since=since)
+        return misses >= _MISSES and now - since >= self._desk.settings.settle_for_s
+
+    async def _gone(self, region: str, missed: Iterable[Watched]) -> None:
+        """Call them vanished, but for those whose disk this credential can't see either: a wrong
+        account sees nothing too."""
+        unseen = await ask.unseen_disks(
+            self._access, region, {w.row.disk_id for w in missed}, self._desk.say
         )
+        if isinstance(unseen, ask.Unanswered):
+            return
+        for watched in missed:
+            if watched.row.disk_id not in unseen:
+                self._end("vanished", watched)
+            elif not self._told_unseen:
+                self._told_unseen = True
+                self._desk.say(
+                    f"this credential sees neither {watched.snapshot_id} nor its disk "
+                    f"{watched.row.disk_id} in {region}, so nothing is known of it: still waiting. "
+                    "Check the account and the region, or whether the disk is gone"
+                )
 
     def _end(self, event: str, watched: Watched) -> None:
         del self._waiting[watched.snapshot_id]
