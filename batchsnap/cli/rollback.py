@@ -25,10 +25,8 @@ def command(ledger: Path, *, yes: bool, **options: Any) -> int:
     Each deletion is recorded before it is sent; the same command again goes on after a kill. A
     later run never makes a deleted row again. Exit 5: some could not be deleted, each with why.
     """
-    from batchsnap.engine.reopen import DELETABLE
-
     with reopened(ledger, options) as opened:
-        snapshots = opened.snapshots(DELETABLE)
+        snapshots = opened.deletable()
         regions = Counter(watched.row.region for watched in snapshots)
         say(f"run {opened.fold.header['run_id']}: {len(snapshots):,} snapshots to delete")
         for region, number in regions.most_common():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Container
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from batchsnap.clock import LoopClock
 from batchsnap.cloud.quotas import check_endpoint, endpoint_url
 from batchsnap.engine.local import Doors, LocalExecutor, Work, committing, new_desk
 from batchsnap.engine.ports import CredentialSource
-from batchsnap.engine.rollback import Rollback
+from batchsnap.engine.rollback import Rollback, seconds_in
 from batchsnap.engine.row import request_of
 from batchsnap.engine.run import SIMULATED, Result, Say
 from batchsnap.engine.stopping import Stop, bounded
@@ -26,7 +26,7 @@ from batchsnap.report.summary import Summary, summing
 from batchsnap.settings import Settings, Waits
 from batchsnap.version import __version__
 
-DELETABLE = frozenset({State.ACCEPTED, State.READY, State.VANISHED, State.DELETING})
+_DELETABLE = frozenset({State.ACCEPTED, State.READY, State.VANISHED, State.DELETING})
 """States of rows whose snapshot may be there: `vanished` may have been said too early."""
 _UNCERTAIN = frozenset({State.SENT, State.IN_DOUBT})
 _AT_REST = DONE | {State.REJECTED, State.GAVE_UP}
@@ -73,9 +73,12 @@ class Reopened:
         """Until every accepted snapshot is ready or gone."""
         return await self._execute({}, credentials, stop, say, wait=True)
 
-    def snapshots(self, states: Container[State]) -> list[Watched]:
-        """The snapshots of rows that are in one of `states`."""
-        return accepted_in(records(self.path), lambda key: self.fold.standing(key).state, states)
+    def deletable(self) -> list[Watched]:
+        """The snapshots that a rollback may delete. A row that owes its last question is asked
+        about first: once its snapshot is deleted, a second one would pass for it."""
+        standing = self.fold.standing
+        found = accepted_in(records(self.path), lambda key: standing(key).state, _DELETABLE)
+        return [watched for watched in found if not standing(watched.row.key).owed]
 
     async def rollback(
         self, credentials: CredentialSource, stop: Stop, say: Say
@@ -83,25 +86,38 @@ class Reopened:
         """Delete what this ledger's rows were given; (how it stands, what was left and why)."""
         clock = LoopClock()
         left: Counter[str] = Counter()
-        scopes: dict[tuple[str, str], list[Watched]] = {}
-        for watched in self.snapshots(DELETABLE):
-            scopes.setdefault((watched.row.profile, watched.row.region), []).append(watched)
+        snapshots, seconds = _by_scope(self.deletable()), _by_scope(seconds_in(records(self.path)))
         desk = new_desk(self.ledger, clock, stop, self.settings, Waits(), say=say)
         self._begin(clock)
         async with (
             Doors(self.settings, clock, credentials).open(shared=True) as doors,
             committing(self.ledger),
         ):
-            for (profile, region), snapshots in scopes.items():
+            for profile, region in {**snapshots, **seconds}:
                 url = endpoint_url(self.endpoint, region)
                 rollback = Rollback(await doors.access(profile, url), desk)
-                await rollback.run(region, snapshots)
+                await rollback.run(region, snapshots[profile, region])
+                await rollback.tell_seconds(region, seconds[profile, region])
                 left += rollback.left
         summary = summing(records(self.path)).close()
-        if doubts := sum(self.fold.counts[state] for state in _UNCERTAIN):
-            left["in doubt whether they were made: run settle, then rollback again"] = doubts
+        left += self._unasked()
         code = stop.exit or (Exit.UNFINISHED if left else Exit.DONE)
         return Result(summary, code, self.path), left
+
+    def _unasked(self) -> Counter[str]:
+        """Rows that may have a snapshot which the ledger does not know, by what is to be done."""
+        standings = [self.fold.standing(key) for key in self.fold.intents]
+        owed = [s.state in _AT_REST for s in standings if s.owed and s.state not in _UNCERTAIN]
+        return +Counter(
+            {
+                "in doubt whether they were made: run settle, then rollback again": sum(
+                    self.fold.counts[state] for state in _UNCERTAIN
+                ),
+                "sent twice and not asked about since: run settle, then rollback again": sum(owed),
+                "sent twice without a snapshot so far: run the manifest to its end, then rollback "
+                "again": len(owed) - sum(owed),
+            }
+        )
 
     def _begin(self, clock: LoopClock) -> None:
         self.ledger.taps.extend(self.taps)
@@ -152,6 +168,13 @@ class Reopened:
             elif standing.owed and standing.state in _AT_REST:
                 strands.setdefault(scope, Strand(*scope, Waits())).owed.append(request)
         return strands
+
+
+def _by_scope(snapshots: Iterable[Watched]) -> defaultdict[tuple[str, str], list[Watched]]:
+    scopes: defaultdict[tuple[str, str], list[Watched]] = defaultdict(list)
+    for watched in snapshots:
+        scopes[watched.row.profile, watched.row.region].append(watched)
+    return scopes
 
 
 def _exit_of(summary: Summary, stop: Stop, *, owed: bool, wait: bool) -> Exit:

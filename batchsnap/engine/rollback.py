@@ -9,15 +9,16 @@ as a doubt is settled for, to a credential that sees its disk.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from batchsnap.cloud import actions
 from batchsnap.engine import ask
 from batchsnap.engine.access import Access
 from batchsnap.engine.attempt import Desk
+from batchsnap.engine.row import request_of
 from batchsnap.engine.watch import IDS_A_QUESTION, Watched
 from batchsnap.failpoints import failpoint
-from batchsnap.ledger.record import row_record, stamp
+from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.lifecycle import State
 
 _NORMAL = "NORMAL"
@@ -58,6 +59,26 @@ class Rollback:
                 await desk.clock.sleep(_ROUND_S)
         if todo:
             self.left["not answered"] += len(todo)
+
+    async def tell_seconds(self, region: str, seconds: Sequence[Watched]) -> None:
+        """Count as left what is still there of the second snapshots: the life of a row has room
+        for one, so a person deletes them."""
+        for first in range(0, len(seconds), IDS_A_QUESTION):
+            some = seconds[first : first + IDS_A_QUESTION]
+            answer = await ask.snapshots_by_id(self._access, region, [w.snapshot_id for w in some])
+            if isinstance(answer, ask.Unanswered):
+                self.left[f"second snapshots, not answered: {answer.code}"] += len(some)
+                continue
+            shown = {fact.snapshot_id for fact in answer}
+            unseen = await ask.unseen_disks(
+                self._access, region, {w.row.disk_id for w in some}, self._desk.say
+            )
+            for watched in some:
+                if watched.snapshot_id in shown:
+                    what = f"{watched.snapshot_id}, a second snapshot of {watched.row.disk_id}"
+                    self.left[f"{what}: delete it by hand"] += 1
+                elif isinstance(unseen, ask.Unanswered) or watched.row.disk_id in unseen:
+                    self.left[f"in {region} {_INVISIBLE}"] += 1
 
     async def _batch(self, region: str, some: Sequence[Watched]) -> list[Watched]:
         """One question and one deletion; what must be asked about again."""
@@ -144,3 +165,16 @@ class Rollback:
             event, watched.row, watched.attempt, at, snapshot_id=watched.snapshot_id, **details
         )
         return self._desk.sink.append(record)
+
+
+def seconds_in(records: Iterable[Record]) -> list[Watched]:
+    """The snapshots that rows have beside the one they were given."""
+    given: set[str] = set()
+    found: dict[str, Watched] = {}
+    for record in records:
+        if record["event"] == "accepted":
+            given.add(record["snapshot_id"])
+        elif record["event"] == "doubled":
+            row = request_of(record)
+            found.update((i, Watched(row, record["attempt"], i)) for i in record["snapshot_ids"])
+    return [watched for snapshot_id, watched in found.items() if snapshot_id not in given]

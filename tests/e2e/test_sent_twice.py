@@ -1,0 +1,37 @@
+"""Rows that were sent twice, settled and rolled back: a second snapshot may be there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.process import Cli, disk, simulator, write_fleet
+
+LEDGER = "fleet.csv.ledger.jsonl"
+SOON = ("--settle-for", "1s")
+
+
+def test_a_rollback_tells_the_second_snapshot_of_a_row(cli: Cli, tmp_path: Path) -> None:
+    """Nor does it delete the first before that is known: the second would pass for it."""
+    write_fleet(tmp_path, 4)
+    with simulator(tmp_path) as cloud:
+        late = {"match": {"disk_id": disk(1), "nth": 1}, "do": "late", "seconds": 3.0}
+        cloud.scenario(cap_per_s=0, creating_s=0.0, script=[late])
+        made = cli.run(
+            *("run", "fleet.csv", *SOON, "--max-duration", "5s", "--json"),
+            *("--endpoint", cloud.url),
+        )
+        early = cli.run("rollback", LEDGER, "--yes", "--json", *SOON)
+        assert (made.code, made.json["accepted"]) == (5, 4), made.err
+        assert (early.code, early.json["deleted"], early.json["accepted"]) == (5, 3, 1), early.err
+        assert "not deleted: 1: sent twice and not asked about since: run settle" in early.err
+
+        settled = cli.run("settle", LEDGER, "--json", *SOON, "--max-duration", "1m")
+        rolled = cli.run("rollback", LEDGER, "--yes", "--json", *SOON)
+        [second] = cloud.state()["snapshots"]
+        assert (settled.code, settled.json["doubled"]) == (1, 1), settled.err
+        assert (rolled.code, rolled.json["deleted"]) == (5, 4), rolled.err
+        told = f"{second['snapshot_id']}, a second snapshot of {disk(1)}: delete it by hand"
+        assert told in rolled.err
+
+        cloud.scenario(visible_after_s=1e6)  # as if it had been
+        assert cli.run("rollback", LEDGER, "--yes", *SOON).code == 0
