@@ -153,9 +153,9 @@ class Reopened:
         )
         async with bounded(stop, self.settings.max_duration_s):
             await LocalExecutor(clock, credentials, say).execute(work, stop)
-        folded = summing(records(self.path))
-        summary = folded.close()
-        return Result(summary, _exit_of(summary, stop, owed=folded.owed, wait=wait), self.path)
+        summary = summing(records(self.path)).close()
+        owed = any(strand.owed for strand in self._strands().values())
+        return Result(summary, _exit_of(summary, stop, owed=owed, wait=wait), self.path)
 
     def _strands(self) -> dict[tuple[str, str], Strand]:
         strands: dict[tuple[str, str], Strand] = {}

@@ -35,3 +35,25 @@ def test_a_rollback_tells_the_second_snapshot_of_a_row(cli: Cli, tmp_path: Path)
 
         cloud.scenario(visible_after_s=1e6)  # as if it had been
         assert cli.run("rollback", LEDGER, "--yes", *SOON).code == 0
+
+
+def test_settle_is_done_where_only_a_run_can_ask_again(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 2)
+    with simulator(tmp_path) as cloud:
+        script = [
+            {"match": {"disk_id": disk(1), "nth": 1}, "do": "reset"},
+            {"match": {"disk_id": disk(1), "nth": 2}, "do": "busy"},
+        ]
+        cloud.scenario(cap_per_s=0, creating_s=0.0, script=script)
+        made = cli.run(
+            *("run", "fleet.csv", *SOON, "--max-duration", "4s", "--json"),
+            *("--endpoint", cloud.url),
+        )
+        settled = cli.run("settle", LEDGER, *SOON)
+        rolled = cli.run("rollback", LEDGER, "--yes", "--json", *SOON)
+
+    assert (made.code, made.json["deferred"]) == (5, 1), made.err
+    assert "0 rows to ask about" in settled.err
+    assert settled.code == 0
+    assert (rolled.code, rolled.json["deleted"]) == (5, 1), rolled.err
+    assert "not deleted: 1: sent twice without a snapshot so far: run the manifest" in rolled.err
