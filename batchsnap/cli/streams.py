@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def outlive_readers() -> None:
-    """Before anything is written: make both streams so."""
+    """Before anything is written: make both streams so. A standard input that is closed is empty."""
+    sys.stdin = sys.stdin or Path(os.devnull).open(encoding="utf8")
     sys.stdout = _tough(sys.stdout, _Results)
     sys.stderr = _tough(sys.stderr, _Talk)
 

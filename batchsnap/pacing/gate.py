@@ -20,7 +20,8 @@ from aiolimiter import AsyncLimiter
 from batchsnap.clock import Clock
 from batchsnap.pacing import law
 from batchsnap.pacing.quota_file import QuotaFile
-from batchsnap.pacing.starts import HOLD_MAX_S, NEVER, SIZE, Starts
+from batchsnap.pacing.starts import NEVER, SIZE, Starts
+from batchsnap.settings import STRICT_HOLD_S
 
 FIRST_START_AFTER_S = 1.0
 """A process starts nothing sooner than this after it opened the quota, or lost sight of it: what
@@ -164,7 +165,7 @@ class LocalGate:
             slot, free_at = shared.free_slot(self._window, now)
             if free_at > now:
                 return self._until_free(free_at - now)
-            until = now + HOLD_MAX_S
+            until = now + STRICT_HOLD_S
             shared.hold(slot, until)
         self._out[own.count] = _Out(now, shared.count, slot, until)
         if shared is not own:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import mmap
 import struct
 
+from batchsnap.settings import STRICT_HOLD_S
+
 CAPACITY = 16_384
 NEVER = float("-inf")
-HOLD_MAX_S = 60.0
-"""A slot whose call nobody reports as over (its caller was cancelled or killed) is free then."""
 
 _MAGIC = b"bsnapq2\n"
 _PEAK_S = 2.0  # so long after its last start a process counts as at work
@@ -79,7 +79,7 @@ class Starts:
         free_at = struct.unpack_from(f"={n}d", self._buffer, _SLOTS_AT)
         first, soonest = 0, float("inf")
         for slot, at in enumerate(free_at):
-            if not now < at <= now + HOLD_MAX_S:
+            if not now < at <= now + STRICT_HOLD_S:
                 return slot, now
             if at < soonest:
                 first, soonest = slot, at

@@ -10,8 +10,6 @@ import pytest
 
 import batchsnap
 from batchsnap.errors import UsageError
-from batchsnap.pacing.starts import HOLD_MAX_S
-from batchsnap.settings import STRICT_HOLD_S
 from tests.process import Cli, simulator, write_fleet
 
 LEDGER = "fleet.csv.ledger.jsonl"
@@ -97,7 +95,6 @@ def test_a_library_call_with_no_rate(tmp_path: Path, value: float) -> None:
 
 
 def test_strict_needs_a_timeout_that_its_slots_outlast(cli: Cli, tmp_path: Path) -> None:
-    assert STRICT_HOLD_S == HOLD_MAX_S
     write_fleet(tmp_path, 2)
     said = "--strict needs a --timeout below 1m, not "
     with simulator(tmp_path) as cloud:

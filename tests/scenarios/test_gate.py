@@ -11,7 +11,7 @@ import pytest
 from batchsnap.pacing import law
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import QuotaFile
-from batchsnap.pacing.starts import HOLD_MAX_S
+from batchsnap.settings import STRICT_HOLD_S
 from benchmarks.pacing import simulate
 from tests.gates import QUOTA, starts_of
 from tests.virtual import VirtualClock, VirtualLoop, run_virtual
@@ -202,4 +202,4 @@ def test_strict_gates_share_their_slots_and_a_dead_one_gives_them_back(tmp_path:
     after_answer, after_death, _ = run_virtual(main(), loop)
 
     assert 1.0 < after_answer < 1.1
-    assert HOLD_MAX_S <= after_death < HOLD_MAX_S + 0.1
+    assert STRICT_HOLD_S <= after_death < STRICT_HOLD_S + 0.1
