@@ -149,6 +149,8 @@ def cut_off(prepared: Prepared, stop: Stop) -> Result:
 def _ask(prepared: Prepared, *, yes: bool) -> None:
     """One question, on a terminal, before money is spent."""
     intake = prepared.intake
+    if not intake.to_do:
+        return
     regions = len({region for _, region in intake.to_do})
     what = f"{intake.to_do.total():,} snapshots in {regions} region{'s' * (regions != 1)}"
     if prepared.resumed:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def outlive_readers() -> None:
-    """Before anything is written: make both streams so. A standard input that is closed is empty."""
-    sys.stdin = sys.stdin or Path(os.devnull).open(encoding="utf8")
+    """Before anything is written: make both streams so. A closed standard input is an empty one."""
+    sys.stdin = sys.stdin or Path(os.devnull).open(encoding="utf8")  # noqa: SIM115
     sys.stdout = _tough(sys.stdout, _Results)
     sys.stderr = _tough(sys.stderr, _Talk)
 

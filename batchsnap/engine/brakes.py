@@ -89,7 +89,10 @@ class Brakes:
         if self._stop.stopping or (self._errors_max is None and not self._canary):
             return ""
         counts = self._fold.counts
-        failed = sum(counts[state] for state in _FAILED) - self._failed_before
+        failed = sum(counts[state] for state in _FAILED)
+        # One that had failed before and is taken up again makes no room for a new one.
+        self._failed_before = min(self._failed_before, failed)
+        failed -= self._failed_before
         if self._errors_max is not None and failed >= self._errors_max:
             return self._halt(f"{failed} rows failed, --max-errors {self._settings.max_errors}")
         if not self._canary:

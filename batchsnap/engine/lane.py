@@ -219,7 +219,7 @@ class Lane:
         self._wake_up()
 
     def _braked(self, why: str, row: Row | None) -> None:
-        """Record a brake's halt, with a row that may say so: one in doubt may not."""
+        """Record a brake's halt, with a row whose life allows it."""
         rows = [row, *(strand.first() for strand in self._strands)]
         standing = self._desk.sink.fold.standing
         for told in rows if why else ():

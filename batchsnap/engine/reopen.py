@@ -23,7 +23,7 @@ from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import DONE, State
 from batchsnap.report.summary import Summary, summing
-from batchsnap.settings import Settings, Waits
+from batchsnap.settings import MAX_DURATION_S, Settings, Waits
 from batchsnap.version import __version__
 
 _DELETABLE = frozenset({State.ACCEPTED, State.READY, State.VANISHED, State.DELETING})
@@ -42,7 +42,9 @@ class Reopened:
         self.fold = self.ledger.fold
         self.taps: list[Callable[[Record], None]] = []
         try:
-            self.settings = Settings().merged(self.fold.settings).merged(given)
+            # What bounded a run's time does not bound what is done after it.
+            kept = {**self.fold.settings, "max_duration_s": MAX_DURATION_S}
+            self.settings = Settings().merged(kept).merged(given)
             self.settings.check()
             if self.fold.header["simulated"] and not endpoint:
                 raise LedgerForeign(

@@ -142,19 +142,7 @@ class Settler:
             for d in doubts
             if (d.final or d.stage >= last) and not self._matches(d.row, answer)
         }
-        if not silent or self._access.disks_denied:
-            return set()
-        seen = await ask.disks(self._access, region, sorted(silent))
-        if isinstance(seen, ask.Unanswered):
-            if not seen.denied:
-                return seen
-            self._access.disks_denied = True
-            self._desk.say(
-                f"DescribeDisks is denied ({seen.code}): going by DescribeSnapshots alone. Grant "
-                "cbs:DescribeDisks so that a wrong account is noticed"
-            )
-            return set()
-        return silent - {fact.disk_id for fact in seen}
+        return await ask.unseen_disks(self._access, region, silent, self._desk.say)
 
     def _matches(self, row: Row, answer: Iterable[SnapshotFact]) -> list[str]:
         """Ids of the snapshots that are this row's."""

@@ -124,15 +124,18 @@ class Watcher:
 
     async def _gone(self, region: str, missed: Iterable[Watched]) -> None:
         """Call them vanished, but for those whose disk this credential can't see either: a wrong
-        account sees nothing too."""
+        account sees nothing too. Those are awaited for --retry-for."""
         unseen = await ask.unseen_disks(
             self._access, region, {w.row.disk_id for w in missed}, self._desk.say
         )
         if isinstance(unseen, ask.Unanswered):
             return
+        patience = self._desk.settings.settle_for_s + self._desk.settings.retry_for_s
         for watched in missed:
             if watched.row.disk_id not in unseen:
                 self._end("vanished", watched)
+            elif self._desk.clock.monotonic() - watched.missed_since > patience:
+                del self._waiting[watched.snapshot_id]
             elif not self._told_unseen:
                 self._told_unseen = True
                 self._desk.say(

@@ -43,7 +43,8 @@ def write_mixed_fleet(folder: Path, rows: int) -> list[str]:
 
 
 def hammer(cli: Cli, folder: Path, *, rows: int, kills: int, seed: int) -> dict[str, int]:
-    """Kill and start again so often, then let it end; doubles and losses by the cloud's count."""
+    """Kill and start again so often, and until a kill left a call open; then let it end. Doubles
+    and losses are the cloud's count."""
     rng = random.Random(seed)
     disks = write_mixed_fleet(folder, rows)
     command = ("run", "fleet.csv", "--json", *OPTIONS, *PACE)
@@ -54,7 +55,7 @@ def hammer(cli: Cli, folder: Path, *, rows: int, kills: int, seed: int) -> dict[
         assert made.code == 0, made.err
         older = {s["snapshot_id"] for s in cloud.state()["snapshots"]}
         cloud.scenario(**HOSTILE, seed=seed)
-        for _ in range(kills):
+        while killed < kills or (not left_open and killed < 4 * kills):
             if not _life(cli, command, rng, env):
                 break
             killed += 1

@@ -221,3 +221,22 @@ def test_a_brake_halts_where_another_quota_can_not_see_its_snapshots(
 
         assert (done.code, done.json["accepted"]) == (3, 2), done.err
         assert "--canary waits" in done.json["halted"][0]["message"]
+
+
+def test_failures_that_are_mended_make_no_room_for_new_ones(cli: Cli, tmp_path: Path) -> None:
+    def refused(*numbers: int) -> list[dict[str, object]]:
+        lost = {"do": "error", "code": "InvalidParameterValue"}
+        return [{"match": {"disk_id": disk(number)}, **lost} for number in numbers]
+
+    write_fleet(tmp_path, 4)
+    with simulator(tmp_path) as cloud:
+        cloud.scenario(cap_per_s=0, script=refused(0, 2))
+        first = cli.run("run", "fleet.csv", **to(cloud))
+        write_fleet(tmp_path, 60)
+        cloud.scenario(cap_per_s=0, script=refused(10, 12))
+        brake = ("--retry-failed", "--max-errors", "2", "--rate", "20")
+        done = cli.run("run", "fleet.csv", "--json", *brake, **to(cloud))
+
+    assert first.code == 1, first.err
+    assert done.code == 3, done.err
+    assert (done.json["rejected"], done.json["pending"] > 0) == (2, True)

@@ -57,3 +57,15 @@ def test_settle_is_done_where_only_a_run_can_ask_again(cli: Cli, tmp_path: Path)
     assert settled.code == 0
     assert (rolled.code, rolled.json["deleted"]) == (5, 1), rolled.err
     assert "not deleted: 1: sent twice without a snapshot so far: run the manifest" in rolled.err
+
+
+def test_what_bounded_the_run_does_not_bound_settle(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 2)
+    with simulator(tmp_path) as cloud:
+        reset = {"match": {"disk_id": disk(1), "nth": 1}, "do": "reset"}
+        cloud.scenario(cap_per_s=0, creating_s=0.0, script=[reset])
+        first = cli.run("run", "fleet.csv", "--max-duration", "2s", "--endpoint", cloud.url)
+        settled = cli.run("settle", LEDGER, "--json", "--settle-for", "3s")
+
+    assert first.code == 5, first.err
+    assert (settled.json["in_doubt"], settled.json["pending"]) == (0, 1), settled.err

@@ -66,6 +66,16 @@ def test_a_wait_under_another_account_goes_on(
     assert (again.code, again.json["ready"]) == (0, 4), again.err
 
 
+def test_what_is_never_seen_again_is_not_awaited_for_ever(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 2)
+    with simulator(tmp_path, *MADE) as cloud:
+        cli.run("run", "fleet.csv", *FAST, "--retry-for", "1s", "--endpoint", cloud.url)
+        look_with(cloud, ours=False)
+        waited = cli.run("wait", LEDGER, "--json", "--settle-for", "1s")
+
+    assert (waited.code, waited.json["accepted"]) == (5, 2), waited.err
+
+
 def test_a_rollback_deletes_what_was_called_vanished_too_early(cli: Cli, tmp_path: Path) -> None:
     """Where the policy forbids DescribeDisks, nothing tells another account from ours."""
     write_fleet(tmp_path, 4)
