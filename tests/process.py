@@ -28,6 +28,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         **kept,
         "HOME": str(folder),
         "XDG_STATE_HOME": str(state),
+        "SSL_CERT_FILE": os.devnull,  # reading the host's takes a fifth of a process's start
         "PYTHONPATH": str(Path(__file__).parent.parent),
         "TENCENTCLOUD_SECRET_ID": SECRET_ID,
         "TENCENTCLOUD_SECRET_KEY": SECRET_KEY,

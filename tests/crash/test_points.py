@@ -1,14 +1,9 @@
-"""SIGKILL at every named crash point, then the same command again: one snapshot a row.
-
-The cases wait more than they work, so they run side by side; each test asks for its own.
-"""
+"""SIGKILL at every named crash point, then the same command again: one snapshot a row."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -32,7 +27,6 @@ LOSSY: dict[str, Any] = {
     "reset": 0.15,
     "seed": 5,
 }
-SIDE_BY_SIDE = 5
 
 
 def to(cloud: Cloud, crash: str = "") -> dict[str, str]:
@@ -108,21 +102,6 @@ CASES: list[tuple[Callable[[Cli, str], None], str]] = [
 NAMES = [f"{case.__name__}-{point}" for case, point in CASES]
 
 
-pytestmark = pytest.mark.xdist_group("points")  # one worker starts them all
-
-
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[None]]]:
-    def start(case: Callable[[Cli, str], None], point: str, folder: Path) -> None:
-        case(Cli(folder), point)
-
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        yield {
-            name: pool.submit(start, case, point, tmp_path_factory.mktemp(name))
-            for name, (case, point) in zip(NAMES, CASES, strict=True)
-        }
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_kill_costs_nothing(outcomes: dict[str, Future[None]], name: str) -> None:
-    outcomes[name].result(timeout=120)
+@pytest.mark.parametrize(("case", "point"), CASES, ids=NAMES)
+def test_a_kill_costs_nothing(cli: Cli, case: Callable[[Cli, str], None], point: str) -> None:
+    case(cli, point)

@@ -1,6 +1,6 @@
 """A bad network between the real command line and the simulator: what it does costs no row twice.
 
-One run meets every mishap of the proxy, each test looks at one.
+One run meets every mishap of the proxy.
 """
 
 from __future__ import annotations
@@ -36,12 +36,7 @@ class Outcome:
     strangers: list[bytes]  # what came where the redirect pointed
 
 
-one_worker = pytest.mark.xdist_group("network")  # of several, each would make a run of its own
-
-
-@pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    folder = tmp_path_factory.mktemp("network")
+def through_the_bad_network(folder: Path) -> Outcome:
     cli, strangers = Cli(folder), []
     write_fleet(folder, ROWS)
     with (
@@ -56,8 +51,18 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return Outcome(done, cli.records(), snapshots, front, strangers)
 
 
-@one_worker
-def test_every_row_has_one_snapshot_all_the_same(outcome: Outcome) -> None:
+def test_a_bad_network_costs_no_row_twice(tmp_path: Path) -> None:
+    outcome = through_the_bad_network(tmp_path)
+
+    every_row_has_one_snapshot(outcome)
+    for number, code in enumerate(MISHAPS.values()):
+        a_mishap_is_a_doubt_that_is_settled(outcome, number, code)
+    what_does_not_end_is_cut_off(outcome)
+    assert outcome.strangers == [], "a redirect was followed"
+    the_secret_is_nowhere(outcome)
+
+
+def every_row_has_one_snapshot(outcome: Outcome) -> None:
     assert outcome.done.code == 0, outcome.done.err
     assert sorted(outcome.snapshots.values()) == [disk(i) for i in range(ROWS)]
     told = {r["snapshot_id"]: r["disk_id"] for r in outcome.records if r["event"] == "accepted"}
@@ -65,32 +70,23 @@ def test_every_row_has_one_snapshot_all_the_same(outcome: Outcome) -> None:
     assert outcome.done.json["doubled"] == 0
 
 
-@one_worker
-@pytest.mark.parametrize("number", range(len(MISHAPS)), ids=[m.__name__ for m in MISHAPS])
-def test_a_mishap_is_a_doubt_that_is_settled(outcome: Outcome, number: int) -> None:
+def a_mishap_is_a_doubt_that_is_settled(outcome: Outcome, number: int, code: str) -> None:
     story = [r for r in outcome.records if r.get("key") == disk(number)]
     events = [r["event"] for r in story]
 
-    assert story[1]["code"] == list(MISHAPS.values())[number]
+    assert story[1]["code"] == code
     assert events[:3] == ["intent", "in_doubt", "settled"]
     assert events[3] == ("accepted" if story[2]["found"] else "intent")
     assert "accepted" in events
 
 
-@one_worker
-def test_what_does_not_end_is_cut_off(outcome: Outcome) -> None:
+def what_does_not_end_is_cut_off(outcome: Outcome) -> None:
     assert len(outcome.front.streamed) == 2
     for sent in outcome.front.streamed.values():
         assert sent < 4 * BODY_MAX_BYTES  # ours and what lies in the buffers of the kernel
 
 
-@one_worker
-def test_nothing_follows_a_redirect(outcome: Outcome) -> None:
-    assert outcome.strangers == []
-
-
-@one_worker
-def test_the_secret_is_nowhere(outcome: Outcome) -> None:
+def the_secret_is_nowhere(outcome: Outcome) -> None:
     told = [outcome.done.out, outcome.done.err, *map(str, outcome.records)]
 
     assert not any(SECRET_KEY in text or "TC3-HMAC" in text for text in told)

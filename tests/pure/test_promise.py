@@ -298,5 +298,5 @@ class Promise(RuleBasedStateMachine):
             assert len(self.made[key]) == 1
 
 
-Promise.TestCase.settings = settings(max_examples=250, stateful_step_count=60, deadline=None)
+Promise.TestCase.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
 TestPromise = Promise.TestCase
