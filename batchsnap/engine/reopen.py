@@ -42,7 +42,8 @@ class Reopened:
         self.fold = self.ledger.fold
         self.taps: list[Callable[[Record], None]] = []
         try:
-            # What bounded a run's time does not bound what is done after it.
+            # What bounds a run's time does not bound what is done after it, nor the reverse.
+            self._of_run = Settings().merged(self.fold.settings).max_duration_s
             kept = {**self.fold.settings, "max_duration_s": MAX_DURATION_S}
             self.settings = Settings().merged(kept).merged(given)
             self.settings.check()
@@ -127,7 +128,7 @@ class Reopened:
             "event": "resumed",
             "at": stamp(clock.wall()),
             "tool": f"batchsnap/{__version__}",
-            "settings": self.settings.to_json(),
+            "settings": {**self.settings.to_json(), "max_duration_s": self._of_run},
         }
         self.ledger.append(resumed)
 

@@ -69,3 +69,5 @@ def test_what_bounded_the_run_does_not_bound_settle(cli: Cli, tmp_path: Path) ->
 
     assert first.code == 5, first.err
     assert (settled.json["in_doubt"], settled.json["pending"]) == (0, 1), settled.err
+    [_, resumed] = [r for r in cli.records() if "settings" in r]
+    assert resumed["settings"]["max_duration_s"] == 2.0
