@@ -6,6 +6,8 @@ one Access. A signature is made after its token, never before: it is dead 300 s 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from batchsnap.cloud import actions, faults, tc3
 from batchsnap.cloud.quotas import host_of
 from batchsnap.cloud.tc3 import Credential
@@ -20,16 +22,24 @@ _READ_RETRIES = 3  # throttled questions cost nothing and are simply asked again
 
 
 class Start:
-    """A token on its way to the socket; one that comes there too late is renewed."""
+    """A token on its way to the socket; one that comes there too late is renewed, if then the
+    call still `may` leave."""
 
-    def __init__(self, gate: Gate, token: int) -> None:
+    def __init__(self, gate: Gate, token: int, may: Callable[[], bool] = lambda: True) -> None:
         self._gate = gate
         self._token = token
+        self._may = may
 
     async def leave(self) -> None:
-        """Return when the call may leave, and does."""
+        """Return when the call may leave, and does.
+
+        Raises:
+            ConnectionAbortedError: it may not any more.
+        """
         while not self._gate.leave(self._token):
             self._token = await self._gate.start()
+            if not self._may():
+                raise ConnectionAbortedError("stopped before it was sent")
 
     def replied(self, *, throttled: bool) -> None:
         """The call is over, or was never made."""

@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from batchsnap.cloud import actions, faults
 from batchsnap.cloud.tc3 import Credential
@@ -125,12 +126,16 @@ async def _intend(row: Row, gate: Gate, desk: Desk) -> Start | None:
     token = None
     with desk.stop.ends():
         token = await gate.start()
-    if token is not None and not desk.stop.stopping and sink.failure is None:
-        return Start(gate, token)
+    if token is not None and _may_leave(desk):
+        return Start(gate, token, partial(_may_leave, desk))
     if token is not None:
         gate.replied(token, throttled=False)
     desk.note("unsent", row)
     return None
+
+
+def _may_leave(desk: Desk) -> bool:
+    return not desk.stop.stopping and desk.sink.failure is None
 
 
 def _dated(request: PlannedRequest, desk: Desk) -> PlannedRequest:

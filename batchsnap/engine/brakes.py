@@ -8,11 +8,12 @@ import anyio
 
 from batchsnap.engine.stopping import Stop
 from batchsnap.errors import Exit
+from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import State
 from batchsnap.settings import Settings
 
-_FAILED = (State.REJECTED, State.GAVE_UP, State.VANISHED)
+_FAILED = frozenset({"rejected", "gave_up", "vanished"})
 _BEING_MADE = (State.SENT, State.IN_DOUBT, State.ACCEPTED)
 
 
@@ -27,14 +28,13 @@ class Brakes:
         self._stop = stop
         self._say = say
         self._errors_max = _errors_max(settings.max_errors, rows)
-        before = fold.counts
-        self._failed_before = sum(before[state] for state in _FAILED)
+        self._failed = 0  # in this process
         self._launching = 0  # rows on their way to an intent, which the fold does not know yet
         self._lanes: list[Callable[[], bool]] = []
         self._feeding = 0  # lanes that have rows to start
         self._let_go = anyio.Event()
         self._canary = min(settings.canary, rows)
-        if self._canary and before[State.READY] >= self._canary:
+        if self._canary and fold.counts[State.READY] >= self._canary:
             self._canary = 0
 
     @property
@@ -56,6 +56,11 @@ class Brakes:
         if self.watching:
             with self._stop.ends():
                 await self._let_go.wait()
+
+    def heard(self, record: Record) -> None:
+        """A record was taken. Rows that are gone from the manifest are nobody's failure."""
+        if record["event"] in _FAILED and record["key"] not in self._fold.gone:
+            self._failed += 1
 
     def launched(self) -> None:
         """A row was started; `under_way` follows once its token is taken."""
@@ -89,10 +94,7 @@ class Brakes:
         if self._stop.stopping or (self._errors_max is None and not self._canary):
             return ""
         counts = self._fold.counts
-        failed = sum(counts[state] for state in _FAILED)
-        # One that had failed before and is taken up again makes no room for a new one.
-        self._failed_before = min(self._failed_before, failed)
-        failed -= self._failed_before
+        failed = self._failed
         if self._errors_max is not None and failed >= self._errors_max:
             return self._halt(f"{failed} rows failed, --max-errors {self._settings.max_errors}")
         if not self._canary:

@@ -110,9 +110,13 @@ class Feeder:
         desk = self._desk
         intent = desk.sink.fold.intents.get(request.key)
         row = Row(request, intent)
-        if desk.sink.fold.standing(request.key).state is not State.IN_DOUBT:
+        state = desk.sink.fold.standing(request.key).state
+        if state is State.SENT:
             why = "the process ended before an outcome was recorded"
             desk.note("in_doubt", row, code="ledger.no_outcome", message=why)
+        elif state is not State.IN_DOUBT:
+            why = f"was in doubt before it was {state}: asked about before it is sent again"
+            desk.note("in_doubt", row, code="ledger.asked_again", message=why)
         if intent is None and request.named:
             return  # which same-named snapshot is ours can't be known; a person must look
         self._doubt(strand, row)

@@ -56,7 +56,6 @@ class Lane:
         self._brakes = brakes
         self._wait = wait
         self._watcher = Watcher(access, desk, self._changed)
-        self._watching = wait or brakes.watching
         self._send = send
         self._settler = Settler(access, desk, claimed)
         self._asking = 0  # rows that the settler has
@@ -102,7 +101,7 @@ class Lane:
             tasks.cancel_scope.cancel()
 
     def watch(self, watched: Watched) -> None:
-        """Await a snapshot that was accepted before."""
+        """Await a snapshot that was accepted."""
         self._watcher.add(watched)
 
     def _halted(self, strand: Strand) -> bool:
@@ -198,7 +197,7 @@ class Lane:
             strand.breaker.note(ruling.verdict, now)
             if ruling.verdict is Verdict.ACCEPTED:
                 self._progress_at = now
-                self._accepted(row, ruling.snapshot_id)
+                row.snapshot_id = ruling.snapshot_id
             self._follow(strand, row, ruling, decision, now)
         self._changed(row)
 
@@ -207,11 +206,6 @@ class Lane:
         self._brakes.under_way()
         if self._slots.started():
             self._wake_up()
-
-    def _accepted(self, row: Row, snapshot_id: str) -> None:
-        row.snapshot_id = snapshot_id
-        if self._watching:
-            self._watcher.add(Watched(row.request, row.attempt, snapshot_id))
 
     def _changed(self, row: Row | None = None) -> None:
         """Something may start now that might not before; or a brake says that nothing may."""
@@ -264,7 +258,7 @@ class Lane:
             self._absent(strand, row)
         elif settled is Settled.FOUND:
             self._progress_at = now
-            self._accepted(row, snapshot_id)
+            row.snapshot_id = snapshot_id
             self._at_rest(strand, row)
         else:
             self._turns.leave(row)

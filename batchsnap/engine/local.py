@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -24,9 +24,10 @@ from batchsnap.engine.lane import Lane
 from batchsnap.engine.ports import CredentialSource, Gate
 from batchsnap.engine.stopping import Stop
 from batchsnap.engine.strand import Strand
-from batchsnap.engine.watch import Watched, accepted_in
+from batchsnap.engine.watch import Watched, accepted_in, watched_of
 from batchsnap.errors import CredentialsError
 from batchsnap.ledger.reading import records
+from batchsnap.ledger.record import Record
 from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import State
 from batchsnap.model import PlannedRequest, Quota
@@ -143,8 +144,9 @@ class LocalExecutor:
         """
         ledger, halts = work.ledger, Halts(self._say)
         desk = new_desk(ledger, self._clock, stop, work.settings, work.waits, say=self._say)
-        brakes = Brakes(work.settings, ledger.fold, work.rows, stop, self._say)
-        earlier = _accepted_earlier(ledger) if work.wait or brakes.watching else []
+        brakes = Brakes(_braking(work), ledger.fold, work.rows, stop, self._say)
+        watching = work.wait or brakes.watching
+        earlier = _accepted_earlier(ledger) if watching else []
         by_quota = _by_quota(work, earlier)
         doors = Doors(work.settings, self._clock, self._credentials)
         async with doors.open(shared=not work.simulated):
@@ -162,8 +164,16 @@ class LocalExecutor:
                 )
                 for (profile, url), strands in by_quota.items()
             }
+
+            def heard(record: Record) -> None:
+                brakes.heard(record)
+                if watching and record["event"] == "accepted":
+                    watched = watched_of(record)
+                    lanes[_quota_of(work, watched.row)].watch(watched)
+
             for watched in earlier:
                 lanes[_quota_of(work, watched.row)].watch(watched)
+            ledger.taps.append(heard)
             async with committing(ledger), anyio.create_task_group() as tasks:
                 for quota, lane in lanes.items():
                     if work.send and by_quota[quota]:
@@ -195,6 +205,13 @@ async def committing(ledger: Ledger) -> AsyncIterator[None]:
             yield
         finally:
             ledger.close()
+
+
+def _braking(work: Work) -> Settings:
+    """What sends nothing is not braked."""
+    if work.send:
+        return work.settings
+    return replace(work.settings, max_errors="", canary=0, max_creating=0)
 
 
 def _quota_of(work: Work, of: Strand | PlannedRequest) -> tuple[str, str]:

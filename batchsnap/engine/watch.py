@@ -124,18 +124,23 @@ class Watcher:
 
     async def _gone(self, region: str, missed: Iterable[Watched]) -> None:
         """Call them vanished, but for those whose disk this credential can't see either: a wrong
-        account sees nothing too. Those are awaited for --retry-for."""
+        account sees nothing too. Those are awaited for --retry-for, if their rows aren't gone."""
         unseen = await ask.unseen_disks(
             self._access, region, {w.row.disk_id for w in missed}, self._desk.say
         )
         if isinstance(unseen, ask.Unanswered):
-            return
+            unseen = {w.row.disk_id for w in missed}
         patience = self._desk.settings.settle_for_s + self._desk.settings.retry_for_s
         for watched in missed:
-            if watched.row.disk_id not in unseen:
+            gone = watched.row.key in self._desk.sink.fold.gone
+            if gone or watched.row.disk_id not in unseen:
                 self._end("vanished", watched)
             elif self._desk.clock.monotonic() - watched.missed_since > patience:
                 del self._waiting[watched.snapshot_id]
+                self._desk.say(
+                    f"{watched.snapshot_id} is not awaited any more. If {watched.row.disk_id} is "
+                    "gone, take its row out of the manifest and run again"
+                )
             elif not self._told_unseen:
                 self._told_unseen = True
                 self._desk.say(
@@ -154,6 +159,11 @@ class Watcher:
         self._ended.attempt = watched.attempt
 
 
+def watched_of(accepted: Record) -> Watched:
+    """The snapshot that a record accepted."""
+    return Watched(request_of(accepted), accepted["attempt"], accepted["snapshot_id"])
+
+
 def accepted_in(
     records: Iterable[Record], standing: Callable[[str], State], states: Container[State]
 ) -> list[Watched]:
@@ -161,6 +171,5 @@ def accepted_in(
     found: dict[str, Watched] = {}
     for record in records:
         if record["event"] == "accepted" and standing(record["key"]) in states:
-            row = request_of(record)
-            found[record["key"]] = Watched(row, record["attempt"], record["snapshot_id"])
+            found[record["key"]] = watched_of(record)
     return list(found.values())

@@ -5,7 +5,7 @@ are served in the order they came. Nothing changes while one waits, so a waiter 
 leaves nothing behind.
 
 What the cloud counts are calls, so a start is dated by when its call leaves: `leave` is asked
-directly before the bytes are written. A token that is nearly a second old by then, because the
+directly before the bytes are written. A token that is nearly a window old by then, because the
 connection took so long or the host stood still, is void. So when the N-th start after it may come,
 a call has told its time or will never leave, and no window of the cap holds one too many.
 """
@@ -26,7 +26,7 @@ from batchsnap.settings import STRICT_HOLD_S
 FIRST_START_AFTER_S = 1.0
 """A process starts nothing sooner than this after it opened the quota, or lost sight of it: what
 a dead process may have sent without our knowing lies outside the window then."""
-LEAVE_WITHIN_S = 0.9 * law.WINDOW_S
+_LEAVE_WITHIN = 0.9  # of a window
 _CONTENDED_FIRST_S = 0.001
 _CONTENDED_MOST_S = 0.05  # whoever is stopped (SIGSTOP) while it holds the lock keeps it
 _SLOT_POLL_S = 0.02
@@ -98,7 +98,8 @@ class LocalGate:
     def leave(self, token: int) -> bool:
         """The call of this start leaves now; False where it came too late and needs another."""
         now, out = self._clock.monotonic(), self._out.get(token)
-        if out is None or now - out.at > LEAVE_WITHIN_S:
+        rate = max(self.rate_per_s, self._shared.peak_rate_per_s)
+        if out is None or now - out.at > _LEAVE_WITHIN * law.window_s(rate):
             self._forget(token, now)
             return False
         if not self._closed():

@@ -29,7 +29,7 @@ _STALE_S = 7 * 24 * 3600.0
 
 def home_folder() -> Path:
     """Where all processes of the user look, whatever their temporary folder."""
-    home = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111
     return Path(home) / "batchsnap"
 
 

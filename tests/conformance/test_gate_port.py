@@ -214,6 +214,18 @@ def test_a_token_that_is_a_second_old_is_void(play: Callable[..., None]) -> None
     play(scene)
 
 
+def test_a_slow_rate_leaves_time_for_a_slow_connection(play: Callable[..., None]) -> None:
+    async def scene(gate: Gate, loop: VirtualLoop) -> None:
+        token = await gate.start()
+        await asyncio.sleep(5.0)
+        assert gate.leave(token)
+        left_at = loop.time()
+        await gate.start()
+        assert loop.time() - left_at >= 10.0
+
+    play(scene, rate=0.1)
+
+
 def test_throttled_calls_ease_the_pace_and_an_unknown_token_harms_nothing(
     play: Callable[..., None],
 ) -> None:

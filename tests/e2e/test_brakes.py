@@ -240,3 +240,16 @@ def test_failures_that_are_mended_make_no_room_for_new_ones(cli: Cli, tmp_path: 
     assert first.code == 1, first.err
     assert done.code == 3, done.err
     assert (done.json["rejected"], done.json["pending"] > 0) == (2, True)
+
+
+def test_a_canary_of_rows_that_failed_before_is_one(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 6)
+    with simulator(tmp_path) as cloud:
+        cloud.scenario(**missing(*range(6)))
+        cli.run("run", "fleet.csv", **to(cloud))
+        before = cloud.quota()["calls"]
+        done = cli.run("run", "fleet.csv", "--retry-failed", "--canary", "1", **to(cloud))
+
+        assert done.code == 3, done.err
+        assert "the canary failed" in done.err
+        assert cloud.quota()["calls"] == before + 1

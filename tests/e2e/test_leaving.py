@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from batchsnap.cloud.transport import Transport
+from batchsnap.engine.access import Start
 from batchsnap.model import Fault, Reply
 from tests.raw import OK, request, saying, server
 
@@ -51,6 +52,34 @@ async def test_a_call_that_may_not_leave_in_time_was_surely_not_sent() -> None:
     assert isinstance(got, Fault)
     assert not got.sent
     assert seen.heads == []
+
+
+async def test_a_token_renewed_after_the_stop_sends_nothing() -> None:
+    class Late:
+        """Its tokens come too late."""
+
+        rate_per_s = 20.0
+
+        async def start(self) -> int:
+            return 1
+
+        def leave(self, token: int) -> bool:
+            return token == 1
+
+        def replied(self, token: int, *, throttled: bool) -> None:
+            """Nothing is learned."""
+
+        def pause(self, seconds: float) -> None:
+            """Nothing is paced."""
+
+    async with server(saying(OK)) as seen, Transport() as transport:
+        got = await transport.send(request(seen.url), 20.0, Start(Late(), 0, lambda: False).leave)
+        again = await transport.send(request(seen.url), 20.0, Start(Late(), 0).leave)
+
+    assert isinstance(got, Fault)
+    assert not got.sent
+    assert isinstance(again, Reply)
+    assert len(seen.heads) == 1
 
 
 async def test_latency_counts_from_when_a_call_left() -> None:

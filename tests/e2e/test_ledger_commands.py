@@ -58,7 +58,7 @@ def test_plan_online_names_rows_that_cannot_work(cli: Cli, tmp_path: Path) -> No
 def test_wait_goes_on_until_ready_and_tells_what_vanished(cli: Cli, tmp_path: Path) -> None:
     write_fleet(tmp_path, 20)
     with simulator(tmp_path, *sets(cap_per_s=0, creating_s=1.0, vanish=0.2)) as cloud:
-        made = cli.run("run", "fleet.csv", "--json", *FAST, **to(cloud))
+        made = cli.run("run", "fleet.csv", "--json", "--max-errors", "1", *FAST, **to(cloud))
         waited = cli.run("wait", LEDGER, "--settle-for", "3s", "--json", **to(cloud))
 
         assert made.json["accepted"] == 20
