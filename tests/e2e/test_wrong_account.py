@@ -66,11 +66,15 @@ def test_a_wait_under_another_account_goes_on(
     assert (again.code, again.json["ready"]) == (0, 4), again.err
 
 
-def test_what_is_never_seen_again_is_not_awaited_for_ever(cli: Cli, tmp_path: Path) -> None:
+@pytest.mark.parametrize("answered", [True, False])
+def test_what_is_never_seen_again_is_not_awaited_for_ever(
+    cli: Cli, tmp_path: Path, answered: bool
+) -> None:
     write_fleet(tmp_path, 2)
+    broken = {"match": {"action": "DescribeDisks"}, "do": "error", "code": "InternalError"}
     with simulator(tmp_path, *MADE) as cloud:
         cli.run("run", "fleet.csv", *FAST, "--retry-for", "1s", "--endpoint", cloud.url)
-        look_with(cloud, ours=False)
+        look_with(cloud, ours=False, script=[] if answered else [broken])
         waited = cli.run("wait", LEDGER, "--json", "--settle-for", "1s")
 
     assert (waited.code, waited.json["accepted"]) == (5, 2), waited.err
