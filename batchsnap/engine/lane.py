@@ -213,10 +213,11 @@ class Lane:
         self._wake_up()
 
     def _braked(self, why: str, row: Row | None) -> None:
-        """Record a brake's halt, with a row whose life allows it."""
-        rows = [row, *(strand.first() for strand in self._strands)]
+        """Record a brake's halt, if there is one, with a row whose life allows it."""
+        if not why:
+            return
         standing = self._desk.sink.fold.standing
-        for told in rows if why else ():
+        for told in (row, *(strand.first() for strand in self._strands)):
             if told is not None and "halted" in TABLE[standing(told.key).state]:
                 self._desk.note("halted", told, scope="run", code="brake", message=why)
                 return
