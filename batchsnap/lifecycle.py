@@ -147,6 +147,12 @@ TABLE: dict[State, dict[str, State]] = {
 DONE = frozenset({_S.ACCEPTED, _S.READY, _S.VANISHED, _S.DELETING, _S.DELETED})
 """States in which a run has nothing left to do for the row."""
 
+UNCERTAIN = frozenset({_S.SENT, _S.IN_DOUBT})
+"""States in which the cloud may have executed what the ledger does not know."""
+
+ENDED = frozenset({_S.REJECTED, _S.GAVE_UP})
+"""States of rows that failed; another run may take them up."""
+
 WORD: dict[State, str] = {
     **{state: state.value for state in State},
     _S.SENT: "in_doubt",

@@ -17,16 +17,13 @@ from batchsnap.engine.row import request_of
 from batchsnap.engine.strand import Strand
 from batchsnap.errors import LedgerForeign
 from batchsnap.ledger.replay import Fold, Place
-from batchsnap.lifecycle import DONE, State
+from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, State
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import DiskRow, Problem
 from batchsnap.settings import Settings, Waits
 
 Scope = tuple[str, str]
 """(profile, region)"""
-
-_UNCERTAIN = frozenset({State.SENT, State.IN_DOUBT})
-_ENDED = frozenset({State.REJECTED, State.GAVE_UP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ class _Taker:
             if state is State.REJECTED and not retry_failed:
                 intake.refused += 1
                 return None
-            doubt = state in _UNCERTAIN or (state in _ENDED and place.standing.doubted)
+            doubt = state in UNCERTAIN or (state in ENDED and place.standing.doubted)
         scope = (profile, row.region)
         intake.to_do[scope] += 1
         intake.doubts += doubt
@@ -125,7 +122,7 @@ class _Taker:
         at_rest = DONE if retry_failed else DONE | {State.REJECTED}  # `take` has all others
         for key, intent in self._fold.intents.items():
             standing = self._fold.standing(key)
-            doubt = key in gone and standing.state in _UNCERTAIN
+            doubt = key in gone and standing.state in UNCERTAIN
             owed = standing.owed and (standing.state in at_rest or key in gone)
             if not doubt and not owed:
                 continue

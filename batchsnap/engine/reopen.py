@@ -21,15 +21,14 @@ from batchsnap.errors import Exit, LedgerForeign
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.store import Ledger
-from batchsnap.lifecycle import DONE, State
+from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, State
 from batchsnap.report.summary import Summary, summing
 from batchsnap.settings import MAX_DURATION_S, Settings, Waits
 from batchsnap.version import __version__
 
 _DELETABLE = frozenset({State.ACCEPTED, State.READY, State.VANISHED, State.DELETING})
 """States of rows whose snapshot may be there: `vanished` may have been said too early."""
-_UNCERTAIN = frozenset({State.SENT, State.IN_DOUBT})
-_AT_REST = DONE | {State.REJECTED, State.GAVE_UP}
+_AT_REST = DONE | ENDED
 
 
 class Reopened:
@@ -110,11 +109,11 @@ class Reopened:
     def _unasked(self) -> Counter[str]:
         """Rows that may have a snapshot which the ledger does not know, by what is to be done."""
         standings = [self.fold.standing(key) for key in self.fold.intents]
-        owed = [s.state in _AT_REST for s in standings if s.owed and s.state not in _UNCERTAIN]
+        owed = [s.state in _AT_REST for s in standings if s.owed and s.state not in UNCERTAIN]
         return +Counter(
             {
                 "in doubt whether they were made: run settle, then rollback again": sum(
-                    self.fold.counts[state] for state in _UNCERTAIN
+                    self.fold.counts[state] for state in UNCERTAIN
                 ),
                 "sent twice and not asked about since: run settle, then rollback again": sum(owed),
                 "sent twice without a snapshot so far: run the manifest to its end, then rollback "
@@ -166,7 +165,7 @@ class Reopened:
             standing = self.fold.standing(key)
             request = request_of(intent)
             scope = (request.profile, request.region)
-            if standing.state in _UNCERTAIN:
+            if standing.state in UNCERTAIN:
                 strands.setdefault(scope, Strand(*scope, Waits())).doubts.append(request)
             elif standing.owed and standing.state in _AT_REST:
                 strands.setdefault(scope, Strand(*scope, Waits())).owed.append(request)

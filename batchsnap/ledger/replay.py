@@ -11,7 +11,7 @@ from typing import Any
 
 from batchsnap.errors import IllegalMove, LedgerDamaged, LedgerForeign
 from batchsnap.ledger.record import RUN_EVENTS, VERSION, Record, decode
-from batchsnap.lifecycle import DONE, NEW, Standing, State, step
+from batchsnap.lifecycle import DONE, ENDED, NEW, Standing, State, step
 
 
 class Scan:
@@ -100,7 +100,6 @@ def move_of(record: Record) -> str:
     return "found" if record["found"] else "absent"
 
 
-_FAILED = frozenset({State.REJECTED, State.GAVE_UP})
 _KEPT = (
     "event", "key", "disk_id", "disk_backup_id", "region", "profile", "attempt",
     "snapshot_name", "baseline", "code", "message",
@@ -123,7 +122,7 @@ class Place:
         self.profile = profile
         self.rows = 0
         self.at_rest = standing.state in DONE and not standing.owed
-        self.failed = standing.state in _FAILED
+        self.failed = standing.state in ENDED
         self.next: dict[str, Place] = {}  # by move
 
 
