@@ -5,6 +5,7 @@ Absent text is `""` inside the program and `null` on the wire and in the ledger.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -68,6 +69,10 @@ class SignedRequest:
     url: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(repr=False)
+
+
+Leave = Callable[[], Awaitable[None]]
+"""Returns when a call may leave; waited for directly before its bytes are written."""
 
 
 class Reply(NamedTuple):

@@ -15,7 +15,7 @@ import asyncio
 import errno
 import socket
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -29,7 +29,7 @@ from yarl import URL
 
 from batchsnap.cloud.quotas import is_loopback
 from batchsnap.failpoints import failpoint
-from batchsnap.model import Fault, FaultKind, Reply, SignedRequest
+from batchsnap.model import Fault, FaultKind, Leave, Reply, SignedRequest
 from batchsnap.version import __version__
 
 BODY_MAX_BYTES = 8 << 20
@@ -51,14 +51,18 @@ class _Mark:
     """When the headers of one request began to be written, and when the body was; 0 before.
 
     From the first on bytes may have left; they surely do at the second, for the library holds the
-    headers back until then. Before either it waits until the call may `leave`.
+    headers back until then. Before either it waits until the call may leave.
     """
 
-    __slots__ = ("at", "leave", "left_at")
+    __slots__ = ("_leave", "at", "left_at")
 
-    def __init__(self, leave: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(self, leave: Leave | None = None) -> None:
         self.at = self.left_at = 0.0
-        self.leave = leave
+        self._leave = leave
+
+    async def may_leave(self) -> None:
+        if self._leave is not None:
+            await self._leave()
 
 
 class _Proxy(NamedTuple):
@@ -102,7 +106,7 @@ class Transport:
         self,
         request: SignedRequest,
         timeout_s: float,
-        leave: Callable[[], Awaitable[None]] | None = None,
+        leave: Leave | None = None,
     ) -> Reply | Fault:
         """POST once; `timeout_s` bounds everything from connecting to the last byte. `leave` is
         waited for when the connection is there, directly before bytes are written."""
@@ -211,16 +215,14 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
 async def _headers_sent(_session: object, context: Any, _params: object) -> None:
     """Called directly before the headers are put together."""
     mark: _Mark = context.trace_request_ctx
-    if mark.leave is not None:
-        await mark.leave()
+    await mark.may_leave()
     mark.at = asyncio.get_running_loop().time()
 
 
 async def _chunk_sent(_session: object, context: Any, _params: object) -> None:
     """Called directly before the body is written."""
     mark: _Mark = context.trace_request_ctx
-    if mark.leave is not None:
-        await mark.leave()
+    await mark.may_leave()
     loop = asyncio.get_running_loop()
     mark.left_at = loop.time()
     loop.call_soon(failpoint, "bytes_sent")

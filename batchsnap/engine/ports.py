@@ -6,7 +6,6 @@ replaces `local` and brings its own RecordSink; nothing else of the engine chang
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from batchsnap.clock import Clock
@@ -14,12 +13,9 @@ from batchsnap.cloud.tc3 import Credential
 from batchsnap.errors import LedgerUnwritable
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
-from batchsnap.model import Fault, Quota, Reply, SignedRequest
+from batchsnap.model import Fault, Leave, Quota, Reply, SignedRequest
 
 __all__ = ["Clock", "CredentialSource", "Gate", "Gates", "Leave", "RecordSink", "Send"]
-
-Leave = Callable[[], Awaitable[None]]
-"""Returns when a call may leave."""
 
 
 class Send(Protocol):
