@@ -17,3 +17,9 @@ settings.load_profile("busy")
 def cli(tmp_path: Path) -> Cli:
     """batchsnap in an empty folder, with the simulator's keys and no other environment."""
     return Cli(tmp_path)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """What async tests run on."""
+    return "asyncio"

@@ -170,13 +170,17 @@ def details_of(ruling: Ruling | None) -> dict[str, object]:
 _EVENT = {Do.WAIT: "deferred", Do.SETTLE: "in_doubt", Do.HALT: "halted", Do.GIVE_UP: "gave_up"}
 
 
+def event_of(ruling: Ruling, decision: Decision) -> str:
+    """The event that records an outcome."""
+    if decision.do is Do.DONE:
+        return "accepted" if ruling.verdict is Verdict.ACCEPTED else "rejected"
+    return _EVENT[decision.do]
+
+
 def _record_outcome(
     row: Row, ruling: Ruling, decision: Decision, desk: Desk, timing: dict[str, object]
 ) -> None:
-    if decision.do is Do.DONE:
-        event = "accepted" if ruling.verdict is Verdict.ACCEPTED else "rejected"
-    else:
-        event = _EVENT[decision.do]
+    event = event_of(ruling, decision)
     details = details_of(ruling)
     if event == "accepted":
         details = {"snapshot_id": ruling.snapshot_id, "request_id": ruling.request_id}

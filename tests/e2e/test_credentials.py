@@ -21,11 +21,6 @@ ENV = {"TENCENTCLOUD_SECRET_ID": "AKIDenv", "TENCENTCLOUD_SECRET_KEY": "env-hush
 ROLES = "http://metadata.example/latest/meta-data/cam/security-credentials/"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class World:
     """A home, an environment, a clock and a metadata service."""
 

@@ -14,11 +14,6 @@ from tests.raw import OK, request, saying, server
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def _never() -> None:
     await asyncio.Event().wait()
 

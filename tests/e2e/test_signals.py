@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash.verify import open_intents
 from tests.front import listening
 from tests.process import Cli, Cloud, disk, environment, sets, simulator, write_fleet
 
@@ -29,12 +30,6 @@ def started(cli: Cli, cloud: Cloud, *options: str, created: int = 5) -> subproce
     return process
 
 
-def open_intents(cli: Cli) -> int:
-    """Rows whose latest record is an intent."""
-    latest = {r["key"]: r["event"] for r in cli.records() if "key" in r}
-    return sum(event == "intent" for event in latest.values())
-
-
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
 )
@@ -47,7 +42,7 @@ def test_a_signal_drains(cli: Cli, tmp_path: Path, number: int, code: int) -> No
 
         assert process.returncode == code, err
         assert "waiting for replies" in err
-        assert open_intents(cli) == 0
+        assert open_intents(cli.records()) == 0
         assert '"in_doubt": 0' in out
         made = cloud.state()["created"]
         assert 5 <= made < 40
@@ -65,7 +60,7 @@ def test_rows_that_wait_for_their_token_are_closed_as_unsent(cli: Cli, tmp_path:
         process.communicate(timeout=30)
 
         assert process.returncode == 130
-        assert open_intents(cli) == 0
+        assert open_intents(cli.records()) == 0
         assert any(r["event"] == "unsent" for r in cli.records())
         done = cli.run("run", "fleet.csv", "--rate", "20", **to(cloud))
         assert done.code == 0, done.err

@@ -22,11 +22,6 @@ pytestmark = pytest.mark.anyio
 AT = 1_767_225_600.0
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def quick(**values: Any) -> Scenario:
     return Scenario(latency_ms=0, creating_s=0, **values)
 

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from batchsnap.cloud.faults import rule as ruling_of
-from batchsnap.engine.attempt import _EVENT, details_of
+from batchsnap.engine.attempt import details_of, event_of
 from batchsnap.errors import Exit, IllegalMove
 from batchsnap.ledger.record import encode, row_record, stamp
 from batchsnap.ledger.replay import Fold, Scan
-from batchsnap.lifecycle import DONE, TABLE, State
-from batchsnap.model import Fault, FaultKind, PlannedRequest, Reply, Verdict
+from batchsnap.lifecycle import DONE, ENDED, TABLE, State
+from batchsnap.model import Fault, FaultKind, PlannedRequest, Reply
 from batchsnap.report.summary import exit_of, summing
 from batchsnap.retry import Do, Tries, decide
 from batchsnap.settings import SETTLE_SCHEDULE_S, SIGNATURE_DEAD_S, Waits
@@ -32,7 +32,7 @@ KEYS = [f"disk-{n:08x}" for n in range(12)]
 first = st.integers(0, 1)  # which of the rows that a rule is for: they are done two by two
 SURE_S = SETTLE_SCHEDULE_S[-1]  # what is held back no longer than this is found
 DEAD_S = SIGNATURE_DEAD_S + SURE_S  # what is asked so late sees all that was sent
-AT_REST = DONE | {State.REJECTED, State.GAVE_UP}
+AT_REST = DONE | ENDED
 # Codes of calls that the cloud surely did not carry out.
 REFUSALS = (
     *("RequestLimitExceeded", "InvalidDisk.Busy", "InvalidDiskId.NotFound"),
@@ -205,12 +205,9 @@ class Promise(RuleBasedStateMachine):
             waits=Waits(),
             rand=0.5,
         )
-        if decision.do is Do.DONE:
-            event = "accepted" if ruling.verdict is Verdict.ACCEPTED else "rejected"
-        else:
-            event = _EVENT[decision.do]
         if ruling.snapshot_id:
             self.given[key] = ruling.snapshot_id
+        event = event_of(ruling, decision)
         self.note(event, key, snapshot_id=ruling.snapshot_id, **details_of(ruling))
         if decision.do is Do.SETTLE:
             self.doubt_since[key] = self.now
