@@ -82,6 +82,7 @@ class Reply(NamedTuple):
     body: bytes
     date: float | None  # the server's Date header, Unix seconds
     latency_ms: float
+    visible_after_s: float | None = None  # a simulator says so: its lists lag behind by so much
 
 
 class FaultKind(StrEnum):

@@ -18,6 +18,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from math import inf
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
@@ -34,6 +35,7 @@ from batchsnap.version import __version__
 
 BODY_MAX_BYTES = 8 << 20
 HEADER_MAX_BYTES = 16 << 10
+SIMULATOR_HEADER = "X-Batchsnap-Simulator"  # "visible-after=SECONDS", in every reply of one
 KEEPALIVE_S = 15.0  # well below a server's own, so that few sends meet a closing connection
 _METADATA_MAX_BYTES = 64 << 10
 CONNECT_WITHIN_S = 10.0
@@ -130,7 +132,8 @@ class Transport:
                     fault = FaultKind.TOO_LARGE, f"the body has more than {self._body_max_bytes} B"
                 else:
                     latency_ms = (loop.time() - (mark.left_at or mark.at)) * 1000
-                    return Reply(response.status, body, _date(response), latency_ms)
+                    lag_s = _visible_after(response)
+                    return Reply(response.status, body, _date(response), latency_ms, lag_s)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             fault = _kind(error), str(error) or type(error).__name__
         latency_ms = (loop.time() - (mark.left_at or mark.at or began)) * 1000
@@ -263,6 +266,16 @@ def _date(response: aiohttp.ClientResponse) -> float | None:
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (LookupError, ValueError, TypeError, OverflowError):
         return None
+
+
+def _visible_after(response: aiohttp.ClientResponse) -> float | None:
+    """What a simulator declares of itself; None where it is none, or says nothing of use."""
+    name, _, seconds = response.headers.get(SIMULATOR_HEADER, "").partition("=")
+    try:
+        declared_s = float(seconds) if name.strip() == "visible-after" else -1.0
+    except ValueError:
+        return None
+    return declared_s if 0 <= declared_s < inf else None
 
 
 def _proxy_of(url: str) -> _Proxy:

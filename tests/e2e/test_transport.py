@@ -178,6 +178,30 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
     assert other.connections == 0
 
 
+@pytest.mark.parametrize(
+    ("header", "declared"),
+    [
+        ("visible-after=0", 0.0),
+        ("visible-after=2.5", 2.5),
+        (" visible-after = 2 ", 2.0),
+        ("visible-after=", None),
+        ("visible-after=-1", None),
+        ("visible-after=inf", None),
+        ("visible-after=nan", None),
+        ("visible-after=soon", None),
+        ("2.5", None),
+        ("", None),
+    ],
+)
+async def test_a_simulator_declares_its_delay(header: str, declared: float | None) -> None:
+    reply = OK.replace(b"Date:", f"X-Batchsnap-Simulator: {header}\r\nDate:".encode())
+    async with server(saying(reply)) as seen, server(saying(OK)) as other:
+        got, silent = await outcome(seen.url), await outcome(other.url)
+    assert isinstance(got, Reply)
+    assert isinstance(silent, Reply)
+    assert (got.visible_after_s, silent.visible_after_s) == (declared, None)
+
+
 async def test_no_cookie_is_kept() -> None:
     reply = OK.replace(b"Date:", b"Set-Cookie: a=b\r\nDate:")
     async with server(saying(reply, keep=True)) as seen, Transport() as transport:
