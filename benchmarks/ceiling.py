@@ -60,6 +60,9 @@ class OpenGates:
     def leave(self, token: int) -> bool:
         return True
 
+    def left(self, token: int) -> None:
+        """No window to keep."""
+
     def replied(self, token: int, *, throttled: bool) -> None:
         """Nothing to learn."""
 

@@ -39,7 +39,12 @@ class Gate(Protocol):
         ...
 
     def leave(self, token: int) -> bool:
-        """The call of that start leaves now; False where it came too late and needs another."""
+        """May the call of that start leave now? If so it is dated now; False where it came too
+        late and needs another."""
+        ...
+
+    def left(self, token: int) -> None:
+        """The bytes of that start have just been written: it is dated anew, with now."""
         ...
 
     def replied(self, token: int, *, throttled: bool) -> None:

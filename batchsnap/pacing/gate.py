@@ -5,9 +5,11 @@ are served in the order they came. Nothing changes while one waits, so a waiter 
 leaves nothing behind.
 
 What the cloud counts are calls, so a start is dated by when its call leaves: `leave` is asked
-directly before the bytes are written. A token that is nearly a window old by then, because the
-connection took so long or the host stood still, is void. So when the N-th start after it may come,
-a call has told its time or will never leave, and no window of the cap holds one too many.
+directly before the bytes are written, and `left` told directly after, for a host may stall between
+the two. A token that is nearly a window old at the first, because the connection took so long or
+the host stood still, is void. So when the N-th start after it may come, a call has told its time or
+will never leave, and no window of the cap holds one too many. (What remains: a process frozen
+between the two, while others fill the second in which it wakes.)
 """
 
 from __future__ import annotations
@@ -102,11 +104,26 @@ class LocalGate:
         if out is None or now - out.at > _LEAVE_WITHIN * law.window_s(rate):
             self._forget(token, now)
             return False
-        if not self._closed():
-            self._own.left(token, now)
-            if self._shared is not self._own:
-                self._shared.left(out.number, now)
+        self._date(token, out, now)
         return True
+
+    def left(self, token: int) -> None:
+        """The bytes of this start have just been written, perhaps a stall after `leave`."""
+        now, out = self._clock.monotonic(), self._out.get(token)
+        if out is not None:
+            self._date(token, out, now)
+
+    def _date(self, token: int, out: _Out, now: float) -> None:
+        """A start leaves now, later than it was known to so far."""
+        if self._closed():
+            return
+        self._own.left(token, now)
+        if self._shared is not self._own:
+            self._shared.left(out.number, now)
+        if out.until > now:  # else another may have the slot by now
+            until = now + STRICT_HOLD_S
+            self._shared.hold(out.slot, until)
+            self._out[token] = out._replace(until=until)
 
     def replied(self, token: int, *, throttled: bool) -> None:
         """The call of this start is over: what it teaches about the margin is learned."""

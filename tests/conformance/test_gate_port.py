@@ -198,6 +198,26 @@ def test_a_call_that_left_late_holds_its_second_from_then(play: Callable[..., No
     play(scene)
 
 
+def test_a_host_that_stalls_between_the_check_and_the_write_puts_no_other_into_its_second(
+    play: Callable[..., None],
+) -> None:
+    async def scene(gate: Gate, loop: VirtualLoop) -> None:
+        for stall_s in (0.3, 1.2, 5.0):
+            stalled = await gate.start()
+            assert gate.leave(stalled)
+            loop.stall(stall_s)
+            gate.left(stalled)
+            left_at = loop.time()
+            gate.replied(stalled, throttled=False)
+            await starts_of(gate, 19, loop)
+            [after] = await starts_of(gate, 1, loop)
+            assert left_at + 1.0 < after < left_at + 1.06
+        gate.left(10**9)  # of no start that we know
+        gate.left(stalled)  # after its reply
+
+    play(scene)
+
+
 def test_a_token_that_is_a_second_old_is_void(play: Callable[..., None]) -> None:
     """Calls that waited for a connection must not leave all at once."""
 

@@ -203,3 +203,25 @@ def test_strict_gates_share_their_slots_and_a_dead_one_gives_them_back(tmp_path:
 
     assert 1.0 < after_answer < 1.1
     assert STRICT_HOLD_S <= after_death < STRICT_HOLD_S + 0.1
+
+
+def test_a_strict_slot_is_held_from_when_the_bytes_were_written(tmp_path: Path) -> None:
+    loop = VirtualLoop()
+
+    async def main() -> tuple[float, float]:
+        clock = VirtualClock(loop)
+        gate = LocalGate(20.0, clock=clock, file=QuotaFile(tmp_path, QUOTA), strict=True)
+        token = await gate.start()
+        assert gate.leave(token)
+        loop.stall(30.0)
+        gate.left(token)
+        written = loop.time()
+        for _ in range(19):
+            await gate.start()
+        await gate.start()  # no reply to any: the first slot whose time is over
+        gate.close()
+        return written, loop.time()
+
+    written, freed = run_virtual(main(), loop)
+
+    assert STRICT_HOLD_S <= freed - written < STRICT_HOLD_S + 0.1
