@@ -16,7 +16,7 @@ from batchsnap.simulator.cloud import Cloud
 from batchsnap.simulator.control import Control
 from batchsnap.simulator.desk import DEFAULT_KEYS, Desk
 from batchsnap.simulator.fates import jitter_s, latency_s
-from batchsnap.simulator.play import Scene, envelope, error_payload, play, reply
+from batchsnap.simulator.play import Scene, envelope, error_payload, headers_of, play, reply
 from batchsnap.simulator.scenario import Scenario
 from batchsnap.simulator.world import World
 
@@ -107,13 +107,15 @@ class Simulator:
         except Refused as refused:
             if latency > 0:
                 await asyncio.sleep(latency)
-            return reply(envelope(error_payload(refused), request_id), self._date_at(server_time))
+            return reply(
+                envelope(error_payload(refused), request_id), self._headers_at(server_time)
+            )
         before_s = latency * scenario.commit_at
         scene = Scene(
             fate,
             lambda: self.cloud.perform(order.action, order.region, checked, self.now()),
             request_id,
-            self._date_at(server_time),
+            self._headers_at(server_time),
             before_s,
             latency - before_s,
         )
@@ -125,11 +127,11 @@ class Simulator:
         except web.HTTPRequestEntityTooLarge:
             return None
 
-    def _date_at(self, server_time: float) -> str:
+    def _headers_at(self, server_time: float) -> dict[str, str]:
         second = int(server_time)
         if self._date[0] != second:
             self._date = (second, formatdate(second, usegmt=True))
-        return self._date[1]
+        return headers_of(self._date[1], self.cloud.scenario.visible_after_s)
 
 
 @asynccontextmanager

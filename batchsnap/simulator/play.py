@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -15,6 +15,8 @@ from batchsnap.simulator.bodies import Refused
 from batchsnap.simulator.fates import Fate
 from batchsnap.simulator.script import Kind
 from batchsnap.simulator.signature import SKEW_MAX_S
+
+DECLARATION = "X-Batchsnap-Simulator"
 
 _GATEWAY_PAGE = "<html><head><title>{0} Bad Gateway</title></head><body>{0}</body></html>\r\n"
 _LOGIN_PAGE = "<html><head><title>Sign in</title></head><body>Network sign-in</body></html>\r\n"
@@ -27,7 +29,7 @@ class Scene(NamedTuple):
     fate: Fate
     perform: Callable[[], dict[str, Any]]
     request_id: str
-    date: str  # the Date header
+    headers: Mapping[str, str]  # of every reply: see `headers_of`
     before_s: float  # from arrival to the deed
     after_s: float  # from the deed to the reply
 
@@ -49,15 +51,15 @@ async def play(scene: Scene, request: web.BaseRequest) -> web.StreamResponse:
     if fate.kind in (Kind.HANG, Kind.LOST_REPLY):
         return _cut(request)
     if fate.kind is Kind.ERROR_5XX:
-        return _page(_GATEWAY_PAGE.format(fate.status), fate.status, scene.date)
+        return _page(_GATEWAY_PAGE.format(fate.status), fate.status, scene.headers)
     if fate.kind is Kind.HTML_200:
-        return _page(_LOGIN_PAGE, 200, scene.date)
+        return _page(_LOGIN_PAGE, 200, scene.headers)
     body = envelope(_said(fate, payload), scene.request_id)
     if fate.kind is Kind.TRUNCATED:
-        return await _part(request, body, scene.date)
+        return await _part(request, body, scene.headers)
     if fate.kind is Kind.DRIP:
         return await _drip(request, body, scene)
-    return reply(body, scene.date)
+    return reply(body, scene.headers)
 
 
 def envelope(payload: dict[str, Any], request_id: str) -> bytes:
@@ -70,9 +72,19 @@ def error_payload(refused: Refused) -> dict[str, Any]:
     return {"Error": {"Code": refused.code, "Message": refused.message}}
 
 
-def reply(body: bytes, date: str) -> web.Response:
-    """A whole JSON reply. The cloud's Date, not the machine's: clients compare clocks by it."""
-    return web.Response(body=body, headers={"Content-Type": "application/json", "Date": date})
+def headers_of(date: str, visible_after_s: float) -> dict[str, str]:
+    """What every reply carries, errors and cut ones too.
+
+    The cloud's Date, not the machine's: clients compare clocks by it. And the declaration that
+    this is a rehearsal, with the seconds after which DescribeSnapshots shows what was made:
+    only where it stands may a client shorten its patience.
+    """
+    return {"Date": date, DECLARATION: f"visible-after={visible_after_s:f}"}
+
+
+def reply(body: bytes, headers: Mapping[str, str]) -> web.Response:
+    """A whole JSON reply."""
+    return web.Response(body=body, headers={**headers, "Content-Type": "application/json"})
 
 
 def _said(fate: Fate, payload: dict[str, Any]) -> dict[str, Any]:
@@ -109,20 +121,24 @@ def _cut(request: web.BaseRequest, *, hard: bool = False) -> web.StreamResponse:
     return web.Response()
 
 
-def _page(html: str, status: int, date: str) -> web.StreamResponse:
-    headers = {"Date": date, "Content-Type": "text/html"}
-    return web.Response(body=html.encode(), status=status, headers=headers)
+def _page(html: str, status: int, headers: Mapping[str, str]) -> web.StreamResponse:
+    said = {**headers, "Content-Type": "text/html"}
+    return web.Response(body=html.encode(), status=status, headers=said)
 
 
-async def _begin(request: web.BaseRequest, body: bytes, date: str) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/json", "Date": date})
+async def _begin(
+    request: web.BaseRequest, body: bytes, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers={**headers, "Content-Type": "application/json"})
     response.content_length = len(body)
     await response.prepare(request)
     return response
 
 
-async def _part(request: web.BaseRequest, body: bytes, date: str) -> web.StreamResponse:
-    response = await _begin(request, body, date)
+async def _part(
+    request: web.BaseRequest, body: bytes, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    response = await _begin(request, body, headers)
     await response.write(body[: len(body) // 2])
     if request.transport is not None:
         request.transport.close()
@@ -130,7 +146,7 @@ async def _part(request: web.BaseRequest, body: bytes, date: str) -> web.StreamR
 
 
 async def _drip(request: web.BaseRequest, body: bytes, scene: Scene) -> web.StreamResponse:
-    response = await _begin(request, body, scene.date)
+    response = await _begin(request, body, scene.headers)
     for at in range(len(body)):
         await response.write(body[at : at + 1])
         await asyncio.sleep(scene.fate.seconds / len(body))

@@ -109,6 +109,32 @@ async def test_who_may_ask_and_how() -> None:
         assert await cloud.code() == "AuthFailure.SecretIdNotFound"
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Kind.OK,
+        Kind.ERROR,
+        Kind.ERROR_5XX,
+        Kind.HTML_200,
+        Kind.NULL_ID,
+        Kind.TRUNCATED,
+        Kind.DRIP,
+        Kind.THROTTLE,
+    ],
+)
+async def test_every_reply_declares_a_rehearsal(kind: Kind) -> None:
+    """Only a reply with these words lets a client be less patient than the real cloud asks."""
+    step = Step(kind, action="*", seconds=0.01)
+    async with client(quick(visible_after_s=2.5, script=(step,))) as cloud:
+        for action in ("CreateSnapshot", "DescribeSnapshots"):
+            data = b"{}" if action == "DescribeSnapshots" else b'{"DiskId":"%s"}' % DISK.encode()
+            headers = signed(cloud.host, action, data, at=cloud.simulator.now())
+            async with cloud.session.post(cloud.simulator.url, data=data, headers=headers) as reply:
+                assert reply.headers["X-Batchsnap-Simulator"] == "visible-after=2.500000"
+        async with cloud.session.post(cloud.simulator.url) as unsigned:
+            assert unsigned.headers["X-Batchsnap-Simulator"] == "visible-after=2.500000"
+
+
 # Fates, each over the socket.
 
 
