@@ -22,11 +22,19 @@ RATES = {
     "DescribeDiskBackups": 20,
 }
 """Published calls a second; each action has its own bucket."""
+_POLICY_PREFIXES = ("cvm", "cbs")
+"""The vendor's page authorises disks and snapshots under the prefix of its virtual machines,
+policies of other tools say `cbs:`. Nobody has to find out which one works who grants both."""
 PAGE_MAX = 100
 DISK_FILTER_MAX = 10  # values of the disk-id filter of DescribeSnapshots
 
 Filter = tuple[str, Sequence[str]]
 _Fact = TypeVar("_Fact")
+
+
+def policy_names(*names: str) -> list[str]:
+    """What an access policy must allow for these actions, under every prefix that is in use."""
+    return [f"{prefix}:{name}" for prefix in _POLICY_PREFIXES for name in names]
 
 
 class SnapshotFact(NamedTuple):

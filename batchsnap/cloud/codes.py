@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from batchsnap.cloud.actions import policy_names
 from batchsnap.model import Scope, Verdict
 
 
@@ -51,7 +52,8 @@ def _account(hint: str) -> Meaning:
 
 _QUOTA = "delete old snapshots of the region or have the snapshot quota raised, then run again"
 _KEYS = "check the keys of this profile, then run again"
-_POLICY = "grant this identity cbs:CreateSnapshot, cbs:DescribeSnapshots and cbs:DescribeDisks on *"
+_NEEDED = policy_names("CreateSnapshot", "DescribeSnapshots", "DescribeDisks")
+_POLICY = f"grant {', '.join(_NEEDED)} on *"
 _ENDPOINT = "check --endpoint: nothing will work there"
 _RUNNING = "a snapshot of this disk is being made; it is waited for"
 

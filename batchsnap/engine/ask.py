@@ -96,7 +96,7 @@ async def unseen_disks(
     access.disks_denied = True
     say(
         f"DescribeDisks is denied ({seen.code}): going by DescribeSnapshots alone. Grant "
-        "cbs:DescribeDisks so that a wrong account is noticed"
+        f"{' and '.join(actions.policy_names('DescribeDisks'))} so that a wrong account is noticed"
     )
     return set()
 

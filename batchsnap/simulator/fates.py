@@ -77,6 +77,11 @@ def fate(scenario: Scenario, call: Call) -> Fate:
     return _make(scenario, call, kind, Step(kind))
 
 
+def denial(action: str) -> str:
+    """What an identity is told that may not do this; it names what a policy would have to."""
+    return f"The policy of this identity allows neither cvm:{action} nor cbs:{action}."
+
+
 def missing(scenario: Scenario, disk_id: str) -> bool:
     """Whether this is one of the disks that the share `not_found` takes out of the world."""
     share = scenario.not_found
@@ -114,8 +119,7 @@ def _meant(step: Step, call: Call) -> bool:
 
 def _fate_of_others(scenario: Scenario, call: Call) -> Fate:
     if call.action == "DescribeDisks" and scenario.no_describe_disks:
-        message = "The policy of this account does not allow cbs:DescribeDisks."
-        return Fate(Kind.ERROR, False, "UnauthorizedOperation", message)
+        return Fate(Kind.ERROR, False, "UnauthorizedOperation", denial(call.action))
     if scenario.read_fault and (
         chance(scenario.seed, "read", call.action, call.nth) < scenario.read_fault
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shlex
 import subprocess
@@ -13,6 +14,7 @@ import click
 import pytest
 
 from batchsnap.cli.main import COMMANDS
+from batchsnap.cloud.actions import RATES, policy_names
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import TABLE
 from tests.process import Cli, environment, simulator, write_fleet
@@ -46,6 +48,16 @@ def test_every_command_is_in_the_readme_and_has_help(name: str) -> None:
     for parameter in command_of(name).params:
         if isinstance(parameter, click.Option):
             assert parameter.help, (name, parameter.name)
+
+
+def test_the_policy_allows_what_is_called_in_both_spellings() -> None:
+    found = re.search(r"```json\n(.*?)```\n\n(.*?)\n\n", README, re.DOTALL)
+    assert found
+    [statement] = json.loads(found[1])["statement"]
+    by_default = [name for name in RATES if name != "DeleteSnapshots"]
+    assert sorted(statement["action"]) == sorted(policy_names(*by_default))
+    for name in policy_names("DeleteSnapshots"):
+        assert f"`{name}`" in found[2]
 
 
 def test_options_that_the_readme_names_exist() -> None:

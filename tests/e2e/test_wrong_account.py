@@ -92,5 +92,6 @@ def test_a_rollback_deletes_what_was_called_vanished_too_early(cli: Cli, tmp_pat
 
         assert (wrong.code, wrong.json["vanished"]) == (1, 4), wrong.err
         assert "DescribeDisks is denied" in wrong.err
+        assert "Grant cvm:DescribeDisks and cbs:DescribeDisks" in wrong.err
         assert (rolled.code, rolled.json["deleted"]) == (0, 4), rolled.err
         assert cloud.state()["snapshots"] == []

@@ -71,10 +71,17 @@ def test_every_published_code_has_a_row_and_a_remedy(code: str) -> None:
     assert (meaning.scope is not None) == (meaning.verdict is Verdict.HALT)
     assert meaning.verdict not in {Verdict.ACCEPTED, Verdict.TRANSIENT}
     assert hint(code) == meaning.hint
-    assert 10 < len(meaning.hint) < 100
+    assert 10 < len(meaning.hint) < 150
     ruling = rule(refusal(code), doubted=False)
     assert (ruling.verdict, ruling.scope) == (meaning.verdict, meaning.scope)
     assert (ruling.code, ruling.message, ruling.request_id) == (code, "why", "req-1")
+
+
+@pytest.mark.parametrize("code", ["UnauthorizedOperation", "AuthFailure.UnauthorizedOperation"])
+def test_the_remedy_of_a_denial_grants_both_spellings(code: str) -> None:
+    for action in ("CreateSnapshot", "DescribeSnapshots", "DescribeDisks"):
+        assert f"cvm:{action}" in hint(code)
+        assert f"cbs:{action}" in hint(code)
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,8 @@ def test_describe_disks_can_be_forbidden() -> None:
     cloud = Cloud(Scenario(no_describe_disks=True))
     fate, _ = cloud.admit("DescribeDisks", "A", HERE, {}, NOW)
     assert fate.code == "UnauthorizedOperation"
+    assert "cvm:DescribeDisks" in fate.message
+    assert "cbs:DescribeDisks" in fate.message
 
 
 def test_the_state_names_doubles() -> None:
