@@ -25,9 +25,12 @@ DISK_USAGES = ("SYSTEM_DISK", "DATA_DISK")
 TAGS_MAX = 50  # on one resource
 TAG_KEY_MAX_CHARS = 127
 TAG_VALUE_MAX_CHARS = 255
-TAG_RESERVED = ("qcs:", "project")
+TAG_RESERVED = ("qcs:", "project", "项目")
 _TAG_SPECIALS = frozenset("+-=._:/@()[],;>< ")
 _SHOWN_MAX_CHARS = 60
+COMMENT = "a comment, and a manifest has none: take such lines out with grep -v '^ *#'"
+_WRAPPING = "='\"`\u2018\u2019\u201c\u201d\u00b4 "
+"""What spreadsheets and editors put around a value: ="…", a leading ', smart quotes."""
 
 Tags = tuple[tuple[str, str], ...]
 
@@ -43,6 +46,13 @@ def has_control(text: str) -> bool:
     return any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text)
 
 
+def plain(text: str) -> str:
+    """An id as it was meant: without full-width forms, invisible characters (zero-width spaces,
+    byte order marks), upper case, and what spreadsheets wrap around a value."""
+    visible = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    return unicodedata.normalize("NFKC", visible).strip(_WRAPPING).lower()
+
+
 def disk_id_flaw(text: str) -> str:
     return _id_flaw(text, DISK_ID, "disk-", "a disk")
 
@@ -54,9 +64,10 @@ def disk_backup_id_flaw(text: str) -> str:
 def _id_flaw(text: str, form: re.Pattern[str], prefix: str, noun: str) -> str:
     if form.fullmatch(text):
         return ""
-    plain = unicodedata.normalize("NFKC", text).strip().lower()
-    if form.fullmatch(plain):
-        return f"{shown(text)} would be right as {plain!r}"
+    if text.startswith("#"):
+        return COMMENT
+    if form.fullmatch(meant := plain(text)):
+        return f"{shown(text)} would be right as {meant!r}"
     return (
         f"{shown(text)} is not the id of {noun}: that is {prefix!r} and lower-case letters and "
         f"digits, such as '{prefix}a1b2c3d4'"
@@ -69,15 +80,16 @@ def region_flaw(text: str) -> str:
         return f"{shown(text)} is a zone; its region is {zone[1]!r}"
     if _REGION.fullmatch(text):
         return ""
-    plain = unicodedata.normalize("NFKC", text).lower()
-    if _REGION.fullmatch(plain):
-        return f"{shown(text)} would be right as {plain!r}"
+    if _REGION.fullmatch(meant := plain(text)):
+        return f"{shown(text)} would be right as {meant!r}"
     return f"{shown(text)} is not a region id; one looks like 'ap-guangzhou'"
 
 
 def zone_flaw(text: str) -> str:
     if ZONE.fullmatch(text):
         return ""
+    if ZONE.fullmatch(meant := plain(text)):
+        return f"{shown(text)} would be right as {meant!r}"
     return f"{shown(text)} is not a zone id; one looks like 'ap-guangzhou-3'"
 
 
@@ -101,6 +113,8 @@ def parse_disk_usage(text: str) -> tuple[str, str]:
     usage = text.upper()
     if usage in DISK_USAGES:
         return usage, ""
+    if (meant := plain(text).upper()) in DISK_USAGES:
+        return "", f"{shown(text)} would be right as {meant!r}"
     return "", f"{shown(text)} is neither SYSTEM_DISK nor DATA_DISK; empty keeps the disk's own"
 
 
@@ -162,7 +176,9 @@ def _tag_key_flaw(key: str) -> str:
     if len(key) > TAG_KEY_MAX_CHARS:
         return f"tag key {shown(key)} has {len(key)} characters; at most {TAG_KEY_MAX_CHARS}"
     if key.startswith(TAG_RESERVED):
-        return f"tag key {shown(key)} is reserved: keys may not begin with 'qcs:' or 'project'"
+        return (
+            f"tag key {shown(key)} is reserved: keys may not begin with 'qcs:', 'project' or '项目'"
+        )
     return _tag_text_flaw("key", key)
 
 

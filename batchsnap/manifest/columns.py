@@ -31,14 +31,26 @@ _BY_SPELLING = {
     **{_snake(name): name for name in KNOWN},
     "placement.zone": "Zone",  # as DescribeDisks nests it
     "placement_zone": "Zone",
+    "磁盘id": "DiskId",  # as the Chinese console and its users write them
+    "硬盘id": "DiskId",
+    "云硬盘id": "DiskId",
+    "地域": "Region",
+    "可用区": "Zone",
+    "快照名称": "SnapshotName",
 }
-_BY_LETTERS = {re.sub("[^a-z]", "", spelling): name for spelling, name in _BY_SPELLING.items()}
+_BY_LETTERS = {
+    re.sub("[^a-z]", "", spelling): name
+    for spelling, name in _BY_SPELLING.items()
+    if spelling.isascii()
+}
+_JOINT = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])")  # Disk ID, disk-id, Disk_Id
 _TAG_SLIP = re.compile(r"tags?\s*[:.=]\s*(\S.*)")
 
 
 def trimmed(name: str) -> str:
-    """A header without byte order mark, surrounding space and full-width forms."""
-    return unicodedata.normalize("NFKC", name.strip("\ufeff")).strip()
+    """A header without invisible characters, surrounding space and full-width forms."""
+    visible = "".join(char for char in name if unicodedata.category(char) != "Cf")
+    return unicodedata.normalize("NFKC", visible).strip()
 
 
 @lru_cache(maxsize=1024)
@@ -48,7 +60,8 @@ def recognise(name: str) -> str:
     if text[: len(TAG_PREFIX)].lower() == TAG_PREFIX:
         # The key keeps its own characters: NFKC would turn it into another key.
         return TAG_PREFIX + re.split("[:：]", name, maxsplit=1)[1].strip()
-    return _BY_SPELLING.get(text.lower(), "")
+    plain = text.lower()
+    return _BY_SPELLING.get(plain) or _BY_SPELLING.get(_JOINT.sub("", plain), "")
 
 
 @lru_cache(maxsize=1024)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import orjson
 
 from batchsnap.manifest.cells import shown
-from batchsnap.manifest.objects import element_lines, flat
+from batchsnap.manifest.objects import element_lines, flat, region_of
 from batchsnap.manifest.rows import NO_ID, Header
 from batchsnap.model import DiskRow, Problem
 
@@ -82,7 +82,7 @@ class _Reading:
         self.notes = notes
         self.headers: dict[tuple[str, ...], Header] = {}
         self.count = 0  # rows met
-        self.told = 0  # TotalCount, the largest met
+        self.totals = Totals()
         self.flawed = False  # something was wrong beside the rows
 
     def one_line(self, text: str, line: int) -> Iterator[DiskRow | Problem]:
@@ -116,7 +116,8 @@ class _Reading:
             yield from self.row(value, line)
             return
         elements = yield from self._elements(value, line)
-        at_lines = element_lines(text, "" if isinstance(value, list) else "DiskSet")
+        bare = isinstance(value, list) and not _are_replies(value)
+        at_lines = element_lines(text, "" if bare else "DiskSet")
         for element in elements:
             self.count += 1
             # Lines are counted for objects alone; anything else is a problem in any case.
@@ -126,7 +127,15 @@ class _Reading:
     def _elements(self, value: Any, line: int) -> Generator[Problem, None, list[Any]]:
         """Yields what is wrong with an array or a reply; returns its rows."""
         if isinstance(value, list):
-            return value
+            if not _are_replies(value):
+                return value
+            found: list[Any] = []
+            for reply in value:  # pages, as jq -s makes them one array
+                found += yield from self._elements(reply, line)
+            return found
+        if isinstance(value, dict) and (output := _terraform_output(value)):
+            yield self._problem(line, output)
+            return []
         body = value.get("Response", value) if isinstance(value, dict) else None
         if not isinstance(body, dict):
             yield self._problem(line, f"{shown(str(value))} is neither an object nor an array")
@@ -141,8 +150,7 @@ class _Reading:
         if not isinstance(disks, list):
             yield self._problem(line, "a reply without DiskSet; save what DescribeDisks answers")
             return []
-        if isinstance(total := body.get("TotalCount"), int):
-            self.told = max(self.told, total)
+        self.totals.add(body.get("TotalCount"), disks)
         return disks
 
     def row(self, value: Any, line: int) -> Iterator[DiskRow | Problem]:
@@ -177,14 +185,9 @@ class _Reading:
 
     def ending(self) -> Iterator[Problem]:
         """What is wrong where the cloud has more disks than the file, or the file none."""
-        if self.told > self.count:
-            what = (
-                f"TotalCount is {self.told} but {self.count} disks are here: one page of several; "
-                f"append the others (--Limit 100 --Offset 100, 200, …) to the file, or let "
-                f"batchsnap discover write it"
-            )
+        for what in self.totals.shortfalls():
             yield self._problem(0, what)
-        elif not self.count and not self.flawed:
+        if not self.count and not self.flawed:
             yield self._problem(0, "no rows; name at least one disk")
 
     def too_large(self) -> Problem:
@@ -203,5 +206,67 @@ class _Reading:
             self.notes.append(text)
 
 
+class Totals:
+    """TotalCount of every reply against the disks that are here, region by region: a file may hold
+    the pages of several regions, and one region's rows make up for no other's.
+
+    Of a region's pages the largest TotalCount counts, since the list may change between two pages.
+    A page without disks belongs to whichever region counts as many.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[str, int] = {}  # region -> the largest TotalCount
+        self._here: dict[str, set[str]] = {}  # region -> ids of its disks
+        self._empty = 0  # the largest TotalCount of pages without disks
+
+    def add(self, total: Any, disks: list[Any]) -> None:
+        """One page."""
+        told = total if isinstance(total, int) else 0
+        regions = {region_of(disk) for disk in disks}
+        if not regions:
+            self._empty = max(self._empty, told)
+        for region in regions:
+            self._told[region] = max(self._told.get(region, 0), told)
+        for disk in disks:
+            if isinstance(disk, dict):
+                self._here.setdefault(region_of(disk), set()).add(str(disk.get("DiskId")))
+
+    def shortfalls(self) -> Iterator[str]:
+        """What is wrong where the cloud has more disks than the file."""
+        told = dict(self._told)
+        if self._empty > max(told.values(), default=0):
+            told[""] = self._empty
+        for region, total in sorted(told.items()):
+            here = len(self._here.get(region, ()))
+            if total > here:
+                where = f" of {region}" if region else ""
+                yield (
+                    f"TotalCount is {total} but {here} disks are here{where}: pages are missing; "
+                    "append them (--Limit 100 --Offset 100, 200, …) to the file, or let batchsnap "
+                    "discover write it"
+                )
+
+
 def _is_reply(value: dict[str, Any]) -> bool:
-    return "DiskSet" in value or "Response" in value or {"TotalCount", "RequestId"} <= set(value)
+    known = "DiskSet" in value or "Response" in value or {"TotalCount", "RequestId"} <= set(value)
+    return known or bool(_terraform_output(value))
+
+
+def _are_replies(values: list[Any]) -> bool:
+    return bool(values) and all(isinstance(each, dict) and _is_reply(each) for each in values)
+
+
+def _terraform_output(value: dict[str, Any]) -> str:
+    """What to say of `terraform output -json`, each of whose values has a type and a value."""
+    if not value or not all(
+        isinstance(each, dict) and {"sensitive", "value"} <= set(each) for each in value.values()
+    ):
+        return ""
+    name = next(
+        (n for n, each in value.items() if isinstance(each["value"], list)), next(iter(value))
+    )
+    return (
+        "the outputs of terraform, not disks; make rows of the one that lists them: terraform "
+        f"output -json {name} | jq -c '.[] | {{DiskId: .}}' > fleet.jsonl (with --region, or a "
+        "Region beside each DiskId)"
+    )

@@ -20,10 +20,16 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_NO_TEXT = (
+    (b"PK\x03\x04", "a workbook (.xlsx) or archive", "soffice --headless --convert-to csv FILE"),
+    (b"\xd0\xcf\x11\xe0", "an old workbook (.xls)", "soffice --headless --convert-to csv FILE"),
+    (b"\x1f\x8b", "compressed", "gunzip -c FILE > fleet.csv"),
+)
+"""How files begin that people take for a CSV, what they are, and the line that converts them."""
 _NUL_PATTERN_BYTES = 8  # four ASCII characters of UTF-16
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Where text stops being text."""
 
     line: int  # 1-based
@@ -35,7 +41,8 @@ class Encoding(NamedTuple):
 
     name: str  # a Python codec; a mark may still stand before the first character
     warning: str  # "" or what the reader should know
-    fault: Place | None
+    fault: Position | None
+    guessed: bool = False  # another encoding could give other characters
 
 
 def find(blocks: Callable[[], Iterable[bytes]], head: bytes, wanted: str | None) -> Encoding:
@@ -44,6 +51,10 @@ def find(blocks: Callable[[], Iterable[bytes]], head: bytes, wanted: str | None)
     Raises:
         UsageError: `wanted` is no text encoding.
     """
+    for magic, what, remedy in _NO_TEXT:
+        if head.startswith(magic):
+            why = f"{what}, not text, whatever its name says; convert it with {remedy}"
+            return Encoding("utf-8", "", Position(1, why))
     if wanted:
         name = _checked(wanted)
         marked = _by_mark(head)
@@ -62,11 +73,11 @@ def find(blocks: Callable[[], Iterable[bytes]], head: bytes, wanted: str | None)
             f"not UTF-8 (line {fault.line}), so read as GB18030; look at a few names in the plan, "
             f"and give --encoding if they are garbled"
         )
-        return Encoding("gb18030", warning, None)
+        return Encoding("gb18030", warning, None, guessed=True)
     return Encoding("utf-8", "", fault)
 
 
-def first_fault(blocks: Iterable[bytes], encoding: str) -> Place | None:
+def first_fault(blocks: Iterable[bytes], encoding: str) -> Position | None:
     """The first line that cannot be decoded or holds NUL, or None. Constant memory."""
     decoder = codecs.getincrementaldecoder(encoding)()
     unified = io.IncrementalNewlineDecoder(decoder, translate=True)
@@ -80,12 +91,12 @@ def first_fault(blocks: Iterable[bytes], encoding: str) -> Place | None:
             line += before.count("\n") + before.count("\r") - before.count("\r\n")
             wrong = error.object[error.start : error.start + 1].hex()
             what = f"byte 0x{wrong} is not {encoding} ({error.reason}); save the file as UTF-8, "
-            return Place(line, what + "or name its encoding with --encoding")
+            return Position(line, what + "or name its encoding with --encoding")
         except UnicodeError as error:
-            return Place(line, f"not {encoding}: {error}; name its encoding with --encoding")
+            return Position(line, f"not {encoding}: {error}; name its encoding with --encoding")
         if "\0" in text:
             line += text.count("\n", 0, text.index("\0"))
-            return Place(line, f"{_NUL}; this is not a text file, or damaged")
+            return Position(line, f"{_NUL}; this is not a text file, or damaged")
         line += text.count("\n")
     return None
 

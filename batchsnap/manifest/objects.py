@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from batchsnap.manifest.cells import shown
+from batchsnap.manifest.cells import ZONE, shown
 from batchsnap.manifest.columns import TAG_PREFIX, recognise
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}\n]')
@@ -54,6 +54,13 @@ def flat(value: dict[str, Any]) -> Flat:
     return Flat(tuple(names), cells, flaws, left_out)
 
 
+def region_of(disk: Any) -> str:
+    """The region of a disk as DescribeDisks tells it, from its zone; "" where it has none."""
+    place = disk.get("Placement") if isinstance(disk, dict) else None
+    form = ZONE.fullmatch(str(place.get("Zone"))) if isinstance(place, dict) else None
+    return form[1] if form else ""
+
+
 def _text(item: Any) -> str | None:
     """A scalar as a cell; None for what is no text."""
     if isinstance(item, str):
@@ -84,7 +91,7 @@ def _pairs(tags: Any, flaws: list[tuple[str, str]]) -> Iterator[tuple[str, str]]
 
 
 def element_lines(text: str, key: str) -> Iterator[int]:
-    """The line (from 1) of each object in the array `key`, or in the outermost array for `""`.
+    """The line (from 1) of each object in the arrays `key`, or in the outermost array for `""`.
 
     The text is valid JSON: it was parsed before, so brackets outside strings are structure.
     """
@@ -103,5 +110,7 @@ def element_lines(text: str, key: str) -> Iterator[int]:
         elif mark in "]}":
             depth -= 1
             if depth < inside:
-                return
+                if not key:
+                    return
+                inside = 0  # an array of replies has the next one's
         before = mark

@@ -33,6 +33,7 @@ class Manifest:
         self.name = name
         self.path = path
         self.ignored: list[str] = []
+        self.guessed_text = ""  # a name or tag that hangs on a guess of the encoding, if there is
         self._file = file
         self._stamp = self._stamp_now()
         self._digest = ""
@@ -82,7 +83,8 @@ class Manifest:
         if fault := self.encoding.fault:
             return iter((Problem(self.name, fault.line, "", fault.what),))
         # chain, not one more generator: a million rows pass through here.
-        return chain(self._parsed(region), self._afterwards())
+        parsed = self._parsed(region)
+        return chain(self._noting(parsed) if self.encoding.guessed else parsed, self._afterwards())
 
     def _parsed(self, region: str) -> Iterator[DiskRow | Problem]:
         """The format is told by the first character that is not space; names do not matter."""
@@ -95,6 +97,14 @@ class Manifest:
         return documents.rows(
             text, source=self.name, region=region, ignored=self.ignored, notes=self.warnings
         )
+
+    def _noting(self, rows: Iterator[DiskRow | Problem]) -> Iterator[DiskRow | Problem]:
+        """Keep the first text that would be sent and that the guess may have got wrong."""
+        for row in rows:
+            if isinstance(row, DiskRow) and not self.guessed_text:
+                texts = (row.snapshot_name, *(text for tag in row.tags for text in tag))
+                self.guessed_text = next((text for text in texts if not text.isascii()), "")
+            yield row
 
     def _afterwards(self) -> Iterator[Problem]:
         if self._stamp_now() != self._stamp:

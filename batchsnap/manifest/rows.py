@@ -18,6 +18,7 @@ from batchsnap.manifest.columns import TAG_PREFIX, meant, recognise, trimmed
 from batchsnap.model import DiskRow, Problem
 
 NO_ID = "empty; a row needs the id of a disk or of a backup point"
+_FOUND_MAX = 8  # columns named where one is missing
 _MEMO_MAX = 4096  # remembered combinations; beyond it the memory starts anew
 
 
@@ -59,7 +60,9 @@ class Header:
         self._region_said = not region and not {"Region", "Zone"} & self.places.keys()
         if self._region_said and self.usable and not suspects & {"Region", "Zone"}:
             self._complain(
-                line, "Region", "no Region or Zone column; add one, or give --region for all rows"
+                line,
+                "Region",
+                f"no Region or Zone column{_found(names)}; add one, or give --region for all rows",
             )
         self.row = self._compiled()
 
@@ -147,8 +150,7 @@ class Header:
         if not any(texts):
             return [], None
         if len(texts) < self.width or any(texts[self.width :]):
-            what = f"{len(texts)} cell{'s' * (len(texts) != 1)} where the header has {self.width}"
-            return [Problem(self.source, line, "", f"{what}; {_ragged(texts, self.width)}")], None
+            return [Problem(self.source, line, "", _ragged(texts, self.width))], None
 
         def cell(column: str) -> str:
             at = self.places.get(column)
@@ -221,14 +223,29 @@ class Header:
 def _no_id(names: Sequence[str]) -> str:
     if any(law.DISK_ID.fullmatch(name.strip()) for name in names):
         return "the first line holds a disk id; put a line with column names above: DiskId,Region"
-    return "no DiskId or DiskBackupId column; the first line names the columns: DiskId,Region"
+    return (
+        f"no DiskId or DiskBackupId column{_found(names)}; the first line names the columns: "
+        "DiskId,Region"
+    )
+
+
+def _found(names: Sequence[str]) -> str:
+    """The columns that are there, so that a person sees which one was meant."""
+    there = [law.shown(trimmed(name)) for name in names if trimmed(name)]
+    if not there:
+        return ""
+    more = f" and {len(there) - _FOUND_MAX} more" if len(there) > _FOUND_MAX else ""
+    return f" among {', '.join(there[:_FOUND_MAX])}{more}"
 
 
 def _ragged(texts: Sequence[str], width: int) -> str:
+    if texts[0].startswith("#"):
+        return law.COMMENT
+    what = f"{len(texts)} cell{'s' * (len(texts) != 1)} where the header has {width}"
     if len(texts) < width:
-        return "write empty cells where there is no value"
-    extra = next(filter(None, texts[width:]))
-    return f"quote a value that holds the delimiter (the first too many is {law.shown(extra)})"
+        return f"{what}; write empty cells where there is no value"
+    extra = law.shown(next(filter(None, texts[width:])))
+    return f"{what}; quote a value that holds the delimiter (the first too many is {extra})"
 
 
 def deadline_problem(

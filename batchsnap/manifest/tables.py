@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
+from batchsnap.manifest.cells import COMMENT
 from batchsnap.manifest.rows import Header
 from batchsnap.model import DiskRow, Problem
 
 DELIMITERS = ",;\t|"  # where two are as common, the earlier one
+_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?', re.IGNORECASE)  # spreadsheets write it first
 CELL_MAX_CHARS = csv.field_size_limit()  # 131,072 unless somebody raised it
 
 
@@ -28,14 +31,19 @@ def rows(
     A fault of quoting is a Problem of its line, and reading goes on with the next one.
     """
     skipped = 0
-    first = ""
-    for first in lines:
-        if first.strip("\ufeff \t\r\n"):
+    first = delimiter = ""
+    for line in lines:
+        first = line.lstrip("\ufeff")
+        told = _SEPARATOR.fullmatch(first.strip(" \r\n"))
+        if first.strip() and not told:
             break
+        delimiter = told[1] if told else delimiter
         skipped += 1
+    if first.lstrip().startswith("#"):
+        return iter((Problem(source, skipped + 1, "", COMMENT),))
     reader = csv.reader(
-        chain([first.lstrip("\ufeff")], lines),
-        delimiter=delimiter_of(first),
+        chain([first], lines),
+        delimiter=delimiter or delimiter_of(first),
         strict=True,
         skipinitialspace=True,
     )

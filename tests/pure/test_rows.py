@@ -66,6 +66,25 @@ def test_known_columns_are_taken_in_any_case_snake_case_and_full_width(column: s
         assert recognise(spelling) == column
 
 
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("Disk ID", "DiskId"),
+        ("disk-id", "DiskId"),
+        ("Disk_Id", "DiskId"),
+        ("\u200bDiskId\ufeff", "DiskId"),
+        ("DiskBackup-Id", "DiskBackupId"),
+        ("Snapshot Name", "SnapshotName"),
+        ("磁盘ID", "DiskId"),
+        ("云硬盘 ID", "DiskId"),
+        ("地域", "Region"),
+        ("可用区", "Zone"),
+    ],
+)
+def test_columns_as_people_and_consoles_write_them(name: str, column: str) -> None:
+    assert recognise(name) == column
+
+
 def test_zone_by_its_nested_name_and_tags_by_prefix() -> None:
     assert recognise("Placement.Zone") == recognise("placement_zone") == "Zone"
     assert recognise(" TAG: Env ") == "tag:Env"
@@ -76,12 +95,9 @@ def test_zone_by_its_nested_name_and_tags_by_prefix() -> None:
     ("slip", "column"),
     [
         ("DiskID_", "DiskId"),
-        ("Disk Id", "DiskId"),
-        ("disk-id", "DiskId"),
         ("DiskIds", "DiskId"),
         ("DiksId", "DiskId"),
         ("SnapshotNme", "SnapshotName"),
-        ("Snapshot Name", "SnapshotName"),
         ("SnapsohtNames", "SnapshotName"),
         ("Regoin", "Region"),
         ("Regions", "Region"),
@@ -89,7 +105,6 @@ def test_zone_by_its_nested_name_and_tags_by_prefix() -> None:
         ("Zones", "Zone"),
         ("Dedline", "Deadline"),
         ("DiskUsages", "DiskUsage"),
-        ("DiskBackup-Id", "DiskBackupId"),
         ("Profil", "Profile"),
         ("tags:env", "tag:env"),
         ("Tag.env", "tag:env"),
@@ -229,6 +244,7 @@ def test_deadlines_of_one_moment(text: str) -> None:
         ({"Tags": f"{'k' * 128}=a"}, "Tags", "has 128 characters; at most 127"),
         ({"tag:env": "v" * 256}, "tag:env", "has 256 characters; at most 255"),
         ({"tag:projectx": "v"}, "tag:projectx", "is reserved"),
+        ({"tag:项目": "v"}, "tag:项目", "is reserved"),
         ({"Tags": ";".join(f"k{i}=v" for i in range(51))}, "Tags", "51 tags"),
         ({"Tags": "env=a", "tag:env": "b"}, "tag:env", "given twice"),
     ],
@@ -314,3 +330,34 @@ def test_deadline_too_soon() -> None:
     past = deadline_problem(late, "2027-01-09T09:47:56+00:00")
     assert past is not None
     assert "is past when this row is sent (forecast 2027-01-08T09:47:56+00:00)" in past.what
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "right"),
+    [
+        ("DiskId", "\u200bdisk-a1b2c3d4", "disk-a1b2c3d4"),
+        ("DiskId", "disk-a1b2\u2060c3d4\ufeff", "disk-a1b2c3d4"),
+        ("DiskId", "\u201cdisk-a1b2c3d4\u201d", "disk-a1b2c3d4"),
+        ("DiskId", "'disk-a1b2c3d4", "disk-a1b2c3d4"),
+        ("DiskId", '="disk-a1b2c3d4"', "disk-a1b2c3d4"),
+        ("DiskId", "Disk-A1B2C3D4", "disk-a1b2c3d4"),
+        ("Region", "\u2018ap-seoul\u2019", "ap-seoul"),
+        ("Region", "ap-\u200bseoul", "ap-seoul"),
+        ("Zone", '="ap-seoul-1"', "ap-seoul-1"),
+        ("DiskUsage", '="DATA_DISK"', "DATA_DISK"),
+    ],
+)
+def test_what_spreadsheets_wrap_around_a_value_is_shown_without_it(
+    column: str, text: str, right: str
+) -> None:
+    told = [what for _line, named, what in flaws(**{column: text}) if named == column]
+    assert told[0].endswith(f"would be right as {right!r}")
+
+
+def test_a_missing_column_names_those_that_are_there() -> None:
+    (problem,) = header("Name", "Size (GB)", region=REGION).problems
+    assert "among 'Name', 'Size (GB)'" in problem.what
+    (problem,) = header("DiskId", "Where").problems
+    assert "no Region or Zone column among 'DiskId', 'Where'" in problem.what
+    (problem,) = header(*(f"c{n}" for n in range(12)), region=REGION).problems
+    assert "'c7' and 4 more;" in problem.what

@@ -463,3 +463,96 @@ def test_a_file_that_changes_meanwhile_is_told(tmp_path: Path) -> None:
             0,
             "changed while it was being read; start again",
         )
+
+
+# What people and their tools really hand in
+
+
+def region_page(total: int, zone: str, *names: str) -> dict[str, Any]:
+    placed = [{**disk, "Placement": {"Zone": zone}} for disk in disks(*names)]
+    return {"TotalCount": total, "DiskSet": placed, "RequestId": "e1"}
+
+
+def numbered(region: str, count: int) -> list[str]:
+    return [f"disk-{region}{n}" for n in range(count)]
+
+
+CUT = [
+    region_page(30, "ap-guangzhou-3", *numbered("g", 20)),
+    region_page(12, "ap-seoul-1", *numbered("s", 12)),
+    region_page(9, "ap-tokyo-2", *numbered("t", 9)),
+]
+
+
+@pytest.mark.parametrize("form", ["appended", "one a line", "slurped", "slurped and printed"])
+def test_one_region_cut_short_is_not_made_up_for_by_the_others(tmp_path: Path, form: str) -> None:
+    text = {
+        "appended": "\n".join(map(printed, CUT)),
+        "one a line": "\n".join(orjson.dumps(each).decode() for each in CUT),
+        "slurped": orjson.dumps(CUT).decode(),
+        "slurped and printed": printed(CUT),
+    }[form]
+    check(
+        read(write(tmp_path, text), region=""),
+        [(0, "TotalCount is 30 but 20 disks are here of ap-guangzhou")],
+    )
+
+
+def test_a_page_twice_is_no_other_page(tmp_path: Path) -> None:
+    twice = [region_page(20, "ap-seoul-1", *numbered("s", 10))] * 2
+    check(
+        read(write(tmp_path, orjson.dumps(twice).decode()), region=""),
+        [(0, "TotalCount is 20 but 10 disks are here of ap-seoul")],
+    )
+
+
+def test_a_page_after_the_last_is_no_shortfall_and_one_alone_is(tmp_path: Path) -> None:
+    whole = [region_page(2, "ap-seoul-1", "disk-a", "disk-b"), page(2)]
+    assert told(read(write(tmp_path, orjson.dumps(whole).decode()))) == []
+    more = [whole[0], page(7)]
+    check(read(write(tmp_path, orjson.dumps(more).decode())), [(0, "TotalCount is 7 but 0 disks")])
+
+
+def test_the_pages_that_jq_slurps_keep_their_lines(tmp_path: Path) -> None:
+    text = printed(CUT[1:])
+    found = read(write(tmp_path, text), region="")
+    lines = [at for at, line in enumerate(text.split("\n")) if '"DiskId"' in line]
+    assert [each.line for each in found] == lines
+    assert told(found) == []
+
+
+@pytest.mark.parametrize("mark", ["sep=;", '"sep=;"', "\ufeffSEP=;"])
+def test_the_first_line_of_a_spreadsheet(tmp_path: Path, mark: str) -> None:
+    text = f"{mark}\r\nDisk ID;地域;Name, long\r\ndisk-a;ap-seoul;x\r\n"
+    found = read(write(tmp_path, text), region="")
+    assert (ids(found), told(found)) == ([(3, "disk-a")], [])
+
+
+@pytest.mark.parametrize(
+    ("data", "problems"),
+    [
+        ("# fleet of may\nDiskId,Region\n", [(1, "grep -v '^ *#'")]),
+        (H + "# out of use\n#disk-b,ap-seoul,,\n" + GOOD, [(2, "grep -v"), (3, "grep -v")]),
+        ('{"disks": {"sensitive": false, "type": ["list", "string"], "value": ["disk-a"]}}',
+         [(1, "terraform output -json disks | jq -c '.[] | {DiskId: .}'")]),
+        (b"PK\x03\x04\x14\0\x06\0", [(1, "soffice --headless --convert-to csv FILE")]),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", [(1, "an old workbook (.xls)")]),
+        (b"\x1f\x8b\x08\0", [(1, "gunzip -c FILE > fleet.csv")]),
+    ],
+)  # fmt: skip
+def test_what_is_no_manifest_is_named_with_the_line_that_converts_it(
+    tmp_path: Path, data: bytes | str, problems: list[tuple[int, str]]
+) -> None:
+    check(read(write(tmp_path, data)), problems)
+
+
+def test_a_name_that_hangs_on_a_guess_is_known(tmp_path: Path) -> None:
+    for name, text in (("夜间", "夜间"), ("plain", "")):
+        line = f"disk-a,{REGION},{name},说明\n"
+        path = write(tmp_path, (H + line).encode("gb18030"))
+        with Manifest.open(path) as manifest:
+            assert len(list(manifest.rows())) == 1
+            assert manifest.guessed_text == text
+        with Manifest.open(path, encoding="gb18030") as manifest:
+            assert len(list(manifest.rows())) == 1
+            assert manifest.guessed_text == ""
