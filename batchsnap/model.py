@@ -57,7 +57,7 @@ class PlannedRequest(NamedTuple):
 class Quota(NamedTuple):
     """What a gate stands for: the cloud counts calls by who asks, which door, which action."""
 
-    source: str  # credential source: a profile or role, never a SecretId
+    source: str  # a digest of a permanent key's SecretId, or a temporary one's role
     host: str  # host[:port] of the endpoint
     action: str
 

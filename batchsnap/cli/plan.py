@@ -67,9 +67,7 @@ async def _check(outlook: Outlook, options: dict[str, Any]) -> Online:
     doors = Doors(Settings(), LoopClock(), Credentials(get_unsigned))
     async with doors.open(shared=True):
         for strand in outlook.intake.strands.values():
-            access = await doors.access(
-                strand.profile, endpoint_url(outlook.endpoint, strand.region)
-            )
+            access = doors.access(strand.profile, endpoint_url(outlook.endpoint, strand.region))
             await access.credential()
             await check(access, strand, outlook.source, found)
     return found

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from hashlib import sha256
+from hashlib import blake2b, sha256
 
 from batchsnap.model import SignedRequest
 
@@ -34,6 +34,15 @@ class Credential:
 
     def __repr__(self) -> str:
         return f"Credential({self.source})"
+
+    @property
+    def quota_source(self) -> str:
+        """Whose allowance its calls use. The cloud counts by SecretId, wherever that was found, so
+        a permanent key stands under a digest of it; a temporary one changes its SecretId with each
+        refresh, and stands under the role or place it came from."""
+        if self.token:
+            return self.source
+        return "key:" + blake2b(self.secret_id.encode(), digest_size=16).hexdigest()
 
 
 def date_of(timestamp: int) -> str:

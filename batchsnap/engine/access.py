@@ -54,7 +54,6 @@ class Access:
         profile: str,
         url: str,
         *,
-        source: str,
         credentials: CredentialSource,
         send: Send,
         gates: Gates,
@@ -64,10 +63,10 @@ class Access:
         self.profile = profile
         self.url = url
         self.host = host_of(url)
-        self.source = source
         self.offset_s = 0.0  # the cloud's clock minus ours, once learned
         self.ahead_s = 0.0  # by how much our signatures outlive those of a clock that is right
         self.disks_denied = False  # the policy forbids DescribeDisks
+        self._source = ""  # whose quota; fixed by the first credential that is found
         self._credentials = credentials
         self._send = send
         self._gates = gates
@@ -75,8 +74,9 @@ class Access:
         self._timeout_s = timeout_s
 
     def gate(self, action: str) -> Gate:
-        """Where this action's token is waited for."""
-        return self._gates.of(Quota(self.source, self.host, action))
+        """Where this action's token is waited for. Ask for a credential first: it tells whose."""
+        assert self._source
+        return self._gates.of(Quota(self._source, self.host, action))
 
     async def credential(self) -> Credential:
         """The credential to sign with; may wait for a refresh, so ask before the token.
@@ -84,7 +84,9 @@ class Access:
         Raises:
             CredentialsError
         """
-        return await self._credentials.get(self.profile)
+        credential = await self._credentials.get(self.profile)
+        self._source = self._source or credential.quota_source
+        return credential
 
     async def post(
         self, action: str, region: str, body: bytes, credential: Credential, start: Start
@@ -114,9 +116,9 @@ class Access:
         Raises:
             CredentialsError
         """
-        gate = self.gate(action)
         for _ in range(_READ_RETRIES):
             credential = await self.credential()
+            gate = self.gate(action)
             offset = self.offset_s
             start = Start(gate, await gate.start())
             outcome = await self.post(action, region, body, credential, start)

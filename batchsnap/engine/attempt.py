@@ -61,7 +61,7 @@ async def attempt(
     Raises:
         LedgerUnwritable: nothing may be sent any more.
     """
-    sink, gate = desk.sink, access.gate(CREATE)
+    sink = desk.sink
     doubted = sink.fold.standing(row.key).doubted
     try:
         credential = await access.credential()
@@ -70,6 +70,7 @@ async def attempt(
         ruling = Ruling(Verdict.HALT, "credentials", str(error), "", "", Scope.ACCOUNT)
         desk.note("halted", row, **details_of(ruling), scope=Scope.ACCOUNT.value)
         return ruling, Decision(Do.HALT)
+    gate = access.gate(CREATE)
     start = await _intend(row, gate, desk)
     started()
     if start is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -99,18 +99,13 @@ class Doors:
         finally:
             self._gates.close()
 
-    async def access(self, profile: str, url: str) -> Access:
+    def access(self, profile: str, url: str) -> Access:
         """How this profile reaches this endpoint."""
         access = self._accesses.get((profile, url))
         if access is None:
-            try:
-                source = (await self._credentials.get(profile)).source
-            except CredentialsError:
-                source = f"profile:{profile}"  # its first attempt halts it, and nobody else
             access = self._accesses[profile, url] = Access(
                 profile,
                 url,
-                source=source,
                 credentials=self._credentials,
                 send=self._transport,
                 gates=self._gates,
@@ -121,7 +116,9 @@ class Doors:
 
     async def warm(self, access: Access) -> None:
         """Open the gate and some connections before the first start, while its second passes."""
-        access.gate(CREATE)
+        with suppress(CredentialsError):  # its first attempt halts it, and nobody else
+            await access.credential()
+            access.gate(CREATE)
         starts = min(self._settings.rate_per_s, 100) * _WARM_S
         await self._transport.warm(access.url, max(1, round(starts)))
 
@@ -152,7 +149,7 @@ class LocalExecutor:
         async with doors.open(shared=not work.simulated):
             lanes = {
                 (profile, url): Lane(
-                    await doors.access(profile, url),
+                    doors.access(profile, url),
                     strands,
                     desk,
                     halts=halts,

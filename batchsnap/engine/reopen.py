@@ -97,7 +97,7 @@ class Reopened:
         ):
             for profile, region in {**snapshots, **seconds}:
                 url = endpoint_url(self.endpoint, region)
-                rollback = Rollback(await doors.access(profile, url), desk)
+                rollback = Rollback(doors.access(profile, url), desk)
                 await rollback.run(region, snapshots[profile, region])
                 await rollback.tell_seconds(region, seconds[profile, region])
                 left += rollback.left

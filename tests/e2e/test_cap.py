@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from tests.process import Cli, disk, simulator, write_fleet
+from tests.process import SECRET_ID, SECRET_KEY, Cli, disk, simulator, write_fleet
 
 
 def test_a_quota_file_that_is_cut_in_mid_run_costs_neither_run_nor_cap(
@@ -26,6 +26,30 @@ def test_a_quota_file_that_is_cut_in_mid_run_costs_neither_run_nor_cap(
         assert process.returncode == 0, err
         assert cloud.per_disk() == {disk(i): 1 for i in range(60)}
     assert json.loads(out)["worst_second"] <= 20
+
+
+def test_a_permanent_key_is_one_quota_wherever_it_is_found(cli: Cli, tmp_path: Path) -> None:
+    """The cloud counts by SecretId: found in two places, it still has twenty a second."""
+    profiles = tmp_path / ".tccli"
+    profiles.mkdir()
+    keys = {"secretId": SECRET_ID, "secretKey": SECRET_KEY}
+    for name in ("team", "other"):
+        (profiles / f"{name}.credential").write_text(json.dumps(keys))
+
+    def quotas(profile: str, number: int) -> set[str]:
+        """The files of all quotas after a run."""
+        name = f"{number}.csv"
+        (tmp_path / name).write_text(
+            f"DiskId,Region,Profile\n{disk(number)},ap-guangzhou,{profile}\n"
+        )
+        done = cli.run("run", name, BATCHSNAP_ENDPOINT=cloud.url)
+        assert done.code == 0, done.err
+        return {path.name for path in (tmp_path / "state" / "batchsnap").glob("*.starts")}
+
+    with simulator(tmp_path) as cloud:
+        first = quotas("", 0)
+        assert quotas("team", 1) == quotas("other", 2) == first
+    assert not [name for name in first if SECRET_ID.lower() in name.lower()]
 
 
 def test_a_state_folder_out_of_reach_is_told(cli: Cli, tmp_path: Path) -> None:

@@ -127,6 +127,26 @@ async def test_the_environment_names_the_profile(world: World) -> None:
     assert "gone.credential" in await world.refused()
 
 
+async def test_a_permanent_key_is_known_by_its_id_and_a_temporary_one_by_its_role(
+    world: World,
+) -> None:
+    world.profile("a", secretId="AKIDone")
+    world.profile("b", secretId="AKIDone", secretKey="another")
+    world.profile("c", secretId="AKIDtwo")
+    world.profile("t", secretId="AKIDone", token="t")
+    sources = {name: (await world.open().get(name)).quota_source for name in "abct"}
+
+    assert sources["a"] == sources["b"] != sources["c"]
+    assert sources["t"] == "profile:t"
+    assert "AKIDone" not in sources["a"]
+
+    world.role("AKIDfirst", 3600)
+    found = await world.open().get("")
+    world.role("AKIDsecond", 3600)
+    again = await world.open().get("")
+    assert found.quota_source == again.quota_source == "cvm-role:keeper"
+
+
 async def test_nothing_anywhere(world: World) -> None:
     text = await world.refused()
     for place in ("TENCENTCLOUD_SECRET_ID", "default.credential", "/etc/tencentcloud", "CVM role"):

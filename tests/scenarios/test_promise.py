@@ -228,7 +228,6 @@ class World:
         access = Access(
             "",
             ENDPOINT,
-            source="model",
             credentials=Keys(),
             send=self.cloud,
             gates=Gates(self.loop),
