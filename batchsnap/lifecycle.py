@@ -144,6 +144,9 @@ TABLE: dict[State, dict[str, State]] = {
     },
 }
 
+MOVES = frozenset({*(move for moves in TABLE.values() for move in moves), "settled"})
+"""What happens to a row; `settled` is the event of three moves."""
+
 DONE = frozenset({_S.ACCEPTED, _S.READY, _S.VANISHED, _S.DELETING, _S.DELETED})
 """States in which a run has nothing left to do for the row."""
 

@@ -88,6 +88,11 @@ def row_record(event: str, row: RowLike, attempt: int, at: str, **details: Any) 
     return record  # type: ignore[return-value]
 
 
+def of_later_version(record: Record) -> bool:
+    """Whether it tells of the run what this version does not know; it moves no row."""
+    return "key" not in record and record["event"] not in RUN_EVENTS
+
+
 def encode(record: Record) -> bytes:
     """The record's line, newline included."""
     body = orjson.dumps(record)

@@ -11,7 +11,7 @@ from typing import Any
 
 from batchsnap.errors import IllegalMove, LedgerDamaged, LedgerForeign
 from batchsnap.ledger.record import RUN_EVENTS, VERSION, Record, decode
-from batchsnap.lifecycle import DONE, ENDED, NEW, Standing, State, step
+from batchsnap.lifecycle import DONE, ENDED, MOVES, NEW, Standing, State, step
 
 
 class Scan:
@@ -204,7 +204,9 @@ class Fold:
     def _apply_run(self, record: Record) -> None:
         event = record["event"]
         if event not in RUN_EVENTS:
-            raise IllegalMove(f"a record of event {event!r} must name its row")
+            if event in MOVES:
+                raise IllegalMove(f"a record of event {event!r} must name its row")
+            return  # of a later version: it tells of the run, and moves no row
         if event == "finished":
             self.finished = self.ended = record
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any
 
-from batchsnap.ledger.record import Record, unstamp
+from batchsnap.ledger.record import Record, of_later_version, unstamp
 
 _POINTS_MAX = 1500
 _THROTTLED = "THROTTLED"
@@ -23,6 +23,8 @@ class Series:
 
     def add(self, record: Record) -> None:
         """Take a record; only those of sent calls matter."""
+        if of_later_version(record):
+            return
         if record["event"] == "run":
             self._shared = "{region}" not in record["endpoint"]
         if rate := record.get("settings", {}).get("rate_per_s"):

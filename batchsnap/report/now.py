@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import islice
 
-from batchsnap.ledger.record import Record, unstamp
+from batchsnap.ledger.record import Record, of_later_version, unstamp
 from batchsnap.lifecycle import WORD, State
 from batchsnap.plan import duration_text
 from batchsnap.report.summary import Summary, Summing
@@ -26,6 +26,8 @@ class Recent:
 
     def add(self, record: Record) -> None:
         """Take a record."""
+        if of_later_version(record):
+            return
         self.heard = unstamp(record["at"])
         if record["event"] == "accepted":
             self._accepted.append(unstamp(record["at"]))

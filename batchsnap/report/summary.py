@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from batchsnap.errors import Exit, worst
-from batchsnap.ledger.record import RUN_EVENTS, Record, unstamp
+from batchsnap.ledger.record import RUN_EVENTS, Record, of_later_version, unstamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import WORD, State
 from batchsnap.settings import TIMEOUT_S
@@ -104,6 +104,8 @@ class Summing:
         event = record["event"]
         if event in RUN_EVENTS:
             self._add_run(record)
+            return
+        if of_later_version(record):
             return
         self._last = record["at"]
         if "code" in record:

@@ -246,6 +246,16 @@ def test_a_record_of_no_row_must_be_of_the_run() -> None:
     assert state_of(fold) == before
 
 
+def test_what_a_later_version_tells_of_the_run_is_ignored() -> None:
+    fold = folded(moved("intent", 1), {"event": "finished", "at": "t", "exit": 0})
+    before = state_of(fold)
+    fold.apply({"event": "claimed", "pair": ["", "cbs"], "settings": {"rate_per_s": 1}})
+    assert state_of(fold) == before
+    assert fold.finished is not None
+    with pytest.raises(IllegalMove):
+        fold.apply(moved("claimed", 1))
+
+
 def test_rows_at_rest_keep_no_record_and_failed_ones_only_what_is_asked_of_them() -> None:
     fold = folded(
         moved("intent", 1, snapshot_name="a", baseline=["snap-0"]),
