@@ -102,18 +102,30 @@ class Breaker:
     count: int = 0
     pauses: int = 0
     rest_until: float = float("-inf")  # monotonic
+    since: float = float("inf")  # monotonic; the first of the unbroken series
+    doubted: bool = False  # the series holds a doubt
 
     @property
     def tripped(self) -> bool:
         return self.count >= self.limit
+
+    def spent_at(self, retry_for_s: float, settle_for_s: float) -> float:
+        """When (monotonic) the patience with the series is at its end; +inf where there is none.
+
+        A doubt is asked about for `settle_for_s` before its row can be tried again.
+        """
+        return self.since + retry_for_s + (settle_for_s if self.doubted else 0.0)
 
     def note(self, verdict: Verdict, now: float) -> None:
         """Count a verdict; one that comes while resting (sent before) lengthens nothing."""
         if verdict in self.clearing:
             self.count = self.pauses = 0
             self.rest_until = float("-inf")
+            self.since, self.doubted = float("inf"), False
         elif verdict in self.bad:
             self.count += 1
+            self.since = min(self.since, now)
+            self.doubted = self.doubted or verdict is Verdict.IN_DOUBT
             if self.tripped and now >= self.rest_until:
                 self.pauses += 1
                 self.rest_until = now + _grown(self.first_s, self.most_s, self.pauses)

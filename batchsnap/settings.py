@@ -112,14 +112,14 @@ class Settings:
             ("--max-duration", self.max_duration_s, MAX_DURATION_MAX_S),
         ):
             if not 0 <= seconds <= most:  # a NaN is refused too
-                what = f"{option} {_written(seconds)}"
-                raise UsageError(f"{what} is not between 0 and {_written(most)}")
+                what = f"{option} {written(seconds)}"
+                raise UsageError(f"{what} is not between 0 and {written(most)}")
         if self.timeout_s == 0:
             raise UsageError("--timeout must be above 0")
         if self.strict and self.timeout_s >= STRICT_HOLD_S:
             raise UsageError(
-                f"--strict needs a --timeout below {_written(STRICT_HOLD_S)}, not "
-                f"{_written(self.timeout_s)}: it makes room for the next call after so long, and "
+                f"--strict needs a --timeout below {written(STRICT_HOLD_S)}, not "
+                f"{written(self.timeout_s)}: it makes room for the next call after so long, and "
                 "the one that is still out might then be throttled"
             )
         if self.expire_after_s and self.expire_after_s <= EXPIRE_AFTER_MIN_S:
@@ -138,7 +138,7 @@ class Settings:
         return replace(self, **values)
 
 
-def _written(seconds: float) -> str:
+def written(seconds: float) -> str:
     """A duration as options take it: `30d`, `90s`."""
     for unit, size in (("d", DAY_S), ("h", 3600.0), ("m", 60.0)):
         if seconds >= size and seconds % size == 0:

@@ -27,8 +27,10 @@ from batchsnap.engine.watch import Watched, Watcher
 from batchsnap.lifecycle import TABLE
 from batchsnap.model import Ruling, Verdict
 from batchsnap.retry import DOUBTS_MAX, Decision, Do, quota_breaker
+from batchsnap.settings import written
 
 _LOOK_AGAIN_S = 1.0
+_LATER_S = 0.001  # a moment is over when the clock is past it
 
 
 class Lane:
@@ -59,6 +61,7 @@ class Lane:
         self._send = send
         self._settler = Settler(access, desk, claimed)
         self._asking = 0  # rows that the settler has
+        self._doubts = 0  # those of them that are in doubt, not only owed a last question
         brakes.join(self._at_work)
         self._slots = Slots(desk.settings)
         self._breaker = quota_breaker(desk.waits)
@@ -118,7 +121,9 @@ class Lane:
         """The next row and its strand, or None where nothing may be sent now."""
         desk = self._desk
         now = desk.clock.monotonic()
-        if desk.stop.stopping or self.expired or self._blocked() or now < self._breaker.rest_until:
+        if desk.stop.stopping or self.expired or self._blocked():
+            return None
+        if now < self._breaker.rest_until or now > self._spent_at():
             return None
         for _ in range(len(self._strands)):
             strand = self._strands[0]
@@ -134,6 +139,14 @@ class Lane:
                     return strand, row
         return None
 
+    def _spent_at(self) -> float:
+        """When patience ends, with a series of faults or with a region that takes nothing."""
+        settings = self._desk.settings
+        spent_at = self._breaker.spent_at(settings.retry_for_s, settings.settle_for_s)
+        if any(strand.breaker.tripped for strand in self._strands):
+            spent_at = min(spent_at, self._progress_at + settings.retry_for_s)
+        return spent_at
+
     def _blocked(self) -> bool:
         """Whether no row at all may be started until something else has ended."""
         return (
@@ -147,12 +160,14 @@ class Lane:
         desk = self._desk
         now = desk.clock.monotonic()
         due = min((s.next_due() for s in self._strands if not self._halted(s)), default=now + 60)
-        due = max(due, self._breaker.rest_until)
-        silent = now - self._progress_at
-        resting = self._breaker.tripped or any(s.breaker.tripped for s in self._strands)
-        if resting and not self._slots.out and silent > desk.settings.retry_for_s:
-            minutes = desk.settings.retry_for_s / 60
-            desk.say(f"{self.access.host}: nothing accepted for {minutes:g} min, giving up for now")
+        spent_at = self._spent_at()
+        if now <= spent_at:
+            due = min(max(due, self._breaker.rest_until), spent_at + _LATER_S)
+        elif self._slots.out or self._doubts:
+            due = math.inf  # a reply, or a doubt with a patience of its own, may be good news
+        else:
+            patience = written(desk.settings.retry_for_s)
+            desk.say(f"{self.access.host}: nothing accepted for {patience}, giving up for now")
             self.expired = True
             return
         self._wake = anyio.Event()
@@ -249,16 +264,21 @@ class Lane:
     def _ask(self, strand: Strand, row: Row, *, final: bool = False) -> None:
         strand.unsettled += 1
         self._asking += 1
-        self._settler.add(Doubt(row, partial(self._settled, strand), final=final))
+        self._doubts += not final
+        self._settler.add(Doubt(row, partial(self._settled, strand, final), final=final))
 
-    def _settled(self, strand: Strand, row: Row, settled: Settled, snapshot_id: str) -> None:
+    def _settled(
+        self, strand: Strand, final: bool, row: Row, settled: Settled, snapshot_id: str
+    ) -> None:
         strand.unsettled -= 1
         self._asking -= 1
+        self._doubts -= not final
         now = self._desk.clock.monotonic()
         if settled is Settled.ABSENT:
             self._absent(strand, row)
         elif settled is Settled.FOUND:
             self._progress_at = now
+            self._breaker.note(Verdict.ACCEPTED, now)  # as good a sign of life
             row.snapshot_id = snapshot_id
             self._at_rest(strand, row)
         else:

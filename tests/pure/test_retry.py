@@ -221,3 +221,17 @@ def test_a_new_breaker_rests_never() -> None:
     breaker = Breaker(frozenset({V.BUSY}), frozenset({V.ACCEPTED}), 1, 1.0, 2.0)
     assert not breaker.tripped
     assert breaker.rest_until == float("-inf")
+
+
+def test_patience_runs_from_the_first_of_an_unbroken_series() -> None:
+    breaker = quota_breaker(WAITS)
+    assert breaker.spent_at(5.0, 60.0) == float("inf")
+    breaker.note(V.TRANSIENT, 100.0)
+    breaker.note(V.THROTTLED, 104.0)
+    assert breaker.spent_at(5.0, 60.0) == 105.0
+    breaker.note(V.IN_DOUBT, 104.5)  # is asked about for so long before it can be tried again
+    assert breaker.spent_at(5.0, 60.0) == 165.0
+    breaker.note(V.BUSY, 104.6)
+    assert breaker.spent_at(5.0, 60.0) == float("inf")
+    breaker.note(V.TRANSIENT, 200.0)
+    assert breaker.spent_at(5.0, 60.0) == 205.0
