@@ -110,6 +110,7 @@ TABLE: dict[State, dict[str, State]] = {
     },
     _S.REJECTED: {
         "intent": _S.SENT,
+        "deferred": _S.DEFERRED,
         "in_doubt": _S.IN_DOUBT,
         "rejected": _S.REJECTED,
         "asked": _S.REJECTED,

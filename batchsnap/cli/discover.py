@@ -72,7 +72,7 @@ async def _discover(wanted: Wanted, options: dict[str, Any]) -> list[Found]:
     async with Doors(Settings(), LoopClock(), credentials).open(shared=True) as doors:
         for region in dict.fromkeys(options["regions"]):
             access = doors.access(profile, endpoint_url(endpoint, region))
-            answer = await discover(access, region, wanted)
+            answer = await discover(access, region, wanted, say)
             if isinstance(answer, Unanswered):
                 raise Undiscovered(f"{region}: {answer.code}: {answer.message}")
             found += answer

@@ -1,163 +1,259 @@
-"""Questions to the cloud, paged; each is answered whole or not at all."""
+"""Questions to the cloud, paged. An answer proves what it shows; only a whole one what it lacks.
+
+`Whole` is all there is, `Part` is not, for a reason that it carries: a page that failed, a refusal,
+or a list that counts more than it shows. That something is absent is concluded from `silence`
+alone, which takes a whole answer and the sight of the disk, since a wrong account sees nothing too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from batchsnap.cloud import actions
+from batchsnap.cloud.actions import BackupFact, DiskFact, SnapshotFact
 from batchsnap.engine.access import Access
 from batchsnap.errors import CredentialsError
 
 DISKS_A_QUESTION = 10  # the disk-id filter takes no more values (DescribeSnapshots page)
+SHORT = "reply.short"
+UNSEEN = "settle.disk_unseen"
 _PAGE = 100
 _PAGES_MAX = 10_000
+_WALKS = 3
 _Item = TypeVar("_Item")
 
 
 class Unanswered(NamedTuple):
-    """No answer. `denied`: asking again will not help."""
+    """Why an answer is not whole. `denied`: asking again will not help."""
 
     denied: bool
     code: str
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Whole(Generic[_Item]):
+    """All there is: what is not in it does not exist for this credential."""
+
+    facts: tuple[_Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Generic[_Item]):
+    """Some of what there is, perhaps nothing: each fact is true, and what is missing may exist."""
+
+    facts: tuple[_Item, ...]
+    why: Unanswered
+
+
+Answer: TypeAlias = Whole[_Item] | Part[_Item]
+
+
+class Silence:
+    """What it proves, disk by disk, that answers do not show something on them."""
+
+    def __init__(self, why: Mapping[str, Unanswered | None]) -> None:
+        self._why = why
+
+    def proves(self, disk_id: str) -> bool:
+        """Whether what was not shown of this disk is not there."""
+        return disk_id in self._why and self._why[disk_id] is None
+
+    def why(self, disk_id: str) -> Unanswered:
+        """Why it proves nothing; only where it doesn't."""
+        return self._why.get(disk_id) or Unanswered(False, SHORT, f"{disk_id} was not asked about")
+
+
 async def snapshots_on(
     access: Access, region: str, disk_ids: Sequence[str]
-) -> list[actions.SnapshotFact] | Unanswered:
-    """All private snapshots of up to ten disks, oldest first, each once."""
-    return await _pages(
-        access,
-        "DescribeSnapshots",
-        region,
-        body=lambda offset: actions.describe_snapshots(
-            disk_ids=disk_ids, offset=offset, limit=_PAGE
-        ),
-        parse=actions.snapshot_page,
-        identity=lambda fact: fact.snapshot_id,
-    )
+) -> dict[str, Answer[SnapshotFact]]:
+    """The private snapshots of each of up to ten disks, oldest first, each once.
+
+    Where the list stays short the disks are asked about one by one, so that the flaw of one is not
+    the others'.
+    """
+    question = _snapshots(partial(actions.describe_snapshots, disk_ids=disk_ids))
+    answer = await _asked(access, region, question)
+    if isinstance(answer, Part) and answer.why.code == SHORT and len(disk_ids) > 1:
+        alone = [await snapshots_on(access, region, [disk_id]) for disk_id in disk_ids]
+        return {disk_id: one for answers in alone for disk_id, one in answers.items()}
+    return {
+        disk_id: replace(answer, facts=tuple(f for f in answer.facts if f.disk_id == disk_id))
+        for disk_id in disk_ids
+    }
 
 
 async def snapshots_by_id(
     access: Access, region: str, snapshot_ids: Sequence[str]
-) -> list[actions.SnapshotFact] | Unanswered:
+) -> Answer[SnapshotFact]:
     """The snapshots of up to 100 ids that exist. Where the cloud refuses the whole question for
     one unknown id, halves are asked about."""
-    answer = await _pages(
-        access,
-        "DescribeSnapshots",
-        region,
-        body=lambda offset: actions.describe_snapshots(
-            snapshot_ids=snapshot_ids, offset=offset, limit=_PAGE
-        ),
-        parse=actions.snapshot_page,
-        identity=lambda fact: fact.snapshot_id,
-    )
-    if not isinstance(answer, Unanswered) or "NotFound" not in answer.code:
+    question = _snapshots(partial(actions.describe_snapshots, snapshot_ids=snapshot_ids))
+    answer = await _asked(access, region, question)
+    if isinstance(answer, Whole) or "NotFound" not in answer.why.code:
         return answer
     if len(snapshot_ids) == 1:
-        return []
+        return Whole(())
     half = len(snapshot_ids) // 2
     first = await snapshots_by_id(access, region, snapshot_ids[:half])
     second = await snapshots_by_id(access, region, snapshot_ids[half:])
-    if isinstance(first, Unanswered):
-        return first
-    return second if isinstance(second, Unanswered) else first + second
+    both = first.facts + second.facts
+    for part in (first, second):
+        if isinstance(part, Part):
+            return Part(both, part.why)
+    return Whole(both)
 
 
-async def disks(
-    access: Access, region: str, disk_ids: Sequence[str]
-) -> list[actions.DiskFact] | Unanswered:
+async def disks(access: Access, region: str, disk_ids: Sequence[str]) -> Answer[DiskFact]:
     """The disks of up to 100 ids that this credential can see."""
-    return await _pages(
-        access,
-        "DescribeDisks",
-        region,
-        body=lambda offset: actions.describe_disks(disk_ids=disk_ids, offset=offset, limit=_PAGE),
-        parse=actions.disk_page,
-        identity=lambda fact: fact.disk_id,
-    )
-
-
-async def unseen_disks(
-    access: Access, region: str, disk_ids: Iterable[str], say: Callable[[str], None]
-) -> set[str] | Unanswered:
-    """Those of up to 100 disks that this credential can't see: that it sees no snapshot of them
-    proves nothing. None of them where the policy forbids the question, which is said once."""
-    asked = set(disk_ids) - {""}
-    if not asked or access.disks_denied:
-        return set()
-    seen = await disks(access, region, sorted(asked))
-    if not isinstance(seen, Unanswered):
-        return asked - {fact.disk_id for fact in seen}
-    if not seen.denied:
-        return seen
-    access.disks_denied = True
-    say(
-        f"DescribeDisks is denied ({seen.code}): going by DescribeSnapshots alone. Grant "
-        f"{' and '.join(actions.policy_names('DescribeDisks'))} so that a wrong account is noticed"
-    )
-    return set()
+    return await _asked(access, region, _disks(partial(actions.describe_disks, disk_ids=disk_ids)))
 
 
 async def disks_like(
     access: Access, region: str, filters: Sequence[actions.Filter]
-) -> list[actions.DiskFact] | Unanswered:
+) -> Answer[DiskFact]:
     """All disks that pass the filters."""
-    return await _pages(
-        access,
-        "DescribeDisks",
-        region,
-        body=lambda offset: actions.describe_disks(filters=filters, offset=offset, limit=_PAGE),
-        parse=actions.disk_page,
-        identity=lambda fact: fact.disk_id,
-    )
+    return await _asked(access, region, _disks(partial(actions.describe_disks, filters=filters)))
 
 
-async def backups(
-    access: Access, region: str, backup_ids: Sequence[str]
-) -> list[actions.BackupFact] | Unanswered:
+async def backups(access: Access, region: str, backup_ids: Sequence[str]) -> Answer[BackupFact]:
     """The backup points of up to 100 ids that exist."""
-    return await _pages(
-        access,
-        "DescribeDiskBackups",
-        region,
-        body=lambda offset: actions.describe_disk_backups(
-            backup_ids=backup_ids, offset=offset, limit=_PAGE
-        ),
-        parse=actions.backup_page,
-        identity=lambda fact: fact.backup_id,
+    body = partial(actions.describe_disk_backups, backup_ids=backup_ids)
+    question = _Question(
+        "DescribeDiskBackups", body, actions.backup_page, lambda fact: fact.backup_id
+    )
+    return await _asked(access, region, question)
+
+
+async def silence(
+    access: Access,
+    region: str,
+    silent: Mapping[str, Answer[SnapshotFact]],
+    say: Callable[[str], None],
+) -> Silence:
+    """What the silence of answers proves, each by the disk (up to 100) that it is silent about.
+
+    Only a whole answer's, and only where this credential sees the disk. The disk is not asked for
+    where there is none ("") or where the policy forbids the question, which is said once.
+    """
+    why = {disk_id: a.why if isinstance(a, Part) else None for disk_id, a in silent.items()}
+    wanted = sorted(disk_id for disk_id, flaw in why.items() if disk_id and flaw is None)
+    if not wanted or access.disks_denied:
+        return Silence(why)
+    seen = await disks(access, region, wanted)
+    if isinstance(seen, Part) and seen.why.denied:
+        access.disks_denied = True
+        say(
+            f"DescribeDisks is denied ({seen.why.code}): going by DescribeSnapshots alone. Grant "
+            "cbs:DescribeDisks so that a wrong account is noticed"
+        )
+        return Silence(why)
+    shown = {fact.disk_id for fact in seen.facts}
+    for disk_id in wanted:
+        if disk_id not in shown:
+            why[disk_id] = seen.why if isinstance(seen, Part) else unseen(disk_id, region)
+    return Silence(why)
+
+
+def unseen(disk_id: str, region: str) -> Unanswered:
+    """Why silence about a disk that is not seen itself proves nothing."""
+    return Unanswered(
+        False,
+        UNSEEN,
+        f"this credential sees no {disk_id} in {region}, so its silence about snapshots proves "
+        "nothing: check the account and the region; if the disk is deleted, take its row out of "
+        "the manifest",
     )
 
 
-async def _pages(
-    access: Access,
-    action: str,
-    region: str,
-    *,
-    body: Callable[[int], bytes],
-    parse: Callable[[dict[str, object]], tuple[int, list[_Item]] | None],
-    identity: Callable[[_Item], str],
-) -> list[_Item] | Unanswered:
-    """Walk all pages. The list may change meanwhile, so items are told apart by identity."""
+@dataclass(frozen=True, slots=True)
+class _Question(Generic[_Item]):
+    """What is asked, and how a page of the answer is read."""
+
+    action: str
+    body: Callable[..., bytes]  # takes `offset` and `limit`
+    parse: Callable[[dict[str, object]], tuple[int, list[_Item]] | None]
+    identity: Callable[[_Item], str]
+
+
+def _snapshots(body: Callable[..., bytes]) -> _Question[SnapshotFact]:
+    return _Question(
+        "DescribeSnapshots", body, actions.snapshot_page, lambda fact: fact.snapshot_id
+    )
+
+
+def _disks(body: Callable[..., bytes]) -> _Question[DiskFact]:
+    return _Question("DescribeDisks", body, actions.disk_page, lambda fact: fact.disk_id)
+
+
+async def _asked(access: Access, region: str, question: _Question[_Item]) -> Answer[_Item]:
+    """Walk all pages, again where the list was short: it may have changed on the way."""
     found: dict[str, _Item] = {}
-    offset = 0
-    for _ in range(_PAGES_MAX):
+    walks = 0
+    while True:
+        pages = _Pages(question.identity)
+        why = await _walk(access, region, question, pages)
+        if why is None:
+            return Whole(tuple(pages.items.values()))
+        found |= pages.items
+        walks += 1
+        if why.code != SHORT or walks == _WALKS:
+            return Part(tuple(found.values()), why)
+
+
+class _Pages(Generic[_Item]):
+    """The pages of one walk. Each begins with the last item of the one before it, or items moved
+    between the two and one of them was perhaps shown by neither."""
+
+    def __init__(self, identity: Callable[[_Item], str]) -> None:
+        self.items: dict[str, _Item] = {}  # by identity
+        self.total = 0  # the largest that any page told
+        self._identity = identity
+        self._last = ""
+
+    def offsets(self) -> Iterator[int]:
+        """Where each page begins, until the walk is over."""
+        for number in range(_PAGES_MAX):
+            offset = number * (_PAGE - 1)
+            if number and offset + 1 >= self.total:
+                return
+            yield offset
+
+    def take(self, total: int, items: Sequence[_Item]) -> bool:
+        """Add a page; False where the list moved since the one before."""
+        self.total = max(self.total, total)
+        page = {self._identity(item): item for item in items}
+        moved = bool(self._last) and self._last not in page
+        self.items |= page
+        self._last = next(reversed(page), "")
+        return not moved
+
+    @property
+    def short(self) -> bool:
+        return len(self.items) < self.total
+
+
+async def _walk(
+    access: Access, region: str, question: _Question[_Item], pages: _Pages[_Item]
+) -> Unanswered | None:
+    """Ask for each page in turn; why that was not the whole list, or None."""
+    action = question.action
+    for offset in pages.offsets():
         try:
-            ruling = await access.read(action, region, body(offset))
+            ruling = await access.read(action, region, question.body(offset=offset, limit=_PAGE))
         except CredentialsError as error:
             return Unanswered(True, "credentials", str(error))
         if ruling.kind != "ok":
             return Unanswered(ruling.kind == "denied", ruling.code, ruling.message)
-        page = parse(ruling.response)
+        page = question.parse(ruling.response)
         if page is None:
             return Unanswered(False, "reply.shape", f"{action} answered in an unknown shape")
-        total, items = page
-        found.update((identity(item), item) for item in items)
-        offset += _PAGE
-        if offset >= total:
-            return list(found.values())
-        if not items:
-            return Unanswered(False, "reply.short", f"{action} counts {total} and shows less")
-    return Unanswered(False, "reply.endless", f"{action} has more than {_PAGES_MAX} pages")
+        if not pages.take(*page):
+            return Unanswered(False, SHORT, f"the list of {action} changed from page to page")
+    if pages.short:
+        what = f"{action} counts {pages.total} and shows {len(pages.items)}"
+        return Unanswered(False, SHORT, what)
+    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from batchsnap.cloud import actions
@@ -54,13 +54,24 @@ def unfit(disk: DiskFact) -> str:
     return ""
 
 
-async def discover(access: Access, region: str, wanted: Wanted) -> list[Found] | ask.Unanswered:
-    """All wanted disks of a region, fit or not."""
+async def discover(
+    access: Access, region: str, wanted: Wanted, say: Callable[[str], None]
+) -> list[Found] | ask.Unanswered:
+    """All wanted disks of a region, fit or not. Of a list that stays short, what several walks
+    showed together, and a warning."""
     answer = await ask.disks_like(access, region, wanted.filters())
-    if isinstance(answer, ask.Unanswered):
-        return answer
-    attached = wanted.attached
-    return [Found(disk, region) for disk in answer if attached is None or disk.attached == attached]
+    if isinstance(answer, ask.Part):
+        if answer.why.code != ask.SHORT:
+            return answer.why
+        say(
+            f"{region}: {answer.why.message}: {len(answer.facts)} disks were found, others may be "
+            "missing. Compare with the console, or discover again"
+        )
+    return [
+        Found(disk, region)
+        for disk in answer.facts
+        if wanted.attached is None or disk.attached == wanted.attached
+    ]
 
 
 def spread(found: Iterable[Found]) -> list[Found]:

@@ -9,13 +9,18 @@ from batchsnap.engine.access import Access
 from batchsnap.engine.ask import DISKS_A_QUESTION, Unanswered
 from batchsnap.engine.attempt import Desk, details_of
 from batchsnap.engine.halts import Halts
-from batchsnap.engine.preflight import needs_question, preflight
+from batchsnap.engine.preflight import Known, Short, needs_question, preflight
 from batchsnap.engine.row import Row
 from batchsnap.engine.strand import Strand
-from batchsnap.ledger.record import unstamp
+from batchsnap.ledger.record import stamp, unstamp
 from batchsnap.lifecycle import State
 from batchsnap.model import PlannedRequest, Ruling, Scope, Verdict
 from batchsnap.settings import EXPIRE_AFTER_MIN_S
+
+_SHORT_AGAIN_S = 30.0
+_SHORT_MAX = 1_000
+"""So many rows that were deferred for a short answer are held and asked about again; further ones
+are for the next run, or a cloud that answers short always would fill the memory."""
 
 
 class Feeder:
@@ -51,10 +56,10 @@ class Feeder:
         for request in strand.owed:
             row = Row(request, self._desk.sink.fold.intents.get(request.key))
             self._owe(strand, row)
+        short: list[Row] = []
         for batch in strand.worklist.batches(DISKS_A_QUESTION):
             await strand.room(self._ahead)
-            halted = self._halts.of(strand.profile, strand.region) is not None
-            if self._desk.stop.stopping or halted:
+            if self._halted(strand):
                 break
             admitted = [self._admit(strand, request) for request in batch]
             rows = [row for row in admitted if row is not None]
@@ -62,17 +67,58 @@ class Feeder:
                 # Rejections wait for the disk, or a manifest full of them would fill the memory.
                 await self._desk.sink.durable(self._rejections)
             if any(needs_question(row, ask_first=self._ask_first) for row in rows):
-                answer = await preflight(
-                    rows, self._access, self._desk, region=strand.region, ask_first=self._ask_first
-                )
-                if isinstance(answer, Unanswered):
-                    self._refused(strand, rows, answer)
+                known = await self._known(strand, rows)
+                if known is None:
                     break
-                rows = answer
+                rows = known.ready
+                short += self._defer(known.short, room=_SHORT_MAX - len(short))
             self._ready(strand, rows)
+        else:
+            await self._again(strand, short)
         strand.exhausted = True
         strand.worklist.close()
         self._changed()
+
+    async def _known(self, strand: Strand, rows: list[Row]) -> Known | None:
+        """What is known of the rows; None where the cloud refuses to tell, or the run stops."""
+        answer = await preflight(
+            rows, self._access, self._desk, region=strand.region, ask_first=self._ask_first
+        )
+        if isinstance(answer, Unanswered):
+            self._refused(strand, rows, answer)
+            return None
+        return answer
+
+    def _defer(self, short: list[Short], *, room: int) -> list[Row]:
+        """Record rows about which too little is known; those that this process asks about again."""
+        now = stamp(self._desk.clock.wall() + _SHORT_AGAIN_S)
+        for row, why in short:
+            message = f"{row.disk_id or row.request.disk_backup_id}: {why.message}"
+            self._desk.note("deferred", row, code=why.code, message=message, not_before=now)
+        return [row for row, _ in short[: max(0, room)]]
+
+    async def _again(self, strand: Strand, short: list[Row]) -> None:
+        """Ask about deferred rows again, until all is known or --retry-for is spent; what is left
+        stays deferred. The rest of the strand has been fed."""
+        desk = self._desk
+        patient_until = desk.clock.monotonic() + desk.settings.retry_for_s
+        while short and desk.clock.monotonic() < patient_until:
+            self._changed()
+            with desk.stop.ends():
+                await desk.clock.sleep(_SHORT_AGAIN_S)
+            asked, short = short, []
+            for first in range(0, len(asked), DISKS_A_QUESTION):
+                if self._halted(strand):
+                    return
+                known = await self._known(strand, asked[first : first + DISKS_A_QUESTION])
+                if known is None:
+                    return
+                self._ready(strand, known.ready)
+                short += [row for row, _ in known.short]
+
+    def _halted(self, strand: Strand) -> bool:
+        halted = self._halts.of(strand.profile, strand.region) is not None
+        return self._desk.stop.stopping or halted
 
     def _admit(self, strand: Strand, request: PlannedRequest) -> Row | None:
         """The row, unless it can't be sent any more: then it is refused, once it is settled."""

@@ -36,10 +36,10 @@ async def check(access: Access, strand: Strand, source: str, found: Online) -> N
         if not rows:
             continue
         answer = await ask.disks(access, strand.region, [row.disk_id for row in rows])
-        if isinstance(answer, ask.Unanswered):
-            found.unanswered.append(f"{strand.region}: {answer.code}: {answer.message}")
+        if isinstance(answer, ask.Part):
+            found.unanswered.append(f"{strand.region}: {answer.why.code}: {answer.why.message}")
             return
-        _judge(rows, {fact.disk_id: fact for fact in answer}, source, found)
+        _judge(rows, {fact.disk_id: fact for fact in answer.facts}, source, found)
 
 
 def _judge(

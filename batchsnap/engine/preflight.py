@@ -1,16 +1,18 @@
 """What must be known before a row's first intent: its disk, and which snapshots it does not own.
 
 A row with only a backup point learns its disk. A row with a name of its own gets a baseline, the
-ids of same-named snapshots that are on the disk already. After a repair that cut the ledger, its
-silence about a row is no proof, so every row that isn't done is asked about; one that was perhaps
-never sent, with a namesake of its own name on its disk, is for a person to judge.
+ids of same-named snapshots that are on the disk already; only a whole answer makes one. After a
+repair that cut the ledger, its silence about a row is no proof, so every row that isn't done is
+asked about; one that was perhaps never sent, with a namesake of its own name on its disk, is for a
+person to judge.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from batchsnap.cloud.actions import BackupFact, SnapshotFact
 from batchsnap.engine import ask
 from batchsnap.engine.access import Access
 from batchsnap.engine.attempt import Desk
@@ -18,7 +20,21 @@ from batchsnap.engine.row import Row
 
 _RETRY_FIRST_S = 1.0
 _RETRY_MOST_S = 60.0
-_Fact = TypeVar("_Fact")
+_Fact = TypeVar("_Fact", BackupFact, SnapshotFact)
+
+
+class Short(NamedTuple):
+    """A row about which the cloud tells less than it counts."""
+
+    row: Row
+    why: ask.Unanswered
+
+
+class Known(NamedTuple):
+    """What is known of some rows."""
+
+    ready: list[Row]  # may be sent now
+    short: list[Short]  # may not; to be asked about again
 
 
 def needs_question(row: Row, *, ask_first: bool) -> bool:
@@ -28,82 +44,101 @@ def needs_question(row: Row, *, ask_first: bool) -> bool:
 
 async def preflight(
     rows: Sequence[Row], access: Access, desk: Desk, *, region: str, ask_first: bool
-) -> list[Row] | ask.Unanswered:
-    """The rows (at most ten) that may be sent now; what became of the others is recorded.
+) -> Known | ask.Unanswered:
+    """What is known of the rows (at most ten); what became of those that may never be sent is
+    recorded.
 
     Waits and asks again while the cloud does not answer; `Unanswered` where it refuses to, or
     where the run stops first.
     """
-    known = await _with_disks(rows, access, desk, region)
-    if isinstance(known, ask.Unanswered):
-        return known
-    asked = [row for row in known if needs_question(row, ask_first=ask_first)]
+    found = await _with_disks(rows, access, desk, region)
+    if isinstance(found, ask.Unanswered):
+        return found
+    asked = [row for row in found.ready if needs_question(row, ask_first=ask_first)]
     if not asked:
-        return known
+        return found
     disk_ids = sorted({row.disk_id for row in asked})
-    answer = await _insist(desk, lambda: ask.snapshots_on(access, region, disk_ids))
-    if isinstance(answer, ask.Unanswered):
-        return answer
-    ready = [row for row in known if row not in asked]
+    answers = await _insist(desk, lambda: ask.snapshots_on(access, region, disk_ids))
+    if isinstance(answers, ask.Unanswered):
+        return answers
+    known = Known([row for row in found.ready if row not in asked], found.short)
     for row in asked:
-        same = [
-            fact.snapshot_id
-            for fact in answer
-            if fact.disk_id == row.disk_id and fact.name == row.request.name
-        ]
+        answer = answers[row.disk_id]
+        same = [fact.snapshot_id for fact in answer.facts if fact.name == row.request.name]
         unknown = [i for i in same if i not in (row.baseline or ())]
-        if ask_first and unknown and (row.baseline is not None or not row.request.named):
-            why = "the ledger was cut, and the cloud has this row's snapshot"
-            desk.note("in_doubt", row, code="ledger.cut", message=why)
-            evidence = f"{unknown[0]} has the name {row.request.name} on {row.disk_id}"
-            desk.note("settled", row, found=True, snapshot_id=unknown[0], evidence=evidence)
-            desk.note("accepted", row, snapshot_id=unknown[0])
-        elif ask_first and unknown:
-            why = (
-                f"the ledger was cut, and {', '.join(unknown)} on {row.disk_id} has this row's own "
-                "name: if none is of this run, give the row another SnapshotName and run with "
-                "--retry-failed"
-            )
-            desk.note("rejected", row, code="ledger.cut", message=why, verdict="REJECTED")
+        if ask_first and unknown:
+            _has_one(row, unknown, desk)
+        elif isinstance(answer, ask.Part):
+            known.short.append(Short(row, answer.why))
         else:
             if row.request.named and row.baseline is None:
                 row.baseline = same
-            ready.append(row)
-    return ready
+            known.ready.append(row)
+    return known
+
+
+def _has_one(row: Row, unknown: Sequence[str], desk: Desk) -> None:
+    """Record what becomes of a row whose name the cloud has, where the ledger was cut."""
+    if row.baseline is not None or not row.request.named:
+        why = "the ledger was cut, and the cloud has this row's snapshot"
+        desk.note("in_doubt", row, code="ledger.cut", message=why)
+        evidence = f"{unknown[0]} has the name {row.request.name} on {row.disk_id}"
+        desk.note("settled", row, found=True, snapshot_id=unknown[0], evidence=evidence)
+        desk.note("accepted", row, snapshot_id=unknown[0])
+        return
+    why = (
+        f"the ledger was cut, and {', '.join(unknown)} on {row.disk_id} has this row's own name: "
+        "if none is of this run, give the row another SnapshotName and run with --retry-failed"
+    )
+    desk.note("rejected", row, code="ledger.cut", message=why, verdict="REJECTED")
 
 
 async def _with_disks(
     rows: Sequence[Row], access: Access, desk: Desk, region: str
-) -> list[Row] | ask.Unanswered:
+) -> Known | ask.Unanswered:
     """The rows, each with its disk; one whose backup point does not exist is rejected."""
     lost = [row for row in rows if not row.disk_id]
     if not lost:
-        return list(rows)
+        return Known(list(rows), [])
     ids = sorted(row.request.disk_backup_id for row in lost)
-    answer = await _insist(desk, lambda: ask.backups(access, region, ids))
-    if isinstance(answer, ask.Unanswered):
-        return answer
-    disk_of = {fact.backup_id: fact.disk_id for fact in answer}
+
+    async def question() -> dict[str, ask.Answer[BackupFact]]:
+        return {"": await ask.backups(access, region, ids)}
+
+    answers = await _insist(desk, question)
+    if isinstance(answers, ask.Unanswered):
+        return answers
+    answer = answers[""]
+    disk_of = {fact.backup_id: fact.disk_id for fact in answer.facts}
+    short: list[Short] = []
     for row in lost:
-        row.request = row.request._replace(disk_id=disk_of.get(row.request.disk_backup_id, ""))
-        if not row.disk_id:
-            why = f"no backup point {row.request.disk_backup_id} in {region}"
+        backup_id = row.request.disk_backup_id
+        row.request = row.request._replace(disk_id=disk_of.get(backup_id, ""))
+        if row.disk_id:
+            continue
+        if isinstance(answer, ask.Part):
+            short.append(Short(row, answer.why))
+        else:
+            why = f"no backup point {backup_id} in {region}"
             desk.note("rejected", row, code="plan.backup_unknown", message=why, verdict="REJECTED")
-    return [row for row in rows if row.disk_id]
+    return Known([row for row in rows if row.disk_id], short)
 
 
 async def _insist(
-    desk: Desk, question: Callable[[], Awaitable[list[_Fact] | ask.Unanswered]]
-) -> list[_Fact] | ask.Unanswered:
-    """Ask until there is an answer, a refusal, --retry-for is spent, or the run stops."""
+    desk: Desk, question: Callable[[], Awaitable[dict[str, ask.Answer[_Fact]]]]
+) -> dict[str, ask.Answer[_Fact]] | ask.Unanswered:
+    """Ask until there are answers, if short ones, a refusal, --retry-for is spent, or the run
+    stops."""
     pause = _RETRY_FIRST_S
     patient_until = desk.clock.monotonic() + desk.settings.retry_for_s
     while True:
-        answer = await question()
-        if not isinstance(answer, ask.Unanswered) or answer.denied or desk.stop.stopping:
-            return answer
-        if desk.clock.monotonic() > patient_until:
-            return answer
+        answers = await question()
+        parts = [answer.why for answer in answers.values() if isinstance(answer, ask.Part)]
+        failed = [why for why in parts if why.code != ask.SHORT]
+        if not failed:
+            return answers
+        if failed[0].denied or desk.stop.stopping or desk.clock.monotonic() > patient_until:
+            return failed[0]
         with desk.stop.ends():
             await desk.clock.sleep(pause)
         pause = min(_RETRY_MOST_S, pause * 2)

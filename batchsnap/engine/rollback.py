@@ -66,30 +66,26 @@ class Rollback:
         for first in range(0, len(seconds), IDS_A_QUESTION):
             some = seconds[first : first + IDS_A_QUESTION]
             answer = await ask.snapshots_by_id(self._access, region, [w.snapshot_id for w in some])
-            if isinstance(answer, ask.Unanswered):
-                self.left[f"second snapshots, not answered: {answer.code}"] += len(some)
-                continue
-            shown = {fact.snapshot_id for fact in answer}
-            unseen = await ask.unseen_disks(
-                self._access, region, {w.row.disk_id for w in some}, self._desk.say
-            )
+            shown = {fact.snapshot_id for fact in answer.facts}
+            silent = {w.row.disk_id: answer for w in some if w.snapshot_id not in shown}
+            silence = await ask.silence(self._access, region, silent, self._desk.say)
             for watched in some:
                 if watched.snapshot_id in shown:
                     what = f"{watched.snapshot_id}, a second snapshot of {watched.row.disk_id}"
                     self.left[f"{what}: delete it by hand"] += 1
-                elif isinstance(unseen, ask.Unanswered) or watched.row.disk_id in unseen:
-                    self.left[f"in {region} {_INVISIBLE}"] += 1
+                elif not silence.proves(watched.row.disk_id):
+                    why = silence.why(watched.row.disk_id)
+                    what = f"second snapshots, not answered: {why.code}"
+                    self.left[f"in {region} {_INVISIBLE}" if why.code == ask.UNSEEN else what] += 1
 
     async def _batch(self, region: str, some: Sequence[Watched]) -> list[Watched]:
         """One question and one deletion; what must be asked about again."""
         ids = [watched.snapshot_id for watched in some]
         answer = await ask.snapshots_by_id(self._access, region, ids)
-        if isinstance(answer, ask.Unanswered):
-            if answer.denied:
-                self.left[f"denied: {answer.code}"] += len(some)
-                return []
-            return list(some)
-        facts = {fact.snapshot_id: fact for fact in answer}
+        if isinstance(answer, ask.Part) and answer.why.denied:
+            self.left[f"denied: {answer.why.code}"] += len(some)
+            return []
+        facts = {fact.snapshot_id: fact for fact in answer.facts}
         silent, normal = [], []
         for watched in some:
             fact = facts.get(watched.snapshot_id)
@@ -101,14 +97,18 @@ class Rollback:
                 self.left[f"{fact.state}, only NORMAL ones can be deleted"] += 1
             else:
                 normal.append(watched)
-        again = await self._silent(region, silent)
+        again = await self._silent(region, silent, answer)
         return again + (await self._delete(region, normal) if normal else [])
 
-    async def _silent(self, region: str, silent: Sequence[Watched]) -> list[Watched]:
+    async def _silent(
+        self, region: str, silent: Sequence[Watched], answer: ask.Answer[actions.SnapshotFact]
+    ) -> list[Watched]:
         """Note what the cloud does not show as gone; what must be asked about again.
 
         What is fresh may be shown yet, and a wrong account is shown nothing at all.
         """
+        if isinstance(answer, ask.Part):
+            return list(silent)
         fresh = self._desk.clock.monotonic() < self._unseen_until
         again, gone = [], []
         for watched in silent:
@@ -119,16 +119,15 @@ class Rollback:
                 again.append(watched)
             else:
                 gone.append((watched, "deleted" if state is State.DELETING else "vanished"))
-        unseen = await ask.unseen_disks(
-            self._access, region, {w.row.disk_id for w, _ in gone}, self._desk.say
-        )
-        if isinstance(unseen, ask.Unanswered):
-            return again + [watched for watched, _ in gone]
+        asked = {watched.row.disk_id: answer for watched, _ in gone}
+        silence = await ask.silence(self._access, region, asked, self._desk.say)
         for watched, event in gone:
-            if watched.row.disk_id in unseen:
+            if silence.proves(watched.row.disk_id):
+                self._note(event, watched)
+            elif silence.why(watched.row.disk_id).code == ask.UNSEEN:
                 self.left[f"in {region} {_INVISIBLE}"] += 1
             else:
-                self._note(event, watched)
+                again.append(watched)
         return again
 
     async def _delete(self, region: str, some: Sequence[Watched]) -> list[Watched]:

@@ -13,7 +13,7 @@ time is none, for the cloud's CreateTime has no zone. Doubts hold no slot and st
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
@@ -30,7 +30,6 @@ from batchsnap.engine.row import Row
 from batchsnap.failpoints import failpoint
 from batchsnap.lifecycle import DONE
 
-_UNSEEN = "settle.disk_unseen"
 _UNSEEN_ASKS = 3
 
 
@@ -119,37 +118,35 @@ class Settler:
             some = doubts[first : first + ask.DISKS_A_QUESTION]
             disk_ids = sorted({d.row.disk_id for d in some})
             asked_at = self._desk.clock.monotonic()
-            answer = await ask.snapshots_on(self._access, region, disk_ids)
+            answers = await ask.snapshots_on(self._access, region, disk_ids)
             failpoint("settle_asked")
-            if isinstance(answer, ask.Unanswered):
-                for doubt in some:
-                    self._unanswered(doubt, answer)
-                continue
-            unseen = await self._unseen(region, some, answer)
+            silence = await self._silence(region, some, answers)
             for doubt in some:
                 if self._due(doubt) > asked_at:
                     self._push(doubt)  # the reply told that signatures live longer than was known
                 else:
-                    self._answered(doubt, answer, unseen)
+                    self._answered(doubt, answers[doubt.row.disk_id], silence)
 
-    async def _unseen(
-        self, region: str, doubts: list[Doubt], answer: list[SnapshotFact]
-    ) -> set[str] | ask.Unanswered:
-        """Disks whose silence proves nothing, of the doubts that would be declared absent now."""
-        last = len(self._desk.waits.settle_s) - 1
+    async def _silence(
+        self, region: str, doubts: list[Doubt], answers: dict[str, ask.Answer[SnapshotFact]]
+    ) -> ask.Silence:
+        """What silence proves about the doubts that would be declared absent now."""
         silent = {
-            d.row.disk_id
+            d.row.disk_id: answers[d.row.disk_id]
             for d in doubts
-            if (d.final or d.stage >= last) and not self._matches(d.row, answer)
+            if (d.final or self._last_look(d)) and not self._matches(d.row, answers[d.row.disk_id])
         }
-        return await ask.unseen_disks(self._access, region, silent, self._desk.say)
+        return await ask.silence(self._access, region, silent, self._desk.say)
 
-    def _matches(self, row: Row, answer: Iterable[SnapshotFact]) -> list[str]:
+    def _last_look(self, doubt: Doubt) -> bool:
+        return doubt.stage >= len(self._desk.waits.settle_s) - 1
+
+    def _matches(self, row: Row, answer: ask.Answer[SnapshotFact]) -> list[str]:
         """Ids of the snapshots that are this row's."""
         before = set(row.baseline or ())
         ids = [
             fact.snapshot_id
-            for fact in answer
+            for fact in answer.facts
             if fact.disk_id == row.disk_id
             and fact.name == row.request.name
             and fact.snapshot_id not in before
@@ -161,26 +158,38 @@ class Settler:
         return ids
 
     def _answered(
-        self, doubt: Doubt, answer: list[SnapshotFact], unseen: set[str] | ask.Unanswered
+        self, doubt: Doubt, answer: ask.Answer[SnapshotFact], silence: ask.Silence
     ) -> None:
         row, desk = doubt.row, self._desk
         ids = self._matches(row, answer)
         if doubt.final:
-            self._final(doubt, ids, unseen)
+            self._final(doubt, ids, answer, silence)
         elif ids:
             self._found(row, ids, desk)
             doubt.report(row, Settled.FOUND, ids[0])
-        elif doubt.stage < len(desk.waits.settle_s) - 1:
+        elif isinstance(answer, ask.Part):
+            self._unanswered(doubt, answer.why)
+        elif not self._last_look(doubt):
             doubt.stage += 1
             doubt.failures = 0
             self._push(doubt)
-        elif isinstance(unseen, ask.Unanswered):
-            self._unanswered(doubt, unseen)
-        elif row.disk_id in unseen and not self._gone(row):
-            self._unanswered(doubt, _invisible(row))
+        elif (why := self._unproved(row, silence)) is not None:
+            self._unanswered(doubt, why)
         else:
-            self._absent(row, seen=row.disk_id not in unseen)
+            self._absent(row, seen=silence.proves(row.disk_id))
             doubt.report(row, Settled.ABSENT, "")
+
+    def _unproved(self, row: Row, silence: ask.Silence) -> ask.Unanswered | None:
+        """Why silence does not end the row's doubt; None where it does.
+
+        It does for a row that was taken out of the manifest though its disk is not seen: the row
+        will not be sent, and where the disk is deleted nothing else could end the doubt.
+        """
+        if silence.proves(row.disk_id):
+            return None
+        why = silence.why(row.disk_id)
+        gone = row.key in self._desk.sink.fold.gone
+        return None if gone and why.code == ask.UNSEEN else why
 
     def _absent(self, row: Row, *, seen: bool) -> None:
         disk = "though the disk is visible" if seen else "nor is the disk visible"
@@ -189,23 +198,24 @@ class Settler:
             evidence += f", {disk}"
         self._desk.note("settled", row, found=False, evidence=evidence)
         if not seen:  # if its row is ever put back, it is asked about again before it is sent
-            why = _invisible(row)
+            why = ask.unseen(row.disk_id, row.request.region)
             self._desk.note("gave_up", row, code=why.code, message=why.message)
 
-    def _gone(self, row: Row) -> bool:
-        """Whether the row was taken out of the manifest. It will not be sent, so that its doubt
-        may end though the disk is not seen; where the disk is deleted nothing else could end it."""
-        return row.key in self._desk.sink.fold.gone
-
-    def _final(self, doubt: Doubt, ids: list[str], unseen: set[str] | ask.Unanswered) -> None:
+    def _final(
+        self,
+        doubt: Doubt,
+        ids: list[str],
+        answer: ask.Answer[SnapshotFact],
+        silence: ask.Silence,
+    ) -> None:
         """The last question: one snapshot is right, two are told, none is right only if none
         was promised."""
         row, desk = doubt.row, self._desk
-        if not ids and isinstance(unseen, ask.Unanswered):
-            self._unanswered(doubt, unseen)
+        if isinstance(answer, ask.Part):
+            self._unanswered(doubt, answer.why)
             return
-        if not ids and row.disk_id in unseen and not self._gone(row):
-            self._unanswered(doubt, _invisible(row))
+        if not ids and (why := self._unproved(row, silence)) is not None:
+            self._unanswered(doubt, why)
             return
         if ids and desk.sink.fold.standing(row.key).state not in DONE:
             desk.note("in_doubt", row, code="settle.late", message="found after it was given up")
@@ -240,7 +250,7 @@ class Settler:
         """Ask again later, or leave the doubt open where that can't help."""
         desk = self._desk
         doubt.failures += 1
-        unseen = why.code == _UNSEEN and doubt.failures >= _UNSEEN_ASKS
+        unseen = why.code == ask.UNSEEN and doubt.failures >= _UNSEEN_ASKS
         patient_since = self._due(doubt) if doubt.final else doubt.row.doubt_since
         patience = desk.settings.retry_for_s + desk.settings.settle_for_s
         if not why.denied and not unseen and desk.clock.monotonic() - patient_since < patience:
@@ -249,13 +259,3 @@ class Settler:
         if not doubt.final:
             desk.note("in_doubt", doubt.row, code=why.code, message=why.message)
         doubt.report(doubt.row, Settled.OPEN, "")
-
-
-def _invisible(row: Row) -> ask.Unanswered:
-    return ask.Unanswered(
-        False,
-        _UNSEEN,
-        f"this credential sees no {row.disk_id} in {row.request.region}, so its silence about "
-        "snapshots proves nothing: check the account and the region; if the disk is deleted, take "
-        "its row out of the manifest",
-    )

@@ -90,29 +90,28 @@ class Watcher:
         for first in range(0, len(ids), IDS_A_QUESTION):
             some = ids[first : first + IDS_A_QUESTION]
             answer = await ask.snapshots_by_id(self._access, region, some)
-            if isinstance(answer, ask.Unanswered):
-                if answer.denied:
-                    self._desk.say(f"{region}: can't ask about snapshots: {answer.code}")
-                    return False
-                continue
+            if isinstance(answer, ask.Part) and answer.why.denied:
+                self._desk.say(f"{region}: can't ask about snapshots: {answer.why.code}")
+                return False
             await self._take(region, some, answer)
         return True
 
     async def _take(
-        self, region: str, asked: Iterable[str], answer: Iterable[SnapshotFact]
+        self, region: str, asked: Iterable[str], answer: ask.Answer[SnapshotFact]
     ) -> None:
-        facts = {fact.snapshot_id: fact for fact in answer}
+        facts = {fact.snapshot_id: fact for fact in answer.facts}
         missed = []
         for snapshot_id in asked:
             watched = self._waiting[snapshot_id]
             fact = facts.get(snapshot_id)
             if fact is None:
-                missed += [watched] if self._missed(watched) else []
+                if isinstance(answer, ask.Whole) and self._missed(watched):
+                    missed.append(self._waiting[snapshot_id])
             elif fact.state == _READY and fact.percent >= 100:
                 self._end("ready", watched)
             else:
                 self._waiting[snapshot_id] = watched._replace(misses=0)
-        await self._gone(region, missed)
+        await self._gone(region, missed, answer)
 
     def _missed(self, watched: Watched) -> bool:
         """Count one more answer without it; whether they are enough to call it vanished."""
@@ -122,18 +121,17 @@ class Watcher:
         self._waiting[watched.snapshot_id] = watched._replace(misses=misses, missed_since=since)
         return misses >= _MISSES and now - since >= self._desk.settings.settle_for_s
 
-    async def _gone(self, region: str, missed: Iterable[Watched]) -> None:
+    async def _gone(
+        self, region: str, missed: Iterable[Watched], answer: ask.Answer[SnapshotFact]
+    ) -> None:
         """Call them vanished, but for those whose disk this credential can't see either: a wrong
         account sees nothing too. Those are awaited for --retry-for, if their rows aren't gone."""
-        unseen = await ask.unseen_disks(
-            self._access, region, {w.row.disk_id for w in missed}, self._desk.say
-        )
-        if isinstance(unseen, ask.Unanswered):
-            unseen = {w.row.disk_id for w in missed}
+        silent = {watched.row.disk_id: answer for watched in missed}
+        silence = await ask.silence(self._access, region, silent, self._desk.say)
         patience = self._desk.settings.settle_for_s + self._desk.settings.retry_for_s
         for watched in missed:
             gone = watched.row.key in self._desk.sink.fold.gone
-            if gone or watched.row.disk_id not in unseen:
+            if gone or silence.proves(watched.row.disk_id):
                 self._end("vanished", watched)
             elif self._desk.clock.monotonic() - watched.missed_since > patience:
                 del self._waiting[watched.snapshot_id]
