@@ -148,7 +148,8 @@ async def silence(
         access.disks_denied = True
         say(
             f"DescribeDisks is denied ({seen.why.code}): going by DescribeSnapshots alone. Grant "
-            "cbs:DescribeDisks so that a wrong account is noticed"
+            f"{' and '.join(actions.policy_names('DescribeDisks'))} so that a wrong account is "
+            "noticed"
         )
         return Silence(why)
     shown = {fact.disk_id for fact in seen.facts}
