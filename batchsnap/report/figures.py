@@ -3,12 +3,58 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchsnap.ledger.record import Record, of_later_version, unstamp
 
 _POINTS_MAX = 1500
 _THROTTLED = "THROTTLED"
+_MARKS_MAX = 30
+_MARKS = {
+    "resumed": ("resumed", "another process went on", "mark"),
+    "claimed": ("taken over", "{host} went on with a quota", "mark"),
+    "stopped": ("stopped", "the process was told to stop", "wait"),
+    "halted": ("halted", "halted by {code}", "bad"),
+    "doubled": ("twice", "{disk_id} was found to have two", "bad"),
+}
+"""Event -> the word on the chart, the text below it, its colour."""
+
+
+class Mark(NamedTuple):
+    """A moment on the time line that explains what comes after it."""
+
+    at: float  # Unix seconds
+    word: str  # on the chart
+    text: str  # below it
+    kind: str  # a colour of the page: mark, wait or bad
+
+
+class Marks:
+    """What happened to the run as a whole: other lives and owners, halts, the canary, doubles."""
+
+    def __init__(self) -> None:
+        self.found: list[Mark] = []
+        self.more = 0  # that are not kept
+        self._canary = 0  # snapshots that must be ready before the rest goes
+
+    def add(self, record: Record) -> None:
+        """Take a record."""
+        event = record["event"]
+        if "settings" in record:
+            self._canary = record["settings"].get("canary", 0)
+        if event == "ready" and self._canary:
+            self._canary -= 1
+            if not self._canary:
+                self._mark(record, "canary", "the canary was ready", "mark")
+        elif event in _MARKS:
+            word, text, kind = _MARKS[event]
+            self._mark(record, word, text.format_map(defaultdict(str, record)), kind)
+
+    def _mark(self, record: Record, word: str, text: str, kind: str) -> None:
+        if len(self.found) < _MARKS_MAX:
+            self.found.append(Mark(unstamp(record["at"]), word, text, kind))
+        else:
+            self.more += 1
 
 
 class Series:

@@ -8,6 +8,7 @@ policy lets nothing run but the page's own scripts, which it names by their hash
 from __future__ import annotations
 
 from base64 import b64encode
+from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.resources import files
 from math import ceil
@@ -20,7 +21,7 @@ from batchsnap.cloud.faults import hint
 from batchsnap.errors import Exit
 from batchsnap.plan import duration_text
 from batchsnap.report.facts import RowFact
-from batchsnap.report.figures import columns
+from batchsnap.report.figures import Marks, columns
 from batchsnap.report.files import write_whole
 from batchsnap.report.story import Lines, Story, lines_of, read_story
 from batchsnap.report.summary import Summary
@@ -77,7 +78,9 @@ def render_page(story: Story) -> str:
         headline=headline(story.summary),
         lede=lede(story.summary),
         note=lines.note,
-        began=story.began[:19].replace("T", " "),
+        began=_clock(story.began),
+        as_of="" if story.finished else _clock(story.as_of),
+        marks=_marks(story.marks),
         took=duration_text(story.summary.elapsed_s),
         endpoint=story.header.get("endpoint", ""),
         simulated=story.header.get("simulated", False),
@@ -112,13 +115,15 @@ def _policy(styles: list[Any], scripts: list[Any]) -> str:
 def headline(summary: Summary) -> str:
     """The outcome in one line; what is accepted is ordered, not ready."""
     made, rows = summary.accepted + summary.ready, summary.rows
-    if summary.ready == rows:
-        return f"All {rows:,} snapshots are ready"
+    halted = "Halted: " if summary.halted else ""
     if not made:
-        return f"None of {rows:,} snapshots is made"
-    counted = f"All {rows:,}" if made == rows else f"{made:,} of {rows:,}"
+        return f"{halted}{'none' if halted else 'None'} of {rows:,} snapshots is made"
+    if summary.ready == rows:
+        return f"{halted}{'all' if halted else 'All'} {rows:,} snapshots are ready"
+    every = "all" if halted else "All"
+    counted = f"{every} {rows:,}" if made == rows else f"{made:,} of {rows:,}"
     ready = f"{summary.ready:,} of them known ready" if summary.ready else "none known ready yet"
-    return f"{counted} snapshots are ordered, {ready}"
+    return f"{halted}{counted} snapshots are ordered, {ready}"
 
 
 def lede(summary: Summary) -> list[str]:
@@ -134,6 +139,18 @@ def lede(summary: Summary) -> list[str]:
         (summary.doubled, "made twice: one of the two is to be deleted."),
     ]
     return [f"{number:,} {words}" for number, words in told if number]
+
+
+def _clock(at: str) -> str:
+    return at[:19].replace("T", " ")
+
+
+def _marks(marks: Marks) -> list[dict[str, str]]:
+    told = [
+        {"at": f"{datetime.fromtimestamp(mark.at, UTC):%H:%M:%S}", "text": mark.text}
+        for mark in marks.found
+    ]
+    return told + ([{"at": "", "text": f"and {marks.more:,} more"}] if marks.more else [])
 
 
 def _tiles(summary: Summary) -> list[dict[str, Any]]:
@@ -182,7 +199,12 @@ def _details(story: Story) -> list[tuple[str, str]]:
 def _data(story: Story, lines: Lines) -> dict[str, Any]:
     table = columns([_cells(fact) for fact in lines.facts], _COLUMNS)
     table["attempts"] = {"values": [fact.attempts for fact in lines.facts]}
-    return {"series": story.series.to_json(), "count": len(lines.facts), "rows": table}
+    return {
+        "series": story.series.to_json(),
+        "marks": [{"t": m.at, "word": m.word, "kind": m.kind} for m in story.marks.found],
+        "count": len(lines.facts),
+        "rows": table,
+    }
 
 
 def _cells(fact: RowFact) -> tuple[str, ...]:

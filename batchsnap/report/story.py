@@ -14,7 +14,7 @@ from batchsnap.ledger.record import Record
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import DiskRow
 from batchsnap.report.facts import RowFact, RowFacts
-from batchsnap.report.figures import Series
+from batchsnap.report.figures import Marks, Series
 from batchsnap.report.render import Reason, reasons_of
 from batchsnap.report.summary import Summary, Summing
 
@@ -33,6 +33,8 @@ class Story:
     finished: Record | None
     facts: RowFacts
     series: Series
+    marks: Marks
+    as_of: str  # when the latest record was written
     reasons: list[Reason]
 
     @property
@@ -52,10 +54,11 @@ def read_story(path: Path) -> Story:
     Raises:
         LedgerError: it can't be read.
     """
-    summing, facts, series = Summing(), RowFacts(), Series()
-    count = 0
+    summing, facts, series, marks = Summing(), RowFacts(), Series(), Marks()
+    count, as_of = 0, ""
     for record in records(path):
-        count += 1
+        count, as_of = count + 1, record["at"]
+        marks.add(record)
         summing.add(record)
         facts.add(record)
         series.add(record)
@@ -72,6 +75,8 @@ def read_story(path: Path) -> Story:
         finished=fold.ended,
         facts=facts,
         series=series,
+        marks=marks,
+        as_of=as_of,
         reasons=reasons_of(summing.outcomes()),
     )
 

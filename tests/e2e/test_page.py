@@ -118,3 +118,62 @@ def test_ten_thousand_rows_are_small_and_a_hundred_thousand_open(tmp_path: Path)
     assert small.stat().st_size < 2_000_000
     assert found == [101, [True, True, True]]
     assert not tab.told("Runtime.exceptionThrown")
+
+
+ROWS = (
+    """[...document.querySelectorAll('#rows tbody tr')].map((tr) => tr.children[2].textContent)"""
+)
+
+
+def test_a_run_of_one_second_has_a_width_and_ten_seconds_of_axis(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    write_page(write_ledger(tmp_path / "l.jsonl", 12), page)
+
+    _, found = looked_at(page, f"[document.getElementById('starts').dataset.shown, {DRAWN}]")
+
+    low, high, points = json.loads(found[0])  # type: ignore[index]
+    assert high - low >= 10
+    assert points == 2  # the second, and the point that closes it
+    assert found[1] == [True, True]  # type: ignore[index]  # no throttled call is a sentence
+
+
+def test_rows_that_need_somebody_stand_first_and_a_state_is_one_click_away(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    manifest = write_manifest(tmp_path / "fleet.csv", 400)
+    write_page(write_ledger(tmp_path / "l.jsonl", 400, halted=True, manifest=manifest), page)
+
+    _, found = looked_at(
+        page,
+        f"""(() => {{
+            const first = {ROWS}[0];
+            const button = [...document.querySelectorAll('#filters button')]
+                .find((b) => b.textContent.startsWith('gave up'));
+            button.click();
+            const only = [...new Set({ROWS})];
+            button.click();
+            return [first, only, button.textContent, new Set({ROWS}).size > 1];
+        }})()""",
+    )
+
+    assert found == ["rejected", ["gave_up"], "gave up 2", True]
+
+
+def test_paper_has_every_failure_and_says_what_it_leaves_out(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    write_page(write_ledger(tmp_path / "l.jsonl", 20_000), page)
+
+    async def main() -> object:
+        async with browser() as tab:
+            await tab.open(page.as_uri())
+            await tab.call("Emulation.setEmulatedMedia", media="print")
+            while not await tab.eval("document.getElementById('left-out').textContent"):
+                pass
+            return await tab.eval(
+                f"[{ROWS}.length, [...new Set({ROWS})],"
+                " document.getElementById('left-out').textContent]"
+            )
+
+    number, states, left_out = anyio.run(main)  # type: ignore[misc]
+    assert states == ["rejected", "gave_up"]
+    assert number > 100
+    assert f"{20_000 - number:,} rows that did not fail are left out" in left_out

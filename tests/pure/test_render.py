@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.model import DiskRow
 from batchsnap.report.facts import RowFact, RowFacts
-from batchsnap.report.figures import Series, columns
+from batchsnap.report.figures import Marks, Series, columns
 from batchsnap.report.files import facts_csv, failed_manifest
 from batchsnap.report.now import Recent, now_of
 from batchsnap.report.page import headline, lede
@@ -184,6 +185,9 @@ def test_accepted_is_not_called_ready() -> None:
     assert headline(counted(rows=5, ready=5)) == "All 5 snapshots are ready"
     assert headline(mixed) == "3 of 5 snapshots are ordered, 1 of them known ready"
     assert headline(counted(rows=5, pending=5)) == "None of 5 snapshots is made"
+    stopped = {"halted": ({"scope": "account", "code": "AuthFailure"},)}
+    assert headline(replace(mixed, **stopped)).startswith("Halted: 3 of 5 snapshots are ordered")
+    assert headline(replace(counted(rows=5, pending=5), **stopped)).startswith("Halted: none of 5")
     assert [text.split()[0:2] for text in lede(mixed)] == [
         ["2", "accepted:"],
         ["1", "unfinished:"],
@@ -247,3 +251,28 @@ def test_a_run_that_ended_has_no_eta_but_its_doubts() -> None:
     lines = doing_now(moved("intent"), end, now=10_000)
 
     assert lines == ["  in doubt: disk-00000001"]
+
+
+def test_what_changed_the_run_is_marked_on_its_time_line() -> None:
+    marks = Marks()
+    for record in (
+        birth(settings={"canary": 2}),
+        moved("ready", snapshot_id="snap-1"),
+        moved("ready", snapshot_id="snap-2"),
+        moved("ready", snapshot_id="snap-3"),
+        moved("halted", code="AuthFailure"),
+        {"event": "resumed", "at": stamp(BORN + 9)},
+        {"event": "claimed", "at": stamp(BORN + 9), "host": "ops-2"},
+        moved("doubled", snapshot_ids=["snap-1", "snap-4"]),
+    ):
+        marks.add(record)
+    assert [mark.word for mark in marks.found] == [
+        *("canary", "halted", "resumed", "taken over", "twice")
+    ]
+    assert [mark.text for mark in marks.found][1:4:2] == [
+        "halted by AuthFailure",
+        "ops-2 went on with a quota",
+    ]
+    for _ in range(50):
+        marks.add({"event": "resumed", "at": stamp(BORN + 9)})
+    assert (len(marks.found), marks.more) == (30, 25)

@@ -238,3 +238,17 @@ def test_the_live_view_says_where_it_stands_and_why(tmp_path: Path) -> None:
     assert "2 rejected: InvalidDisk.NotSupported  take the disk out" in drawn
     assert len(drawn.splitlines()) <= 12
     assert max(map(len, drawn.splitlines())) <= 100
+
+
+def test_the_page_of_a_run_that_goes_on_says_as_of_when(tmp_path: Path) -> None:
+    going = read_story(write_ledger(tmp_path / "g.jsonl", 300, finished=False))
+    page = render_page(going)
+    assert f"this is how it stood at {going.as_of[:19].replace('T', ' ')} UTC" in page
+    assert "how it stood" not in render_page(read_story(write_ledger(tmp_path / "f.jsonl", 300)))
+
+
+def test_a_cap_that_nothing_tried_is_not_called_held(tmp_path: Path) -> None:
+    page = render_page(read_story(write_ledger(tmp_path / "l.jsonl", 0)))
+    assert ">held<" not in page
+    assert "Nothing was sent." in page
+    assert ">held<" in render_page(read_story(write_ledger(tmp_path / "m.jsonl", 12)))
