@@ -181,6 +181,8 @@ OURS: dict[str, str] = {
     "plan.deadline": "give the row a Deadline that is more than a day ahead",
     "plan.backup_unknown": "check the backup point's id, its region and the account",
     "ledger.no_outcome": "run again: it is settled by asking",
+    "ledger.lost": "look at the snapshots named in the message; if none is of this run, give the "
+    "row another SnapshotName, then run again",
     "ledger.cut": "look at the snapshots named in the message; if none is of this run, give the "
     "row another SnapshotName and run with --retry-failed",
     "settle": "run again, or look at the disk's snapshots in the console",

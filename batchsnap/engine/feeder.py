@@ -12,6 +12,7 @@ from batchsnap.engine.halts import Halts
 from batchsnap.engine.preflight import Known, Short, needs_question, preflight
 from batchsnap.engine.row import Row
 from batchsnap.engine.strand import Strand
+from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import stamp, unstamp
 from batchsnap.lifecycle import State
 from batchsnap.model import PlannedRequest, Ruling, Scope, Verdict
@@ -33,7 +34,7 @@ class Feeder:
         halts: Halts,
         *,
         ahead: int,
-        ask_first: bool,
+        ask_first: Gap,
         doubt: Callable[[Strand, Row], None],
         owe: Callable[[Strand, Row], None],
         changed: Callable[[], None],
@@ -45,6 +46,7 @@ class Feeder:
         self._halts = halts
         self._ahead = ahead
         self._ask_first = ask_first
+        self._opened_at = desk.clock.monotonic()
         self._doubt = doubt
         self._owe = owe
         self._changed = changed
@@ -56,6 +58,8 @@ class Feeder:
         for request in strand.owed:
             row = Row(request, self._desk.sink.fold.intents.get(request.key))
             self._owe(strand, row)
+        if self._ask_first is Gap.LOST:
+            await self._shown()
         short: list[Row] = []
         for batch in strand.worklist.batches(DISKS_A_QUESTION):
             await strand.room(self._ahead)
@@ -119,6 +123,14 @@ class Feeder:
     def _halted(self, strand: Strand) -> bool:
         halted = self._halts.of(strand.profile, strand.region) is not None
         return self._desk.stop.stopping or halted
+
+    async def _shown(self) -> None:
+        """Wait until a lost record's call, made by whoever had the ledger before, must show: an
+        answer before that proves nothing, as with any doubt."""
+        desk = self._desk
+        longest = desk.waits.settle_s[-1] * desk.settings.settle_scale
+        with desk.stop.ends():
+            await desk.clock.sleep(max(0.0, self._opened_at + longest - desk.clock.monotonic()))
 
     def _admit(self, strand: Strand, request: PlannedRequest) -> Row | None:
         """The row, unless it can't be sent any more: then it is refused, once it is settled."""

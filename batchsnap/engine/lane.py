@@ -24,6 +24,7 @@ from batchsnap.engine.slots import AHEAD_MAX, Slots
 from batchsnap.engine.strand import Strand
 from batchsnap.engine.turns import Turns
 from batchsnap.engine.watch import Watched, Watcher
+from batchsnap.ledger.gap import Gap
 from batchsnap.lifecycle import TABLE
 from batchsnap.model import Ruling, Verdict
 from batchsnap.retry import DOUBTS_MAX, Decision, Do, quota_breaker
@@ -45,7 +46,7 @@ class Lane:
         halts: Halts,
         brakes: Brakes,
         claimed: Claimed,
-        ask_first: bool,
+        ask_first: Gap,
         send: bool,
         wait: bool,
     ) -> None:

@@ -26,6 +26,7 @@ from batchsnap.engine.stopping import Stop
 from batchsnap.engine.strand import Strand
 from batchsnap.engine.watch import Watched, accepted_in, watched_of
 from batchsnap.errors import CredentialsError
+from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.store import Ledger
@@ -73,7 +74,7 @@ class Work:
     waits: Waits
     endpoint: str  # may hold {region}
     simulated: bool  # paced for itself: its quota is nobody else's
-    ask_first: bool
+    ask_first: Gap
     rows: int = 0  # of the manifest
     send: bool = True  # False: settle only
     wait: bool = False  # until every accepted snapshot is ready
@@ -195,13 +196,19 @@ def new_desk(
 
 @asynccontextmanager
 async def committing(ledger: Ledger) -> AsyncIterator[None]:
-    """The ledger commits while the block runs, and what is appended in it is on disk after it."""
+    """The ledger commits while the block runs, and what is appended in it is on disk after it.
+
+    Raises:
+        LedgerUnwritable: it is not, though nobody waited for it.
+    """
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ledger.commit)
         try:
             yield
         finally:
             ledger.close()
+    if ledger.failure is not None:
+        raise ledger.failure
 
 
 def _braking(work: Work) -> Settings:

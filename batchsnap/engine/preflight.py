@@ -1,10 +1,11 @@
 """What must be known before a row's first intent: its disk, and which snapshots it does not own.
 
 A row with only a backup point learns its disk. A row with a name of its own gets a baseline, the
-ids of same-named snapshots that are on the disk already; only a whole answer makes one. After a
-repair that cut the ledger, its silence about a row is no proof, so every row that isn't done is
-asked about; one that was perhaps never sent, with a namesake of its own name on its disk, is for a
-person to judge.
+ids of same-named snapshots that are on the disk already; only a whole answer makes one. Where the
+ledger has a gap, its silence about a row is no proof, so every row that isn't done is asked about;
+one that was perhaps never sent, with a namesake of its own name on its disk, is for a person to
+judge. After a cut that is rare, and the row is refused; a ledger that was only moved has very many
+such rows, and they wait.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from batchsnap.engine import ask
 from batchsnap.engine.access import Access
 from batchsnap.engine.attempt import Desk
 from batchsnap.engine.row import Row
+from batchsnap.ledger.gap import Gap
 
 _RETRY_FIRST_S = 1.0
 _RETRY_MOST_S = 60.0
@@ -37,13 +39,13 @@ class Known(NamedTuple):
     short: list[Short]  # may not; to be asked about again
 
 
-def needs_question(row: Row, *, ask_first: bool) -> bool:
+def needs_question(row: Row, *, ask_first: Gap) -> bool:
     """Whether the row may not be sent as it is."""
-    return ask_first or not row.disk_id or (row.request.named and row.baseline is None)
+    return bool(ask_first) or not row.disk_id or (row.request.named and row.baseline is None)
 
 
 async def preflight(
-    rows: Sequence[Row], access: Access, desk: Desk, *, region: str, ask_first: bool
+    rows: Sequence[Row], access: Access, desk: Desk, *, region: str, ask_first: Gap
 ) -> Known | ask.Unanswered:
     """What is known of the rows (at most ten); what became of those that may never be sent is
     recorded.
@@ -67,7 +69,7 @@ async def preflight(
         same = [fact.snapshot_id for fact in answer.facts if fact.name == row.request.name]
         unknown = [i for i in same if i not in (row.baseline or ())]
         if ask_first and unknown:
-            _has_one(row, unknown, desk)
+            _has_one(row, unknown, desk, ask_first)
         elif isinstance(answer, ask.Part):
             known.short.append(Short(row, answer.why))
         else:
@@ -77,20 +79,36 @@ async def preflight(
     return known
 
 
-def _has_one(row: Row, unknown: Sequence[str], desk: Desk) -> None:
-    """Record what becomes of a row whose name the cloud has, where the ledger was cut."""
-    if row.baseline is not None or not row.request.named:
-        why = "the ledger was cut, and the cloud has this row's snapshot"
-        desk.note("in_doubt", row, code="ledger.cut", message=why)
-        evidence = f"{unknown[0]} has the name {row.request.name} on {row.disk_id}"
-        desk.note("settled", row, found=True, snapshot_id=unknown[0], evidence=evidence)
-        desk.note("accepted", row, snapshot_id=unknown[0])
+_GAP = {Gap.CUT: "the ledger was cut", Gap.LOST: "records of the ledger may be lost"}
+
+
+def _has_one(row: Row, unknown: Sequence[str], desk: Desk, gap: Gap) -> None:
+    """Record what becomes of a row whose name the cloud has, where the ledger has a gap."""
+    if row.request.named and row.baseline is None:
+        _leave_to_a_person(row, unknown, desk, gap)
         return
-    why = (
-        f"the ledger was cut, and {', '.join(unknown)} on {row.disk_id} has this row's own name: "
-        "if none is of this run, give the row another SnapshotName and run with --retry-failed"
-    )
-    desk.note("rejected", row, code="ledger.cut", message=why, verdict="REJECTED")
+    why = f"{_GAP[gap]}, and the cloud has this row's snapshot"
+    desk.note("in_doubt", row, code=f"ledger.{gap}", message=why)
+    evidence = f"{unknown[0]} has the name {row.request.name} on {row.disk_id}"
+    desk.note("settled", row, found=True, snapshot_id=unknown[0], evidence=evidence)
+    desk.note("accepted", row, snapshot_id=unknown[0])
+
+
+def _leave_to_a_person(row: Row, namesakes: Sequence[str], desk: Desk, gap: Gap) -> None:
+    """Whether a namesake is this row's snapshot only a person can tell."""
+    what = f"{_GAP[gap]}, and {', '.join(namesakes)} on {row.disk_id} has this row's own name"
+    if gap is Gap.LOST:
+        why = (
+            f"{what}: go on with the ledger that was written last, or, if none is of this run, "
+            "give the row another SnapshotName; then run the same command again"
+        )
+        desk.note("deferred", row, code="ledger.lost", message=why)
+    else:
+        why = (
+            f"{what}: if none is of this run, give the row another SnapshotName and run with "
+            "--retry-failed"
+        )
+        desk.note("rejected", row, code=f"ledger.{gap}", message=why, verdict="REJECTED")
 
 
 async def _with_disks(

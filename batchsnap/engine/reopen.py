@@ -18,6 +18,7 @@ from batchsnap.engine.stopping import Stop, bounded
 from batchsnap.engine.strand import Strand
 from batchsnap.engine.watch import Watched, accepted_in
 from batchsnap.errors import Exit, LedgerForeign
+from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.store import Ledger
@@ -129,7 +130,7 @@ class Reopened:
             "tool": f"batchsnap/{__version__}",
             "settings": {**self.settings.to_json(), "max_duration_s": self._of_run},
         }
-        self.ledger.append(resumed)
+        self.ledger.resume(resumed)
 
     async def _execute(
         self,
@@ -149,7 +150,7 @@ class Reopened:
             waits=Waits(),
             endpoint=self.endpoint,
             simulated=False,
-            ask_first=False,
+            ask_first=Gap.NONE,
             send=False,
             wait=wait,
         )

@@ -20,6 +20,7 @@ from batchsnap.engine.order import (
 from batchsnap.engine.ports import CredentialSource
 from batchsnap.engine.stopping import Stop, bounded
 from batchsnap.errors import CredentialsError, Exit
+from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.place import volatile
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import VERSION, Record, stamp
@@ -116,7 +117,7 @@ class Prepared:
             waits=self.order.waits.fitted(self.settings.retry_for_s),
             endpoint=endpoint,
             simulated=self.order.simulated,
-            ask_first=ledger.was_cut,
+            ask_first=ledger.gap,
             rows=self.intake.rows,
             wait=self.order.wait,
         )
@@ -162,9 +163,7 @@ class Prepared:
             "manifest": manifest,
             "settings": self.settings.to_json(),
         }
-        if self.ledger.cut_bytes:
-            resumed["recovered"] = {"cut_bytes": self.ledger.cut_bytes}
-        self.ledger.append(resumed)
+        self.ledger.resume(resumed)
         return self.ledger
 
     async def _finish(self, ledger: Ledger, stop: Stop, *, halted: bool, clock: Clock) -> Result:
@@ -193,8 +192,8 @@ def prepare(order: Order) -> Prepared:
     ledger = None
     try:
         path, following = ledger_paths(order)
-        if path.exists():
-            ledger = Ledger.open(path)
+        ledger = Ledger.find(path)
+        if ledger is not None:
             if order.new and ledger.fold.ended is not None:
                 ledger.release()
                 ledger, path = None, following
@@ -239,9 +238,15 @@ def warnings(prepared: Prepared) -> list[str]:
         )
     if prepared.intake.gone:
         said.append(f"{len(prepared.intake.gone)} rows of the ledger are gone from the manifest")
-    if prepared.ledger is not None and prepared.ledger.was_cut:
+    gap = prepared.ledger.gap if prepared.ledger is not None else Gap.NONE
+    if gap is Gap.CUT:
         said.append(
             "the ledger had a damaged end, kept in .broken: every row that isn't done is asked "
             "about before it is sent"
+        )
+    elif prepared.ledger is not None and gap is Gap.LOST:
+        said.append(
+            f"{prepared.ledger.lost}: what it lacks is not known, so every row that isn't done is "
+            "asked about before it is sent, once the cloud must show what the last calls made"
         )
     return said

@@ -4,9 +4,11 @@ Every line is one record: UTF-8 JSON, `crc` last, ended by a newline. `crc` is t
 line as it would read without the member: `{"a":1,"crc":N}` is checked as `{"a":1}`.
 
 Line 1 is the birth certificate, event `run`: v, run_id, tool, manifest (path, sha256, rows),
-endpoint, simulated, settings, at. Records of the whole run are `resumed` (settings given anew,
-manifest, gone: the keys that the newest manifest no longer has, recovered: what a repair cut)
-and `finished` (exit). All others are records of one row.
+endpoint, simulated, settings, at, home (path, inode, generation: the file it was born as). Records
+of the whole run are `resumed` (settings given anew, manifest, gone: the keys that the newest
+manifest no longer has, home: the file that is written to from here on, recovered: what a repair
+cut, or why records may be missing) and `finished` (exit). All others are records of one row; one
+without a key and of another event is a later version's, and ignored.
 
 | field | holds |
 |---|---|
@@ -29,7 +31,8 @@ and `finished` (exit). All others are records of one row.
 
 record  F0  record <-> line
 replay  F0  lines -> records -> where every row stands
-disk    F1  the system calls: lock, durable copy, repair
+disk    F1  the system calls: lock, durable copy, repair, which file this is
+gap     F1  whether the ledger's silence about a row is a proof
 store   F1  the one writer: birth, recovery, append, group commit
 reading F1  records for readers that lock nothing
 place   F1  whether the folder outlives the machine

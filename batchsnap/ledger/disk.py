@@ -7,13 +7,20 @@ import fcntl
 import os
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from batchsnap.errors import LedgerError, LedgerLocked, LedgerUnwritable
+from batchsnap.ledger.record import Home
 from batchsnap.ledger.replay import Scan
 
 MODE = 0o600
 BLOCK = 1 << 20
+_GETVERSION = 0x80087601  # FS_IOC_GETVERSION: which of the files that had this inode number
+
+
+class NotOurs(Exception):
+    """The file is not what was written to it: another program cut, overwrote or replaced it."""
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -56,6 +63,60 @@ def broken(path: Path) -> Path:
     """The first name under which recovery keeps what it cuts."""
     home = real(path)
     return home.with_name(f"{home.name}.broken")
+
+
+def lost(path: Path) -> Path:
+    """The name of the mark that durable records may be missing from whatever the ledger's name
+    now leads to. It holds the `run` line where that is known, and so is a ledger itself."""
+    home = real(path)
+    return home.with_name(f"{home.name}.lost")
+
+
+def home_of(path: Path, fd: int) -> Home:
+    """Which file this is. A copy is another one, and so is one restored under the same name; a
+    number that the file system has given again is told by its generation, where there is one."""
+    home: Home = {
+        "path": str(real(path)).encode("utf8", "backslashreplace").decode(),
+        "inode": os.fstat(fd).st_ino,
+    }
+    if sys.platform == "linux":
+        with suppress(OSError):
+            version = fcntl.ioctl(fd, _GETVERSION, bytes(8))
+            home["generation"] = int.from_bytes(version[:4], sys.byteorder)
+    return home
+
+
+def append_only(fd: int) -> None:
+    """Write at the end wherever that is, so that a file which another program cut shows it. Not
+    before recovery: `pwrite` would append too."""
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_APPEND)
+
+
+def check_ours(path: Path, fd: int, end: int) -> None:
+    """Raise NotOurs unless the path's file is the open one and ends where our writing does."""
+    if not is_at(path, fd):
+        raise NotOurs("was moved away or replaced while it was written")
+    size = os.fstat(fd).st_size
+    if size != end:
+        raise NotOurs(
+            f"was cut or overwritten by another program: it has {size} bytes where {end} were "
+            "written"
+        )
+
+
+def mark_lost(path: Path, line: bytes) -> None:
+    """Leave the mark, durably; a mark that is there stays as it is."""
+    mark = lost(path)
+    try:
+        fd = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+    except FileExistsError:
+        return
+    try:
+        write_all(fd, line)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    sync_folder(mark.parent)
 
 
 def open_locked(path: Path) -> int:

@@ -14,6 +14,14 @@ RUN_EVENTS = frozenset({"run", "resumed", "finished"})
 _CRC = b',"crc":'  # no string holds it: a quote inside one is written \"
 
 
+class Home(TypedDict, total=False):
+    """Which file a ledger is: all of it together names one file and none of its copies."""
+
+    path: str
+    inode: int
+    generation: int  # absent where the file system tells none
+
+
 class Record(TypedDict, total=False):
     """A ledger line as a value; `batchsnap.ledger` says what each field holds."""
 
@@ -50,6 +58,7 @@ class Record(TypedDict, total=False):
     endpoint: str
     simulated: bool
     settings: dict[str, Any]
+    home: Home
     recovered: dict[str, Any]
     exit: int
     crc: int

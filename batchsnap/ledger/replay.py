@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from batchsnap.errors import IllegalMove, LedgerDamaged, LedgerForeign
-from batchsnap.ledger.record import RUN_EVENTS, VERSION, Record, decode
+from batchsnap.ledger.record import RUN_EVENTS, VERSION, Home, Record, decode
 from batchsnap.lifecycle import DONE, ENDED, MOVES, NEW, Standing, State, step
 
 
@@ -58,8 +58,8 @@ class Scan:
         self.damaged = True
         if self._highest_synced() >= expected:
             raise LedgerDamaged(
-                f"damaged at byte {end}: record {expected} was durable and can't be read. Nothing "
-                "was sent. Put a good copy of the file in its place; do not edit it"
+                f"damaged at byte {end}: record {expected} was durable and can't be read. Put a "
+                "good copy of the file in its place; do not edit or delete it"
             )
 
     def _highest_synced(self) -> int:
@@ -72,14 +72,18 @@ class Scan:
 def _born(line: bytes) -> Record:
     """The `run` record, from a ledger's first line."""
     header = decode(line)
-    if header is None:
+    if header is None or "seq" in header:  # one with a number stood behind it
         if b'"event":"run"' in line or b'"crc":' in line:
             raise LedgerDamaged(
-                "damaged at byte 0: the `run` record can't be read. Nothing was sent. Put a good "
-                "copy of the file in its place; do not edit it"
+                "damaged at byte 0: the `run` record can't be read. Put a good copy of the file in "
+                "its place; do not edit or delete it"
             )
-        what = "its first line is no `run` record" if line else "it is empty"
-        raise LedgerForeign(f"the file is no batchsnap ledger: {what}")
+        if not line:
+            raise LedgerDamaged(
+                "the file is empty, and a ledger is born whole: another program emptied it. Put a "
+                "good copy in its place"
+            )
+        raise LedgerForeign("the file is no batchsnap ledger: its first line is no `run` record")
     if header.get("event") != "run":
         raise LedgerForeign("the file is no batchsnap ledger: its first line is no `run` record")
     if header.get("v") != VERSION:
@@ -139,6 +143,8 @@ class Fold:
         self.manifest: dict[str, Any] = {}
         self.gone: frozenset[str] = frozenset()  # keys that the newest manifest lacks
         self.recovered = False  # a repair cut this ledger once
+        self.lost = ""  # why durable records may be missing from it
+        self.home: Home = {}  # which file its latest life wrote to; empty: not told
         self.finished: Record | None = None  # the end, where nothing was begun after it
         self.ended: Record | None = None  # the run's own end, whatever was waited or deleted since
         self._all: dict[tuple[Standing, str | None, str | None], Place] = {}
@@ -218,7 +224,10 @@ class Fold:
         self.settings.update(record.get("settings", {}))
         self.manifest = record.get("manifest", self.manifest)
         self.gone = frozenset(self.manifest.get("gone", ()))
-        self.recovered = self.recovered or "recovered" in record
+        self.home = record.get("home", self.home)
+        recovered = record.get("recovered", {})
+        self.recovered = self.recovered or "cut_bytes" in recovered
+        self.lost = self.lost or recovered.get("lost", "")
 
     def standing(self, key: str) -> Standing:
         """Where a row stands; a row that no record names is new."""

@@ -7,21 +7,21 @@ sync the ledger is dead for this process: every waiter gets the failure and noth
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import anyio
 import anyio.to_thread
 
-from batchsnap.errors import LedgerError, LedgerLocked, LedgerUnwritable
+from batchsnap.errors import LedgerDamaged, LedgerError, LedgerLocked, LedgerUnwritable
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger import disk
+from batchsnap.ledger.gap import Gap, lost_since, refuse_where_lost, remedy
 from batchsnap.ledger.record import Record, encode
 from batchsnap.ledger.replay import Fold, Scan
 
@@ -40,12 +40,16 @@ class Ledger:
     """The one writer of a ledger file. `fold` tells where every row stands."""
 
     def __init__(self, path: Path, fd: int, fold: Fold, last_seq: int, cut: int) -> None:
+        """Takes a file that is recovered and locked; from here on it only grows."""
+        disk.append_only(fd)
         self.path = path
         self.fold = fold
         self.cut_bytes = cut  # what recovery cut off this time
+        self.lost = fold.lost or lost_since(path, fd, fold)  # why records may be missing, or ""
         self.failure: LedgerUnwritable | None = None
         self.taps: list[Callable[[Record], None]] = []  # each sees every record taken
         self._fd = fd
+        self._end = os.fstat(fd).st_size
         self._seq = self._synced = last_seq
         self._group = Group()
         self._wake = anyio.Event()
@@ -59,21 +63,23 @@ class Ledger:
             LedgerLocked: another process was faster.
             LedgerUnwritable: the folder does not take it.
         """
-        fold = Fold()
-        fold.apply(header)
-        line, home = encode(header), disk.real(path)
+        refuse_where_lost(path)
+        fold, home = Fold(), disk.real(path)
         try:
             fd, temporary = tempfile.mkstemp(".tmp", f".{home.name}.", home.parent)
         except OSError as error:
             raise LedgerUnwritable(f"can't create a ledger in {home.parent}: {error}") from error
         try:
-            disk.write_all(fd, line)
+            header = {**header, "home": disk.home_of(path, fd)}
+            fold.apply(header)
+            disk.write_all(fd, encode(header))
             os.fsync(fd)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.link(temporary, home)
             failpoint("ledger_born")
             disk.sync_folder(home.parent)
             failpoint("ledger_folder_synced")
+            return cls(path, fd, fold, 0, 0)
         except FileExistsError:
             os.close(fd)
             raise LedgerLocked(
@@ -83,10 +89,24 @@ class Ledger:
         except OSError as error:
             os.close(fd)
             raise LedgerUnwritable(f"can't create {path}: {error}") from error
+        except BaseException:
+            os.close(fd)
+            raise
         finally:
             with suppress(OSError):  # a second name of the ledger is litter, no reason to fail
                 Path(temporary).unlink(missing_ok=True)
-        return cls(path, fd, fold, 0, 0)
+
+    @classmethod
+    def find(cls, path: Path) -> Self | None:
+        """The ledger, opened, or None where there never was one.
+
+        Raises:
+            LedgerError: there was one and it is gone; and as `open` does.
+        """
+        if path.exists():
+            return cls.open(path)
+        refuse_where_lost(path)
+        return None
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -99,6 +119,11 @@ class Ledger:
         fd = disk.open_locked(path)
         try:
             return cls._recovered(path, fd)
+        except LedgerDamaged:
+            os.close(fd)
+            with suppress(OSError):  # whatever is put in its place may be older
+                disk.mark_lost(path, b"")
+            raise
         except BaseException:
             os.close(fd)
             raise
@@ -122,13 +147,33 @@ class Ledger:
             disk.sync_data(fd)
         except OSError as error:
             raise LedgerUnwritable(f"can't repair {path}: {error}") from error
-        os.lseek(fd, scan.end, os.SEEK_SET)
         return cls(path, fd, fold, scan.last_seq, size - scan.end)
 
     @property
     def was_cut(self) -> bool:
-        """Whether recovery ever cut this ledger, so that its silence about a row is no proof."""
+        """Whether recovery ever cut this ledger."""
         return self.cut_bytes > 0 or self.fold.recovered or disk.broken(self.path).exists()
+
+    @property
+    def gap(self) -> Gap:
+        """Whether its silence about a row is a proof."""
+        if self.lost:
+            return Gap.LOST
+        return Gap.CUT if self.was_cut else Gap.NONE
+
+    def resume(self, record: Record) -> None:
+        """Append a `resumed` record, with which file this is and what was recovered. What was
+        lost once is told by every later life, for no life may have asked about every row.
+
+        Raises: as `append` does.
+        """
+        recovered: dict[str, Any] = {}
+        if self.cut_bytes:
+            recovered["cut_bytes"] = self.cut_bytes
+        if self.lost and not self.fold.lost:
+            recovered["lost"] = self.lost
+        record = {**record, "home": disk.home_of(self.path, self._fd)}
+        self.append({**record, "recovered": recovered} if recovered else record)
 
     def append(self, record: Record) -> Group:
         """Take a record into the fold and the next group; wait on `durable(group)`.
@@ -176,6 +221,11 @@ class Ledger:
                         f"can't write {self.path}: {error.strerror or error}. Nothing more is "
                         "sent. Make room or mend the disk, then run the same command again"
                     )
+                except disk.NotOurs as error:
+                    self.failure = LedgerUnwritable(
+                        f"{self.path} {error}. Nothing more is sent. Do not delete it: "
+                        f"{remedy(self.path)}"
+                    )
             group.done.set()
             if self._closing and not self._group.lines:
                 return
@@ -193,7 +243,17 @@ class Ledger:
         disk.write_all(self._fd, b"".join(group.lines))
         failpoint("intent_written" if group.holds_intent else "outcome_written")
         disk.sync_data(self._fd)
-        if not disk.is_at(self.path, self._fd):
-            raise FileNotFoundError(errno.ENOENT, "the file was moved away or replaced")
+        try:
+            self._end += sum(map(len, group.lines))
+            disk.check_ours(self.path, self._fd, self._end)
+        except disk.NotOurs:
+            with suppress(OSError):  # nothing is sent any more, marked or not
+                disk.mark_lost(self.path, _run_line(self.fold))
+            raise
         if group.holds_intent:
             failpoint("intent_synced")
+
+
+def _run_line(fold: Fold) -> bytes:
+    """The ledger's first line: with it the run keeps its id, and so the names of its snapshots."""
+    return encode({name: value for name, value in fold.header.items() if name != "crc"})  # type: ignore

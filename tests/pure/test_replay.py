@@ -140,7 +140,6 @@ def test_a_forged_synced_behind_damage_refuses() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "empty"),
         (b'{"level":"info","msg":"started"}\n{"level":"info"}\n', "first line is no `run`"),
         (b"DiskId,Region\ndisk-1,ap-guangzhou\n", "first line is no `run`"),
         (b"\x7fELF\0\0\0", "first line is no `run`"),
@@ -155,8 +154,11 @@ def test_what_is_no_ledger_of_ours_is_foreign(data: bytes, said: str) -> None:
 
 
 def test_a_damaged_birth_is_damage_and_not_foreign() -> None:
+    with pytest.raises(LedgerDamaged, match="is empty"):
+        scanned(b"")
     assert refused_at(_LINES[0].replace(b"0f", b"1f") + _LINES[1]) == 0
     assert refused_at(_LINES[0][:-1]) == 0
+    assert refused_at(b"".join(_LINES[1:])) == 0
 
 
 # -- the fold ----------------------------------------------------------------------------------

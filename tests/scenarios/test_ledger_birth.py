@@ -222,7 +222,7 @@ def test_a_file_system_without_locks_is_refused(
 
 @pytest.mark.parametrize(
     ("content", "error"),
-    [(b"", "empty"), (b'{"level":"info"}\n', "no `run`"), (b"DiskId\ndisk-1\n", "no `run`")],
+    [(b'{"level":"info"}\n', "no `run`"), (b"DiskId\ndisk-1\n", "no `run`")],
 )
 def test_what_is_no_ledger_is_left_untouched(path: Path, content: bytes, error: str) -> None:
     path.write_bytes(content)
