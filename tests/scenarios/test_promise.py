@@ -28,6 +28,7 @@ from batchsnap.engine.intake import Birth, take_in
 from batchsnap.engine.lane import Lane
 from batchsnap.engine.ports import Leave
 from batchsnap.engine.stopping import Stop
+from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import Record, decode, encode
 from batchsnap.ledger.replay import Fold
 from batchsnap.manifest.reader import Manifest
@@ -192,6 +193,7 @@ class World:
         self.rows: set[str] = set()
         self.options = Settings()
         self.retry_failed = False
+        self.gap = Gap.NONE
 
     def records(self) -> list[Record]:
         """What the disk has."""
@@ -241,7 +243,7 @@ class World:
             halts=Halts(lambda text: None),
             brakes=Brakes(options, fold, intake.rows, stop, lambda text: None),
             claimed=lambda disk_id: set(),
-            ask_first=False,
+            ask_first=self.gap,
             send=True,
             wait=False,
         )
@@ -345,3 +347,43 @@ def test_the_model_can_double_where_nobody_looks_again(tmp_path: Path) -> None:
     assert max(len(made) for made in world.cloud.made.values()) == 2
     assert [r["event"] for r in records].count("doubled") == 1
     assert summing(records).close().doubled == 1
+
+
+@settings(
+    max_examples=10,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    fates=st.lists(st.sampled_from([f for f in FATES if f != "very late"]), max_size=15),
+    visible_after_s=st.sampled_from([0.0, 20.0]),
+    kills=st.lists(st.floats(1.0, 90.0) | st.floats(1.0, 2.0), min_size=1, max_size=3),
+    kept=st.lists(st.floats(0, 1), min_size=3, max_size=3),
+    named=st.booleans(),
+)
+def test_a_ledger_put_back_to_an_older_copy_doubles_nothing(
+    tmp_path: Path,
+    fates: list[str],
+    visible_after_s: float,
+    kills: list[float],
+    kept: list[float],
+    named: bool,
+) -> None:
+    world = World(tmp_path, [*fates, "ok", "ok", "ok"], visible_after_s)
+    world.disk.append(encode(header))
+
+    async def main() -> None:
+        for kill, share in zip(kills, kept, strict=False):
+            await world.life([0, 1, 2, 3, 4], named, kill)
+            del world.disk[1 + round(share * (len(world.disk) - 1)) :]
+            world.gap = Gap.LOST
+        await world.life([0, 1, 2, 3, 4], named, None)
+
+    run_virtual(main(), world.loop)
+    summed = summing(world.records())
+    made = {disk: len(world.cloud.made[disk]) for disk in world.rows}
+    assert max(made.values()) <= 1, made
+    for key in world.rows:
+        state = summed.fold.standing(key).state
+        assert state == "accepted" or (named and made[key] and state == "deferred"), key
