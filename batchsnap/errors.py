@@ -21,11 +21,13 @@ class Exit(IntEnum):
     HALTED = 3  # credentials, balance, quota, failure threshold
     LEDGER = 4  # ledger locked, damaged, of another run, or not writable
     UNFINISHED = 5  # doubts or deferred rows left: run again
+    DEFECT = 70  # of ours; nothing is lost: run again
     INTERRUPTED = 130  # SIGINT, drained: run again
     TERMINATED = 143  # SIGTERM or SIGHUP, drained: run again
 
 
 _PRECEDENCE = (
+    Exit.DEFECT,
     Exit.LEDGER,
     Exit.TERMINATED,
     Exit.INTERRUPTED,

@@ -69,9 +69,19 @@ async def bounded(stop: Stop, seconds: float) -> AsyncIterator[None]:
         tasks.cancel_scope.cancel()
 
 
+def heeded() -> list[signal.Signals]:
+    """The signals that stop this process. SIGINT and SIGHUP that whoever started it had it ignore
+    (nohup, a script's background job) stay ignored; SIGTERM always counts."""
+    return [
+        number
+        for number in _EXIT
+        if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
+    ]
+
+
 async def watch_signals(stop: Stop, say: Callable[[str], None], cancel: Callable[[], None]) -> None:
     """The first SIGINT, SIGTERM or SIGHUP drains; the second cancels at once."""
-    with anyio.open_signal_receiver(*_EXIT) as signals:
+    with anyio.open_signal_receiver(*heeded()) as signals:
         async for number in signals:
             if stop.stopping and stop.exit in _EXIT.values():
                 cancel()
