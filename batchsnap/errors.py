@@ -96,6 +96,13 @@ class IllegalMove(BatchsnapError):
     exit_code = Exit.LEDGER
 
 
+def leaves(error: BaseException) -> list[BaseException]:
+    """What a group holds, and the groups in it; an error by itself is its own leaf."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for part in error.exceptions for leaf in leaves(part)]
+
+
 def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error to show of several that came at once: ours, else the system's, else all."""
     for kind in (BatchsnapError, OSError):

@@ -41,6 +41,8 @@ def state_folder() -> Path:
     """
     folder = home_folder()
     try:
+        if not folder.is_absolute():  # no home, or another one in each working folder
+            raise FileNotFoundError(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
