@@ -69,7 +69,7 @@ async def _discover(wanted: Wanted, options: dict[str, Any]) -> list[Found]:
     profile = options["profile"] or ""
     await credentials.get(profile)
     found: list[Found] = []
-    async with Doors(Settings(), LoopClock(), credentials).open(shared=True) as doors:
+    async with Doors(Settings(), LoopClock(), credentials, say=say).open(shared=True) as doors:
         for region in dict.fromkeys(options["regions"]):
             access = doors.access(profile, endpoint_url(endpoint, region))
             answer = await discover(access, region, wanted, say)

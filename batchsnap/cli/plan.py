@@ -64,7 +64,7 @@ async def _check(outlook: Outlook, options: dict[str, Any]) -> Online:
     from batchsnap.settings import Settings
 
     found = Online()
-    doors = Doors(Settings(), LoopClock(), Credentials(get_unsigned))
+    doors = Doors(Settings(), LoopClock(), Credentials(get_unsigned), say=say)
     async with doors.open(shared=True):
         for strand in outlook.intake.strands.values():
             access = doors.access(strand.profile, endpoint_url(outlook.endpoint, strand.region))

@@ -26,6 +26,7 @@ class Stop:
         self.reason = ""
         self._event = anyio.Event()
         self._scopes: set[anyio.CancelScope] = set()
+        self._told: list[Callable[[], None]] = []
 
     @property
     def stopping(self) -> bool:
@@ -39,6 +40,14 @@ class Stop:
         self._event.set()
         for scope in self._scopes:
             scope.cancel()
+        for hear in self._told:
+            hear()
+
+    def tell(self, hear: Callable[[], None]) -> None:
+        """Call it at the stop; at once where that has been."""
+        self._told.append(hear)
+        if self.stopping:
+            hear()
 
     @contextmanager
     def ends(self, within_s: float = math.inf) -> Iterator[anyio.CancelScope]:
