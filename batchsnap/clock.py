@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Protocol
 
@@ -25,10 +26,10 @@ class Clock(Protocol):
 
 
 class LoopClock:
-    """The host's monotonic clock, which is the event loop's too, and the host's wall clock."""
+    """The event loop's clock (CLOCK_MONOTONIC) and the host's wall clock."""
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return asyncio.get_running_loop().time()
 
     def wall(self) -> float:
         return time.time()

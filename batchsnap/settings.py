@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from batchsnap.errors import UsageError
 
@@ -19,6 +19,7 @@ API_LIMIT_MAX_PER_S = 16_000  # what a quota file has room for
 MAX_IN_FLIGHT = 100  # five seconds' worth at the cap
 RETRY_FOR_S = 30 * 60.0
 SETTLE_FOR_S = 60.0
+SETTLE_FOR_MIN_S = 15.0  # of a real cloud: what it made may be listed so late
 TIMEOUT_S = 30.0
 DAY_S = 24 * 3600.0
 EXPIRE_AFTER_MIN_S = DAY_S  # the cloud takes no earlier Deadline
@@ -34,6 +35,7 @@ MAX_DURATION_MAX_S = 366 * DAY_S
 
 _MAX_ERRORS = re.compile(r"(\d+|\d+(\.\d+)?%)?")
 SETTLE_SCHEDULE_S = (5.0, 15.0, 30.0, 60.0)  # asks after a fault, at SETTLE_FOR_S
+_SHOWN_S = 0.1  # so long after a simulator's declared delay its lists are surely up to date
 SIGNATURE_DEAD_S = 300.0  # after this a request still on its way is refused by the cloud
 
 
@@ -83,6 +85,23 @@ class Settings:
     def settle_scale(self) -> float:
         """By how much the settle schedule is stretched."""
         return self.settle_for_s / SETTLE_FOR_S
+
+    def settling(self, *, local: bool, given: bool) -> Settings:
+        """With a --settle-for that the endpoint may be asked with: a stored one that is too short
+        for it is raised. `local`: the endpoint is of this machine, perhaps a simulator.
+
+        Raises:
+            UsageError: one that is too short was `given` now.
+        """
+        if local or self.settle_for_s >= SETTLE_FOR_MIN_S:
+            return self
+        if given:
+            raise UsageError(
+                f"--settle-for {written(self.settle_for_s)} is below "
+                f"{written(SETTLE_FOR_MIN_S)}: a snapshot may be listed later than that, and its "
+                "row would be made twice. Only a simulator on a loopback address takes less"
+            )
+        return replace(self, settle_for_s=SETTLE_FOR_MIN_S)
 
     def check(self) -> None:
         """Raise UsageError for a value that can't be carried out."""
@@ -178,3 +197,27 @@ class Waits:
                 tuple(v * factor for v in value) if isinstance(value, tuple) else value * factor
             )
         return Waits(**values)
+
+
+class Patience(NamedTuple):
+    """How long the cloud's silence is listened to, in seconds."""
+
+    looks_s: tuple[float, ...]  # when a doubt is asked about, counted from its fault
+    signature_dead_s: float  # after it nothing that was signed arrives any more
+    scale: float  # of the settle schedule
+
+
+def patience(settings: Settings, waits: Waits, declared_s: float | None) -> Patience:
+    """With a cloud that declares itself a simulator whose lists lag by `declared_s`; None: with
+    any other, and with one that was not heard yet.
+
+    Only a simulator's time is shortened, its signatures' too, and never so much that the last look
+    comes before its lists show what it made.
+    """
+    last_s, dead_s, scale = waits.settle_s[-1], waits.signature_dead_s, settings.settle_scale
+    if declared_s is None:
+        scale = max(scale, SETTLE_FOR_MIN_S / SETTLE_FOR_S)
+    else:
+        dead_s *= min(1.0, scale)
+        scale = max(scale, min(1.0, (declared_s + _SHOWN_S) / last_s))
+    return Patience(tuple(look * scale for look in waits.settle_s), dead_s, scale)

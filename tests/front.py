@@ -183,6 +183,7 @@ def message(stream: Any) -> bytes:
 
 
 def http(status: bytes, body: bytes, headers: bytes = b"") -> bytes:
+    headers += b"X-Batchsnap-Simulator: visible-after=0\r\n"
     return b"HTTP/1.1 %b\r\n%bContent-Length: %d\r\n\r\n%b" % (status, headers, len(body), body)
 
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import anyio
 from anyio.abc import TaskGroup
 
-from batchsnap.cli.streams import talk_writer
-from batchsnap.cli.talk import on_terminal, record_line, say, spoken_above
+from batchsnap.cli.talk import on_terminal, record_line, say
 from batchsnap.lifecycle import WORD, State
 from batchsnap.plan import duration_text
 
@@ -178,12 +177,8 @@ async def _live(meter: Meter) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    console, writer = Console(stderr=True), talk_writer()
-    with (
-        Live(view(meter.frame()), console=console, auto_refresh=False, transient=True) as live,
-        spoken_above(console),
-    ):
+    console = Console(stderr=True)
+    with Live(view(meter.frame()), console=console, auto_refresh=False, transient=True) as live:
         while True:
-            if writer is None or not writer.behind:  # pictures leave room for words
-                live.update(view(meter.frame()), refresh=True)
+            live.update(view(meter.frame()), refresh=True)
             await anyio.sleep(_LIVE_S)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from batchsnap.cli.options import DURATION, Decorator, cloud_options, option, stacked, verbosity
-from batchsnap.cli.talk import say, show
+from batchsnap.cli.talk import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,11 +41,14 @@ def reopened(ledger: Path, options: dict[str, Any]) -> Iterator[Reopened]:
     """The ledger, locked while the block runs."""
     from batchsnap.cli.run import given_of
     from batchsnap.engine.reopen import Reopened
+    from batchsnap.engine.run import raised
 
     opened = Reopened(
         ledger.absolute(), endpoint=options.get("endpoint") or "", given=given_of(options)
     )
     try:
+        for text in raised(opened.fold, opened.settings):
+            say(text)
         yield opened
     finally:
         opened.close()
@@ -79,9 +82,9 @@ async def _with_cloud(
     raise click.exceptions.Exit(int(stop.exit or 130))
 
 
-def show_result(result: Result, *, as_json: bool) -> int:
+def show(result: Result, *, as_json: bool) -> int:
     """Print the summary; the exit code."""
     from batchsnap.report.render import summary_json, summary_text
 
-    text = summary_json(result.summary) if as_json else summary_text(result.summary)
-    return show(text, result.exit, talk=not as_json)
+    click.echo(summary_json(result.summary) if as_json else summary_text(result.summary))
+    return int(result.exit)

@@ -93,6 +93,11 @@ def is_loopback(address: str) -> bool:
     return parsed.is_loopback
 
 
+def is_local(endpoint: str) -> bool:
+    """Whether an endpoint is of this machine: a simulator's, or a tunnel's to the real cloud."""
+    return is_loopback(urlsplit(endpoint).hostname or "")
+
+
 def _is_address(host: str) -> bool:
     try:
         ip_address(host)

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from batchsnap.cloud import actions, faults, tc3
-from batchsnap.cloud.quotas import host_of
+from batchsnap.cloud.quotas import host_of, is_local
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.engine.ports import Clock, CredentialSource, Gate, Gates, Send
-from batchsnap.model import Fault, FaultKind, Quota, Reply
-from batchsnap.pacing.contention import Shut
+from batchsnap.model import Fault, Quota, Reply
 
 _CLOCK_CODE = "AuthFailure.SignatureExpire"
 _TOKEN_CODES = frozenset({"AuthFailure.TokenFailure", "AuthFailure.SecretIdNotFound"})
@@ -68,6 +67,9 @@ class Access:
         self.ahead_s = 0.0  # by how much our signatures outlive those of a clock that is right
         self.disks_denied = False  # the policy forbids DescribeDisks
         self._source = ""  # whose quota; fixed by the first credential that is found
+        self._local = is_local(url)
+        self._real = False  # a reply came without a simulator's declaration
+        self._declared_s: float | None = None
         self._credentials = credentials
         self._send = send
         self._gates = gates
@@ -78,6 +80,17 @@ class Access:
         """Where this action's token is waited for. Ask for a credential first: it tells whose."""
         assert self._source
         return self._gates.of(Quota(self._source, self.host, action))
+
+    @property
+    def declared_s(self) -> float | None:
+        """By how much this cloud's lists lag, where it is a simulator: at an address of this
+        machine, and every reply of it says so. None for a real one, or before it was heard."""
+        return None if self._real else self._declared_s
+
+    @property
+    def unheard(self) -> bool:
+        """Whether this may be a simulator, and the first reply will tell."""
+        return self._local and not self._real and self._declared_s is None
 
     async def credential(self) -> Credential:
         """The credential to sign with; may wait for a refresh, so ask before the token.
@@ -105,11 +118,20 @@ class Access:
             credential=credential,
         )
         outcome = await self._send.send(request, self._timeout_s, start.leave)
-        if isinstance(outcome, Reply) and outcome.date is not None:
-            ahead = timestamp - outcome.date
+        if isinstance(outcome, Reply):
+            self._hear(outcome, timestamp)
+        return outcome
+
+    def _hear(self, reply: Reply, timestamp: int) -> None:
+        """Learn from a reply to a call of that timestamp what it tells of the cloud's time."""
+        if reply.date is not None:
+            ahead = timestamp - reply.date
             if _AHEAD_S[0] < ahead <= _AHEAD_S[1]:
                 self.ahead_s = max(self.ahead_s, ahead)
-        return outcome
+        if self._local and reply.visible_after_s is None:
+            self._real = True
+        elif self._local:
+            self._declared_s = max(self._declared_s or 0.0, reply.visible_after_s or 0.0)
 
     async def read(self, action: str, region: str, body: bytes) -> faults.ReadRuling:
         """Ask a question that changes nothing: token, sign, send, classify.
@@ -121,10 +143,7 @@ class Access:
             credential = await self.credential()
             gate = self.gate(action)
             offset = self.offset_s
-            try:
-                start = Start(gate, await gate.start())
-            except Shut as shut:
-                return faults.read_ruling(Fault(FaultKind.CONNECT, False, str(shut), 0.0))
+            start = Start(gate, await gate.start())
             outcome = await self.post(action, region, body, credential, start)
             ruling = faults.read_ruling(outcome)
             throttled = ruling.kind == "throttled"

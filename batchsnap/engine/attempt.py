@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -27,7 +26,6 @@ from batchsnap.errors import CredentialsError
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger.record import row_record, stamp
 from batchsnap.model import Fault, PlannedRequest, Reply, Ruling, Scope, Verdict
-from batchsnap.pacing.contention import Shut
 from batchsnap.retry import Decision, Do, decide
 from batchsnap.settings import Settings, Waits
 
@@ -126,10 +124,12 @@ async def _intend(row: Row, gate: Gate, desk: Desk) -> Start | None:
     await sink.durable(
         desk.note("intent", row, snapshot_name=row.request.name, baseline=row.baseline)
     )
-    with suppress(Shut):  # the stop ends a wait
+    token = None
+    with desk.stop.ends():
         token = await gate.start()
-        if _may_leave(desk):
-            return Start(gate, token, partial(_may_leave, desk))
+    if token is not None and _may_leave(desk):
+        return Start(gate, token, partial(_may_leave, desk))
+    if token is not None:
         gate.replied(token, throttled=False)
     desk.note("unsent", row)
     return None

@@ -35,11 +35,7 @@ class Gate(Protocol):
     def rate_per_s(self) -> float: ...
 
     async def start(self) -> int:
-        """Return when the next start is lawful; the number is its token.
-
-        Raises:
-            Shut: there will be none.
-        """
+        """Return when the next start is lawful; the number is its token."""
         ...
 
     def leave(self, token: int) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from batchsnap.clock import LoopClock
-from batchsnap.cloud.quotas import check_endpoint, endpoint_url
+from batchsnap.cloud.quotas import check_endpoint, endpoint_url, is_local
 from batchsnap.engine.local import Doors, LocalExecutor, Work, committing, new_desk
 from batchsnap.engine.ports import CredentialSource
 from batchsnap.engine.rollback import Rollback, seconds_in
@@ -56,6 +56,9 @@ class Reopened:
             if known not in {self.endpoint, SIMULATED}:
                 raise LedgerForeign(f"the ledger is of a run against {known}, not {endpoint}")
             check_endpoint(self.endpoint)
+            self.settings = self.settings.settling(
+                local=is_local(self.endpoint), given="settle_for_s" in given
+            )
         except BaseException:
             self.ledger.release()
             raise
@@ -93,7 +96,7 @@ class Reopened:
         desk = new_desk(self.ledger, clock, stop, self.settings, Waits(), say=say)
         self._begin(clock)
         async with (
-            Doors(self.settings, clock, credentials, say=say, stop=stop).open(shared=True) as doors,
+            Doors(self.settings, clock, credentials).open(shared=True) as doors,
             committing(self.ledger),
         ):
             for profile, region in {**snapshots, **seconds}:

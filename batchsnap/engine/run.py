@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from batchsnap.clock import Clock, LoopClock
-from batchsnap.cloud.quotas import check_endpoint
+from batchsnap.cloud.quotas import check_endpoint, is_local
 from batchsnap.engine.intake import Intake, take_in
 from batchsnap.engine.local import LocalExecutor, Work, committing
 from batchsnap.engine.order import (
@@ -30,7 +30,7 @@ from batchsnap.lifecycle import State
 from batchsnap.manifest.reader import Manifest
 from batchsnap.pacing.quota_file import home_folder, state_folder
 from batchsnap.report.summary import Summary, Summing, exit_of, summing
-from batchsnap.settings import ENDPOINT_DEFAULT, Settings
+from batchsnap.settings import ENDPOINT_DEFAULT, SETTLE_FOR_MIN_S, Settings
 from batchsnap.version import __version__
 
 Say = Callable[[str], None]
@@ -60,6 +60,9 @@ class Prepared:
         self.settings = Settings().merged(self.fold.settings).merged(order.given)
         self.settings.check()
         self.endpoint = self._endpoint()
+        local = order.simulated or is_local(self.endpoint)
+        given = "settle_for_s" in order.given
+        self.settings = self.settings.settling(local=local, given=given)
         now = datetime.now(UTC).timestamp()
         self.birth = birth_of(self.fold, now)
         self.intake: Intake = take_in(
@@ -71,7 +74,6 @@ class Prepared:
             now=now,
             endpoint=self.endpoint,
             retry_failed=order.retry_failed,
-            ask_first=ledger is not None and bool(ledger.gap),
         )
 
     @property
@@ -237,6 +239,7 @@ def warnings(prepared: Prepared) -> list[str]:
             f"{home} can't be written: the cap is kept only with processes that use {folder} too. "
             "Make it writable, or point XDG_STATE_HOME of all of them to one folder"
         )
+    said += raised(prepared.fold, prepared.settings)
     if prepared.intake.gone:
         said.append(f"{len(prepared.intake.gone)} rows of the ledger are gone from the manifest")
     gap = prepared.ledger.gap if prepared.ledger is not None else Gap.NONE
@@ -251,3 +254,12 @@ def warnings(prepared: Prepared) -> list[str]:
             "asked about before it is sent, once the cloud must show what the last calls made"
         )
     return said
+
+
+def raised(fold: Fold, settings: Settings) -> list[str]:
+    """A word about a stored --settle-for that is too short for this endpoint."""
+    if settings.settle_for_s != SETTLE_FOR_MIN_S:
+        return []
+    if fold.settings.get("settle_for_s", SETTLE_FOR_MIN_S) >= SETTLE_FOR_MIN_S:
+        return []
+    return [f"the ledger's --settle-for is below {SETTLE_FOR_MIN_S:g}s: raised to that"]

@@ -17,20 +17,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
-from urllib.parse import urlsplit
 
 import anyio
 
 from batchsnap.cloud.actions import SnapshotFact
-from batchsnap.cloud.quotas import is_loopback
 from batchsnap.engine import ask
 from batchsnap.engine.access import Access
 from batchsnap.engine.attempt import Desk
 from batchsnap.engine.row import Row
 from batchsnap.failpoints import failpoint
 from batchsnap.lifecycle import DONE
+from batchsnap.settings import Patience, patience
 
 _UNSEEN_ASKS = 3
+_HEAR_AGAIN_S = 5.0
 
 
 class Settled(StrEnum):
@@ -68,8 +68,7 @@ class Settler:
         self._order = count()
         self._wake = anyio.Event()
         self._closed = False
-        # No --settle-for shortens a signature's life; but on this machine nothing holds a call.
-        self._rehearsal = is_loopback(urlsplit(access.url).hostname or "")
+        self._scheduled_by = self._patience  # how the heap is ordered
 
     def add(self, doubt: Doubt) -> None:
         """Take a doubt; its `report` is called once, when it is settled or can't be."""
@@ -84,11 +83,12 @@ class Settler:
     async def run(self) -> None:
         """Ask when a question is due, until `close`."""
         while not self._closed:
+            await self._get_to_know()
             now = self._desk.clock.monotonic()
             due = self._heap[0][0] - now if self._heap else 3600.0
             if due > 0:
                 self._wake = anyio.Event()
-                with anyio.move_on_after(due):
+                with anyio.move_on_after(min(due, _HEAR_AGAIN_S) if self._access.unheard else due):
                     await self._wake.wait()
                 continue
             batch = []
@@ -97,19 +97,35 @@ class Settler:
             for region in sorted({d.row.request.region for d in batch}):
                 await self._ask_region(region, [d for d in batch if d.row.request.region == region])
 
+    async def _get_to_know(self) -> None:
+        """Ask something where it is unknown whether this is a simulator, whose time is shorter;
+        order the doubts anew where that was learned."""
+        if self._heap and self._access.unheard:
+            row = self._heap[0][2].row
+            await ask.snapshots_on(self._access, row.request.region, [row.disk_id])
+        if self._scheduled_by != self._patience:
+            self._scheduled_by = self._patience
+            doubts = [doubt for _, _, doubt in self._heap]
+            self._heap.clear()
+            for doubt in doubts:
+                self._push(doubt)
+
+    @property
+    def _patience(self) -> Patience:
+        return patience(self._desk.settings, self._desk.waits, self._access.declared_s)
+
     def _due(self, doubt: Doubt) -> float:
-        waits, scale = self._desk.waits, self._desk.settings.settle_scale
+        taken = self._patience
         if not doubt.final:
-            return doubt.row.doubt_since + waits.settle_s[doubt.stage] * scale
+            return doubt.row.doubt_since + taken.looks_s[doubt.stage]
         # A request may arrive in the last moment of its signature, and be visible later still.
-        dead = waits.signature_dead_s * (scale if self._rehearsal else 1.0)
-        return doubt.row.doubt_since + dead + waits.settle_s[-1] * scale + self._access.ahead_s
+        dead_s = taken.signature_dead_s + self._access.ahead_s
+        return doubt.row.doubt_since + dead_s + taken.looks_s[-1]
 
     def _push(self, doubt: Doubt) -> None:
         due = self._due(doubt)
         if doubt.failures:
-            scale = self._desk.settings.settle_scale
-            pause = min(60.0, 5.0 * 2 ** min(doubt.failures - 1, 4)) * scale
+            pause = min(60.0, 5.0 * 2 ** min(doubt.failures - 1, 4)) * self._patience.scale
             due = max(due, self._desk.clock.monotonic() + pause)
         heapq.heappush(self._heap, (due, next(self._order), doubt))
 
@@ -211,28 +227,19 @@ class Settler:
         """The last question: one snapshot is right, two are told, none is right only if none
         was promised."""
         row, desk = doubt.row, self._desk
-        standing = desk.sink.fold.standing
         if isinstance(answer, ask.Part):
             self._unanswered(doubt, answer.why)
             return
         if not ids and (why := self._unproved(row, silence)) is not None:
             self._unanswered(doubt, why)
             return
-        if ids and standing(row.key).state not in DONE:
+        if ids and desk.sink.fold.standing(row.key).state not in DONE:
             desk.note("in_doubt", row, code="settle.late", message="found after it was given up")
             self._found(row, ids, desk)
         elif ids and (second := self._second(row, ids)):
             desk.note("doubled", row, snapshot_ids=second)
-        blind = not (ids or silence.proves(row.disk_id) or standing(row.key).state in DONE)
-        why = silence.why(row.disk_id) if blind else None
         desk.note(
-            "settled",
-            row,
-            found=bool(ids),
-            final=True,
-            code=why and why.code,
-            message=why and why.message,
-            evidence=f"{len(ids)} of this name: {ids}",
+            "settled", row, found=bool(ids), final=True, evidence=f"{len(ids)} of this name: {ids}"
         )
         doubt.report(row, Settled.ASKED, "")
 
@@ -261,7 +268,7 @@ class Settler:
         doubt.failures += 1
         unseen = why.code == ask.UNSEEN and doubt.failures >= _UNSEEN_ASKS
         patient_since = self._due(doubt) if doubt.final else doubt.row.doubt_since
-        patience = desk.settings.retry_for_s + desk.settings.settle_for_s
+        patience = desk.settings.retry_for_s + self._patience.looks_s[-1]
         if not why.denied and not unseen and desk.clock.monotonic() - patient_since < patience:
             self._push(doubt)
             return
