@@ -15,7 +15,11 @@ from batchsnap.engine.ports import Clock, CredentialSource, Gate, Gates, Send
 from batchsnap.model import Fault, Quota, Reply
 
 _CLOCK_CODE = "AuthFailure.SignatureExpire"
-_TOKEN_CODES = frozenset({"AuthFailure.TokenFailure", "AuthFailure.SecretIdNotFound"})
+_KEY_CODES = frozenset(
+    f"AuthFailure.{what}"
+    for what in ("TokenFailure", "SecretIdNotFound", "InvalidSecretId", "SignatureFailure")
+)
+"""What keys meet that were rotated: an id that is gone, another key or token of the same id."""
 _SKEW_WORTH_MENDING_S = 1.0
 _AHEAD_S = 2.0, 300.0  # Date has whole seconds; what is dated further ahead is refused
 _READ_RETRIES = 3  # throttled questions cost nothing and are simply asked again
@@ -158,8 +162,8 @@ class Access:
     ) -> bool:
         """Whether the cause of a refused signature was mended, so that sending again makes sense.
 
-        A wrong clock is set by the reply's Date header; a refused token is fetched anew. Each
-        helps once: a call signed after the mend that is refused again is not mended again.
+        A wrong clock is set by the reply's Date header; a refused key is read anew, which mends
+        where its source has another by now. Each helps once: a call signed after the mend that is refused again is not mended again.
         """
         if code == _CLOCK_CODE and isinstance(outcome, Reply) and outcome.date is not None:
             if self.offset_s != offset_s:
@@ -169,8 +173,12 @@ class Access:
                 return False
             self.offset_s = learned
             return True
-        if code in _TOKEN_CODES:
+        if code in _KEY_CODES:
             self._credentials.invalidate(self.profile)
             fresh = await self._credentials.get(self.profile)
-            return fresh.secret_id != credential.secret_id or fresh.token != credential.token
+            return _keys(fresh) != _keys(credential)
         return False
+
+
+def _keys(credential: Credential) -> tuple[str, str, str]:
+    return credential.secret_id, credential.secret_key, credential.token

@@ -1,0 +1,100 @@
+"""A key that the cloud refuses is read anew, once, where somebody changed it meanwhile."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchsnap.clock import LoopClock
+from batchsnap.cloud.credentials import Credentials
+from batchsnap.engine.access import Access
+from batchsnap.model import Fault, Quota, Reply, SignedRequest
+from batchsnap.pacing.gate import LocalGate
+from batchsnap.simulator.bodies import Refused
+from batchsnap.simulator.signature import verify
+
+pytestmark = pytest.mark.anyio
+
+OLD, NEW = ("AKIDold", "old-key"), ("AKIDnew", "new-key")
+
+
+class Door:
+    """A cloud that knows some keys and answers every rightly signed question."""
+
+    def __init__(self, keys: dict[str, str]) -> None:
+        self.keys = keys
+        self.signed_by: list[str] = []
+
+    async def send(self, request: SignedRequest, *_: Any) -> Reply | Fault:
+        headers = {name.lower(): value for name, value in request.headers}
+        self.signed_by.append(headers["authorization"].partition("Credential=")[2].split("/")[0])
+        try:
+            verify(_Headers(headers), request.body, self.keys, time.time())
+        except Refused as refused:
+            said: dict[str, Any] = {"Error": {"Code": refused.code, "Message": refused.message}}
+        else:
+            said = {"TotalCount": 0, "DiskSet": []}
+        body = json.dumps({"Response": {**said, "RequestId": "r"}}).encode()
+        return Reply(200, body, None, 1.0)
+
+
+class _Headers(dict[str, str]):
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name.lower(), default)
+
+
+class Gates:
+    def of(self, quota: Quota) -> LocalGate:
+        return LocalGate(1000.0, clock=LoopClock())
+
+
+def write(home: Path, key: tuple[str, str]) -> None:
+    (home / ".tccli").mkdir(exist_ok=True)
+    keys = {"secretId": key[0], "secretKey": key[1]}
+    (home / ".tccli" / "x.credential").write_text(json.dumps(keys))
+
+
+def access_of(home: Path, door: Door) -> Access:
+    return Access(
+        "x",
+        "https://cbs.example.com",
+        credentials=Credentials(environ={}, home=home),
+        send=door,
+        gates=Gates(),
+        clock=LoopClock(),
+        timeout_s=5.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rotated_to", "known"),
+    [
+        pytest.param(NEW, dict([NEW]), id="another id"),
+        pytest.param((OLD[0], "rolled"), {OLD[0]: "rolled"}, id="the id's key was rolled"),
+    ],
+)
+async def test_keys_that_were_rotated_are_read_anew(
+    tmp_path: Path, rotated_to: tuple[str, str], known: dict[str, str]
+) -> None:
+    write(tmp_path, OLD)
+    door = Door(dict([OLD]))
+    access = access_of(tmp_path, door)
+    assert (await access.read("DescribeDisks", "ap-tokyo", b"{}")).kind == "ok"
+    door.keys = known
+    write(tmp_path, rotated_to)
+
+    assert (await access.read("DescribeDisks", "ap-tokyo", b"{}")).kind == "ok"
+    assert door.signed_by == [OLD[0], OLD[0], rotated_to[0]]
+
+
+async def test_keys_that_are_wrong_are_tried_once(tmp_path: Path) -> None:
+    write(tmp_path, (OLD[0], "wrong"))
+    door = Door(dict([OLD]))
+    ruling = await access_of(tmp_path, door).read("DescribeDisks", "ap-tokyo", b"{}")
+
+    assert (ruling.kind, ruling.code) == ("denied", "AuthFailure.SignatureFailure")
+    assert door.signed_by == [OLD[0]]
