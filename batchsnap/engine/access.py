@@ -163,7 +163,8 @@ class Access:
         """Whether the cause of a refused signature was mended, so that sending again makes sense.
 
         A wrong clock is set by the reply's Date header; a refused key is read anew, which mends
-        where its source has another by now. Each helps once: a call signed after the mend that is refused again is not mended again.
+        where its source has another by now. Each helps once: a call signed after the mend that is
+        refused again is not mended again.
         """
         if code == _CLOCK_CODE and isinstance(outcome, Reply) and outcome.date is not None:
             if self.offset_s != offset_s:
