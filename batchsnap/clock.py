@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Protocol
 
@@ -26,10 +25,10 @@ class Clock(Protocol):
 
 
 class LoopClock:
-    """The event loop's clock (CLOCK_MONOTONIC) and the host's wall clock."""
+    """The host's monotonic clock, which is the event loop's too, and the host's wall clock."""
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+        return time.monotonic()
 
     def wall(self) -> float:
         return time.time()

@@ -21,11 +21,13 @@ class Exit(IntEnum):
     HALTED = 3  # credentials, balance, quota, failure threshold
     LEDGER = 4  # ledger locked, damaged, of another run, or not writable
     UNFINISHED = 5  # doubts or deferred rows left: run again
+    DEFECT = 70  # of ours; nothing is lost: run again
     INTERRUPTED = 130  # SIGINT, drained: run again
     TERMINATED = 143  # SIGTERM or SIGHUP, drained: run again
 
 
 _PRECEDENCE = (
+    Exit.DEFECT,
     Exit.LEDGER,
     Exit.TERMINATED,
     Exit.INTERRUPTED,
@@ -92,6 +94,13 @@ class IllegalMove(BatchsnapError):
     """A record that the life of a row does not allow: the ledger, or this program, is wrong."""
 
     exit_code = Exit.LEDGER
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """What a group holds, and the groups in it; an error by itself is its own leaf."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for part in error.exceptions for leaf in leaves(part)]
 
 
 def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,17 +1,19 @@
 """THE TABLE: the life of one row, as data. Run, resume, status and report all go through it.
 
 A row moves only by a ledger record. A record's *move* is its event, except that `settled` is
-three: `found` (the snapshot exists), `absent` (it surely does not) and `asked` (the last question,
-once the signature is dead, of a row that was settled absent and sent again).
+four: `found` (the snapshot exists), `absent` (it surely does not) and, of a row that was settled
+absent and sent again, the last question once the signature is dead: `asked`, or `unseen` where the
+disk of a row that is not done could not be seen, so that its silence proves nothing.
 
 What the table guards, by having no entry for it:
 - IN_DOUBT has no `intent`: nothing is sent for a row in doubt before it is settled.
 - SENT has no `intent`: one attempt at a time.
 - ACCEPTED, READY and DELETED have no `intent`: one row, one snapshot, also after a rollback.
 
-Beside the state a row carries two marks of its past. `doubted`: it was in doubt at least once,
-and is settled again before it is called rejected or given up. `owed`: it was settled absent and
-sent again, and one more question is due before the run may finish.
+Beside the state a row carries two marks of its past. `doubted`: it was in doubt, and no last
+question has been answered since; it is settled again before it is called rejected or given up, and
+keeps what its intent recorded. `owed`: it was settled absent and sent again, and one more question
+is due before the run may finish.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ TABLE: dict[State, dict[str, State]] = {
         "gave_up": _S.GAVE_UP,
         "halted": _S.PENDING,
         "asked": _S.PENDING,
+        "unseen": _S.GAVE_UP,
     },
     _S.SENT: {
         "accepted": _S.ACCEPTED,
@@ -75,6 +78,7 @@ TABLE: dict[State, dict[str, State]] = {
         "gave_up": _S.GAVE_UP,
         "halted": _S.DEFERRED,
         "asked": _S.DEFERRED,
+        "unseen": _S.GAVE_UP,
     },
     _S.IN_DOUBT: {
         "in_doubt": _S.IN_DOUBT,
@@ -92,6 +96,7 @@ TABLE: dict[State, dict[str, State]] = {
         "gave_up": _S.GAVE_UP,
         "halted": _S.ABSENT,
         "asked": _S.ABSENT,
+        "unseen": _S.GAVE_UP,
     },
     _S.ACCEPTED: {
         "ready": _S.READY,
@@ -114,6 +119,7 @@ TABLE: dict[State, dict[str, State]] = {
         "in_doubt": _S.IN_DOUBT,
         "rejected": _S.REJECTED,
         "asked": _S.REJECTED,
+        "unseen": _S.REJECTED,
         "halted": _S.REJECTED,
     },
     _S.GAVE_UP: {
@@ -123,6 +129,7 @@ TABLE: dict[State, dict[str, State]] = {
         "rejected": _S.REJECTED,
         "gave_up": _S.GAVE_UP,
         "asked": _S.GAVE_UP,
+        "unseen": _S.GAVE_UP,
         "halted": _S.GAVE_UP,
     },
     _S.VANISHED: {
@@ -175,6 +182,12 @@ def step(standing: Standing, move: str) -> Standing:
     state = TABLE[standing.state].get(move)
     if state is None:
         raise IllegalMove(f"a row that is {standing.state} cannot take {move!r}")
-    doubted = standing.doubted or move == "in_doubt"
-    owed = (standing.owed or (move == "intent" and doubted)) and move != "asked"
+    doubted = (standing.doubted or move == "in_doubt") and move != "asked"
+    owed = (standing.owed or (move == "intent" and doubted)) and move not in {"asked", "unseen"}
     return Standing(state, doubted, owed)
+
+
+def binds(standing: Standing) -> bool:
+    """Whether the row's latest intent still holds it to its name, baseline, region and profile,
+    because what was sent under that may yet turn up."""
+    return standing.doubted or standing.state is State.SENT

@@ -107,9 +107,11 @@ class Cloud:
     def wait_for(
         self, seen: Callable[[dict[str, Any]], bool], process: subprocess.Popen[str]
     ) -> None:
-        """Until its state is so, while the process lives."""
+        """Until its state is so, while the process lives; what hangs fails."""
+        until = time.monotonic() + 90.0
         while not seen(self.state()):
             assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until, "it hangs"
             time.sleep(0.02)  # asking without a pause takes the machine from the others
 
     def per_disk(self) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchsnap.cli.options import verbosity
-from batchsnap.cli.talk import say
+from batchsnap.cli.talk import say, show
 from batchsnap.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,12 +63,14 @@ def command(folder: Path, **options: Any) -> int:
         stack.callback(prepared.close)
         say(f"{_DISKS} sample disks in 3 regions, 20 calls a second, and a cloud with moods:")
         result, proof = anyio.run(partial(_run, prepared, options))
-    click.echo(summary_text(result.summary))
-    click.echo(f"  {proof}")
     page = folder / _PAGE
     write_page(result.ledger, page)
-    click.echo(f"look at: {manifest}  {result.ledger.name}  {page}")
-    return int(result.exit)
+    lines = (
+        summary_text(result.summary),
+        f"  {proof}",
+        f"look at: {manifest}  {result.ledger.name}  {page}",
+    )
+    return show("\n".join(lines), result.exit, talk=True)
 
 
 async def _run(prepared: Prepared, options: dict[str, Any]) -> tuple[Result, str]:

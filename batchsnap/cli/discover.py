@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchsnap.cli.options import KEY_VALUE, cloud_options, option
-from batchsnap.cli.talk import say
+from batchsnap.cli.talk import say, show
 from batchsnap.errors import BatchsnapError, Exit
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def command(output: Path | None, **options: Any) -> int:
         if why := unfit(one.disk):
             say(f"left out: {one.disk.disk_id} in {one.region} {why}")
     fit = spread(one for one in found if not unfit(one.disk))
-    _write(fit, output)
+    code = _write(fit, output)
     say(f"{len(fit):,} disks, {reasons.total():,} left out")
-    return int(Exit.DONE)
+    return code
 
 
 async def _discover(wanted: Wanted, options: dict[str, Any]) -> list[Found]:
@@ -69,7 +69,7 @@ async def _discover(wanted: Wanted, options: dict[str, Any]) -> list[Found]:
     profile = options["profile"] or ""
     await credentials.get(profile)
     found: list[Found] = []
-    async with Doors(Settings(), LoopClock(), credentials).open(shared=True) as doors:
+    async with Doors(Settings(), LoopClock(), credentials, say=say).open(shared=True) as doors:
         for region in dict.fromkeys(options["regions"]):
             access = doors.access(profile, endpoint_url(endpoint, region))
             answer = await discover(access, region, wanted, say)
@@ -85,14 +85,14 @@ class Undiscovered(BatchsnapError):
     exit_code = Exit.HALTED
 
 
-def _write(found: list[Found], output: Path | None) -> None:
+def _write(found: list[Found], output: Path | None) -> int:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["DiskId", "Region"])
     writer.writerows((one.disk.disk_id, one.region) for one in found)
     if output is None:
-        click.echo(text.getvalue(), nl=False)
-        return
+        return show(text.getvalue())
     temporary = output.with_name(f".{output.name}.tmp")
     temporary.write_text(text.getvalue(), encoding="utf8")
     temporary.replace(output)
+    return int(Exit.DONE)

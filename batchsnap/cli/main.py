@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import gc
 import importlib
+import platform
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
 
 from batchsnap.cli.streams import outlive_readers
-from batchsnap.errors import BatchsnapError, Exit, ManifestError, first_of_ours
+from batchsnap.cli.talk import say
+from batchsnap.errors import BatchsnapError, Exit, ManifestError, leaves, worst
 from batchsnap.version import __version__
 
 COMMANDS = {
@@ -74,19 +77,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = group.main(args=argv, prog_name="batchsnap", standalone_mode=False)
     except click.exceptions.Exit as error:
         code = error.exit_code
-    except click.Abort:
-        click.echo("\nstopped before anything was sent", err=True)
+    except click.Abort as abort:
+        # Ctrl-C at a question comes before anything is sent; at work, anything may have been.
+        asked = not isinstance(abort.__cause__, KeyboardInterrupt)
+        say(
+            "\nstopped before anything was sent" if asked else "stopped: run the same command again"
+        )
         code = Exit.INTERRUPTED
     except click.ClickException as error:
         error.show()
         code = Exit.USAGE
-    except (BatchsnapError, OSError) as error:
-        code = _tell(error)
-    except BaseExceptionGroup as several:
-        first = first_of_ours(several)
-        if not isinstance(first, BatchsnapError | OSError):
-            raise
-        code = _tell(first)
+    except Exception as error:  # what is none of the above is ours to mend
+        code = tell(error)
     sys.exit(int(code or 0))
 
 
@@ -96,14 +98,43 @@ def ease_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-def _tell(error: BatchsnapError | OSError) -> Exit:
-    if isinstance(error, OSError):
-        click.echo(f"batchsnap: {error}: mend the cause, then run the same command again", err=True)
-        return Exit.UNFINISHED
-    if isinstance(error, ManifestError):
-        for problem in error.problems:
-            click.echo(str(problem), err=True)
-        if (more := error.total - len(error.problems)) > 0:
-            click.echo(f"… and {more} more", err=True)
-    click.echo(f"batchsnap: {error}", err=True)
-    return error.exit_code
+def tell(error: Exception) -> Exit:
+    """Say what ended a command, once; the exit code it ends in. Where several things went wrong at
+    once, the gravest is said."""
+    codes = [(_exit_of(leaf), leaf) for leaf in leaves(error)]
+    code = worst([code for code, _ in codes])
+    gravest = next(leaf for its_code, leaf in codes if its_code is code)
+    if code is Exit.DEFECT:
+        _tell_defect(gravest)
+        return code
+    if isinstance(gravest, ManifestError):
+        for problem in gravest.problems:
+            say(str(problem))
+        if (more := gravest.total - len(gravest.problems)) > 0:
+            say(f"… and {more} more")
+    remedy = ": mend the cause, then run the same command again" * isinstance(gravest, OSError)
+    say(f"batchsnap: {gravest}{remedy}")
+    return code
+
+
+def _exit_of(error: BaseException) -> Exit:
+    if isinstance(error, BatchsnapError):
+        return error.exit_code
+    return Exit.UNFINISHED if isinstance(error, OSError) else Exit.DEFECT
+
+
+def _tell_defect(error: BaseException) -> None:
+    """Where it came from, by file and line. Its own text is left out: it may hold anything that the
+    program held, keys too."""
+    say(f"batchsnap {__version__}, Python {platform.python_version()}, {sys.platform}:")
+    chain = [error]
+    while (earlier := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(earlier)
+    for each in reversed(chain):
+        for frame in traceback.extract_tb(each.__traceback__):
+            say(f"  {frame.filename}:{frame.lineno} in {frame.name}")
+        say(f"  {type(each).__module__}.{type(each).__qualname__}")
+    say(
+        "batchsnap: a defect of ours, and nothing is lost: run the same command again. Report it "
+        "with the lines above; they hold no secrets"
+    )

@@ -11,7 +11,7 @@ import click
 import orjson
 
 from batchsnap.cli.options import cloud_options, option
-from batchsnap.cli.talk import fail_softly, say
+from batchsnap.cli.talk import fail_softly, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def command(manifest: str, *, online: bool, as_json: bool, **options: Any) -> in
             say(str(problem))
         for text in found.unanswered:
             fail_softly(f"not checked: {text}")
-    click.echo(_json(outlook, found) if as_json else _text(outlook, found))
-    return int(Exit.USAGE if found is not None and found.problems else Exit.DONE)
+    code = Exit.USAGE if found is not None and found.problems else Exit.DONE
+    return show(_json(outlook, found) if as_json else _text(outlook, found), code)
 
 
 async def _check(outlook: Outlook, options: dict[str, Any]) -> Online:
@@ -64,7 +64,7 @@ async def _check(outlook: Outlook, options: dict[str, Any]) -> Online:
     from batchsnap.settings import Settings
 
     found = Online()
-    doors = Doors(Settings(), LoopClock(), Credentials(get_unsigned))
+    doors = Doors(Settings(), LoopClock(), Credentials(get_unsigned), say=say)
     async with doors.open(shared=True):
         for strand in outlook.intake.strands.values():
             access = doors.access(strand.profile, endpoint_url(outlook.endpoint, strand.region))

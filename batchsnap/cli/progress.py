@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import anyio
 from anyio.abc import TaskGroup
 
-from batchsnap.cli.talk import on_terminal, record_line, say
+from batchsnap.cli.streams import talk_writer
+from batchsnap.cli.talk import on_terminal, record_line, say, spoken_above
 from batchsnap.lifecycle import WORD, State
 from batchsnap.plan import duration_text
 
@@ -177,8 +178,12 @@ async def _live(meter: Meter) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(stderr=True)
-    with Live(view(meter.frame()), console=console, auto_refresh=False, transient=True) as live:
+    console, writer = Console(stderr=True), talk_writer()
+    with (
+        Live(view(meter.frame()), console=console, auto_refresh=False, transient=True) as live,
+        spoken_above(console),
+    ):
         while True:
-            live.update(view(meter.frame()), refresh=True)
+            if writer is None or not writer.behind:  # pictures leave room for words
+                live.update(view(meter.frame()), refresh=True)
             await anyio.sleep(_LIVE_S)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from batchsnap.cli.options import DURATION, Decorator, cloud_options, option, stacked, verbosity
-from batchsnap.cli.talk import say
+from batchsnap.cli.talk import say, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,9 +82,9 @@ async def _with_cloud(
     raise click.exceptions.Exit(int(stop.exit or 130))
 
 
-def show(result: Result, *, as_json: bool) -> int:
+def show_result(result: Result, *, as_json: bool) -> int:
     """Print the summary; the exit code."""
     from batchsnap.report.render import summary_json, summary_text
 
-    click.echo(summary_json(result.summary) if as_json else summary_text(result.summary))
-    return int(result.exit)
+    text = summary_json(result.summary) if as_json else summary_text(result.summary)
+    return show(text, result.exit, talk=not as_json)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchsnap.cli.talk import fail_softly, say
+from batchsnap.cli.talk import fail_softly, say, show
+from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
     from batchsnap.report.story import Story
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--failed", is_flag=True, help="The failed rows, as a manifest (CSV) that `run` takes."
 )
-def command(ledger: Path, kind: str, output: Path | None, *, failed: bool) -> None:
+def command(ledger: Path, kind: str, output: Path | None, *, failed: bool) -> int:
     """Tell the run of LEDGER as text, JSON, CSV (a line a manifest row) or one HTML page."""
     from batchsnap.report.files import write_whole
     from batchsnap.report.story import read_story
@@ -40,11 +41,11 @@ def command(ledger: Path, kind: str, output: Path | None, *, failed: bool) -> No
     story = read_story(ledger)
     text = _rendered(story, kind, failed=failed)
     if output is None:
-        click.echo(text, nl=not text.endswith("\n"))
-        return
+        return show(text)
     mark = b"\xef\xbb\xbf" if kind == "csv" and not failed else b""  # tells a spreadsheet UTF-8
     write_whole(output, mark + text.encode(errors="backslashreplace"), spared=story.own_files)
     say(f"wrote {output}")
+    return int(Exit.DONE)
 
 
 def _rendered(story: Story, kind: str, *, failed: bool) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from batchsnap.cli.reopened import ledger_options, reopened, show, with_cloud
+from batchsnap.cli.reopened import ledger_options, reopened, show_result, with_cloud
 from batchsnap.cli.talk import say
 from batchsnap.errors import UsageError
 
@@ -42,4 +42,4 @@ def command(ledger: Path, *, yes: bool, **options: Any) -> int:
         result, left = with_cloud(opened, options, opened.rollback)
     for reason, number in left.most_common():
         say(f"not deleted: {number:,}: {reason}")
-    return show(result, as_json=options["as_json"])
+    return show_result(result, as_json=options["as_json"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchsnap.cli.options import DURATION, KEY_VALUE, cloud_options, option, stacked, verbosity
-from batchsnap.cli.talk import fail_softly, on_terminal, say
+from batchsnap.cli.talk import fail_softly, on_terminal, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
@@ -61,7 +61,12 @@ def run_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         option("--retry-failed", is_flag=True, help="Take up rejected rows again."),
         option("--wait", is_flag=True, help="Until every snapshot is ready."),
         option("--encoding", metavar="NAME", help="Of the manifest, where it can't be told."),
-        option("--metrics-port", type=int, metavar="N", help="Serve Prometheus metrics."),
+        option(
+            "--metrics-port",
+            type=click.IntRange(1, 65535),
+            metavar="N",
+            help="Serve Prometheus metrics.",
+        ),
         option("--simulate", is_flag=True, help="Rehearse against the built-in cloud."),
         option("--yes", is_flag=True, help="Do not ask."),
         option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object."),
@@ -111,13 +116,11 @@ def command(manifest: str, **options: Any) -> int:
             fail_softly(text)
         if (finished := prepared.finished) is not None:
             say(f"finished at {finished['at']}; nothing is left to do. --new starts another run")
-            _print(prepared.result(), as_json=options["as_json"])
-            return int(finished["exit"])
+            return _show(prepared.result(), finished["exit"], as_json=options["as_json"])
         stack.enter_context(serving(prepared, options["metrics_port"]))
         _ask(prepared, yes=options["yes"] or options["simulate"])
         result: Result = anyio.run(partial(_run, prepared, options))
-    _print(result, as_json=options["as_json"])
-    return int(result.exit)
+    return _show(result, result.exit, as_json=options["as_json"])
 
 
 async def _run(prepared: Prepared, options: dict[str, Any]) -> Result:
@@ -160,13 +163,15 @@ def _ask(prepared: Prepared, *, yes: bool) -> None:
         click.confirm("Snapshots cost money. Go on?", abort=True, err=True)
 
 
-def _print(result: Result, *, as_json: bool) -> None:
+def _show(result: Result, earned: int, *, as_json: bool) -> int:
     from batchsnap.report.render import summary_json, summary_text
 
-    click.echo(summary_json(result.summary) if as_json else summary_text(result.summary))
+    text = summary_json(result.summary) if as_json else summary_text(result.summary)
+    code = show(text, earned, talk=not as_json)
     if not as_json and result.exit is not Exit.DONE:
         say(f"exit {int(result.exit)}: {MEANING[result.exit]}")
         say(f"details: batchsnap status {result.ledger}")
+    return code
 
 
 MEANING = {

@@ -113,12 +113,13 @@ def _fleet(manifest: Path) -> list[tuple[str, str]]:
 async def _serve(
     scenario: Scenario, host: str, port: int, fleet: list[tuple[str, str]] | None, as_json: bool
 ) -> None:
+    from batchsnap.engine.stopping import heeded
     from batchsnap.simulator.app import serve
     from batchsnap.simulator.desk import DEFAULT_KEYS
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in {signal.SIGINT, signal.SIGTERM}.intersection(heeded()):
         loop.add_signal_handler(number, stop.set)
     [(secret_id, secret_key)] = DEFAULT_KEYS.items()
     async with serve(scenario, host=host, port=port, fleet=fleet) as simulator:

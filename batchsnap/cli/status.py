@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchsnap.cli.talk import show
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -28,7 +30,7 @@ _FAILED = ("rejected", "gave_up", "vanished", "deleted")
     "--watch", is_flag=True, help="Follow it until the run has finished; Ctrl-C ends the view only."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
-def command(ledger: Path, *, watch: bool, as_json: bool) -> None:
+def command(ledger: Path, *, watch: bool, as_json: bool) -> int:
     """Say where the run of LEDGER stands. Reads only; a run that is going on is not disturbed."""
     from batchsnap.ledger.reading import records
     from batchsnap.report.render import summary_json
@@ -38,7 +40,7 @@ def command(ledger: Path, *, watch: bool, as_json: bool) -> None:
         view.add(record)
     if watch and not as_json and view.finished is None:
         view = _watch(ledger, view)
-    click.echo(summary_json(view.summing.close()) if as_json else view.text())
+    return show(summary_json(view.summing.close()) if as_json else view.text())
 
 
 class View:

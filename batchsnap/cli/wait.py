@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from batchsnap.cli.reopened import ledger_options, reopened, show, with_cloud
+from batchsnap.cli.reopened import ledger_options, reopened, show_result, with_cloud
 from batchsnap.cli.talk import say
 from batchsnap.lifecycle import State
 
@@ -22,4 +22,4 @@ def command(ledger: Path, **options: Any) -> int:
     with reopened(ledger, options) as opened:
         say(f"waiting for {opened.fold.counts[State.ACCEPTED]:,} snapshots")
         result = with_cloud(opened, options, opened.wait)
-    return show(result, as_json=options["as_json"])
+    return show_result(result, as_json=options["as_json"])

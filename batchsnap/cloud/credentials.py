@@ -128,7 +128,12 @@ class Credentials:
         return self._environ.get("TCCLI_PROFILE") or "default"
 
     def _folder(self) -> Path:
-        return self._home if self._home is not None else Path("~").expanduser()
+        if self._home is not None:
+            return self._home
+        try:
+            return Path("~").expanduser()
+        except RuntimeError:  # neither HOME nor an entry in passwd: nothing is kept there
+            return Path("/nonexistent")
 
 
 def _good(credential: Credential, now: float) -> bool:

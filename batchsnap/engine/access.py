@@ -12,7 +12,8 @@ from batchsnap.cloud import actions, faults, tc3
 from batchsnap.cloud.quotas import host_of, is_local
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.engine.ports import Clock, CredentialSource, Gate, Gates, Send
-from batchsnap.model import Fault, Quota, Reply
+from batchsnap.model import Fault, FaultKind, Quota, Reply
+from batchsnap.pacing.contention import Shut
 
 _CLOCK_CODE = "AuthFailure.SignatureExpire"
 _KEY_CODES = frozenset(
@@ -147,7 +148,10 @@ class Access:
             credential = await self.credential()
             gate = self.gate(action)
             offset = self.offset_s
-            start = Start(gate, await gate.start())
+            try:
+                start = Start(gate, await gate.start())
+            except Shut as shut:
+                return faults.read_ruling(Fault(FaultKind.CONNECT, False, str(shut), 0.0))
             outcome = await self.post(action, region, body, credential, start)
             ruling = faults.read_ruling(outcome)
             throttled = ruling.kind == "throttled"

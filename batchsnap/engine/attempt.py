@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +27,7 @@ from batchsnap.errors import CredentialsError
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger.record import row_record, stamp
 from batchsnap.model import Fault, PlannedRequest, Reply, Ruling, Scope, Verdict
+from batchsnap.pacing.contention import Shut
 from batchsnap.retry import Decision, Do, decide
 from batchsnap.settings import Settings, Waits
 
@@ -124,12 +126,10 @@ async def _intend(row: Row, gate: Gate, desk: Desk) -> Start | None:
     await sink.durable(
         desk.note("intent", row, snapshot_name=row.request.name, baseline=row.baseline)
     )
-    token = None
-    with desk.stop.ends():
+    with suppress(Shut):  # the stop ends a wait
         token = await gate.start()
-    if token is not None and _may_leave(desk):
-        return Start(gate, token, partial(_may_leave, desk))
-    if token is not None:
+        if _may_leave(desk):
+            return Start(gate, token, partial(_may_leave, desk))
         gate.replied(token, throttled=False)
     desk.note("unsent", row)
     return None

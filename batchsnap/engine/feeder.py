@@ -10,7 +10,7 @@ from batchsnap.engine.ask import DISKS_A_QUESTION, Unanswered
 from batchsnap.engine.attempt import Desk, details_of
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.preflight import Known, Short, needs_question, preflight
-from batchsnap.engine.row import Row
+from batchsnap.engine.row import Row, resumed
 from batchsnap.engine.strand import Strand
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import stamp, unstamp
@@ -56,8 +56,7 @@ class Feeder:
         for request in strand.doubts:
             self._resume_doubt(strand, request)
         for request in strand.owed:
-            row = Row(request, self._desk.sink.fold.intents.get(request.key))
-            self._owe(strand, row)
+            self._owe(strand, self._resumed(request))
         if self._ask_first is Gap.LOST:
             await self._shown()
         short: list[Row] = []
@@ -135,7 +134,7 @@ class Feeder:
     def _admit(self, strand: Strand, request: PlannedRequest) -> Row | None:
         """The row, unless it can't be sent any more: then it is refused, once it is settled."""
         desk = self._desk
-        row = Row(request, desk.sink.fold.intents.get(request.key))
+        row = self._resumed(request)
         wall = desk.clock.wall()
         deadline = row.request.deadline
         if deadline and datetime.fromisoformat(deadline).timestamp() < wall + EXPIRE_AFTER_MIN_S:
@@ -166,8 +165,7 @@ class Feeder:
     def _resume_doubt(self, strand: Strand, request: PlannedRequest) -> None:
         """A doubt that an earlier process left: settled from when this one opened the ledger."""
         desk = self._desk
-        intent = desk.sink.fold.intents.get(request.key)
-        row = Row(request, intent)
+        row = self._resumed(request)
         state = desk.sink.fold.standing(request.key).state
         if state is State.SENT:
             why = "the process ended before an outcome was recorded"
@@ -175,9 +173,12 @@ class Feeder:
         elif state is not State.IN_DOUBT:
             why = f"was in doubt before it was {state}: asked about before it is sent again"
             desk.note("in_doubt", row, code="ledger.asked_again", message=why)
-        if intent is None and request.named:
+        if row.request.named and row.baseline is None:
             return  # which same-named snapshot is ours can't be known; a person must look
         self._doubt(strand, row)
+
+    def _resumed(self, request: PlannedRequest) -> Row:
+        return resumed(self._desk.sink.fold, request, ask_first=bool(self._ask_first))
 
     def _refused(self, strand: Strand, rows: list[Row], answer: Unanswered) -> None:
         if not answer.denied:

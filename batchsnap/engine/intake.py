@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 
 from batchsnap import plan
 from batchsnap.cloud.quotas import endpoint_url
-from batchsnap.engine.row import request_of
+from batchsnap.engine.row import in_force, request_of
 from batchsnap.engine.strand import Strand
 from batchsnap.errors import LedgerForeign
-from batchsnap.ledger.replay import Fold, Place
+from batchsnap.ledger.record import Record
+from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, State
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import DiskRow, Problem
@@ -63,7 +64,14 @@ class _Taker:
     """Puts each valid row where it belongs."""
 
     def __init__(
-        self, fold: Fold, settings: Settings, waits: Waits, namer: plan.Namer, source: str
+        self,
+        fold: Fold,
+        settings: Settings,
+        waits: Waits,
+        namer: plan.Namer,
+        source: str,
+        *,
+        ask_first: bool,
     ) -> None:
         self.intake = Intake()
         self.known = 0  # rows that the ledger knows
@@ -72,23 +80,26 @@ class _Taker:
         self._waits = waits
         self._namer = namer
         self._source = source
+        self._ask_first = ask_first
 
     def take(self, row: DiskRow, key: str, *, retry_failed: bool, spool: bool) -> Problem | None:
-        """Count the row, and spool it where there is something to do; a Problem where it can't be
-        the row that the ledger knows."""
+        """Count the row, and spool it where there is something to do; a Problem where it was
+        changed and something that was sent as it was before may yet turn up."""
         intake = self.intake
         place = self._fold.places.get(key)
         profile = row.profile or self._settings.profile
         doubt = False
         if place is not None:
             self.known += 1
-            if flaw := _moved(place, row.region, profile):
-                return Problem(self._source, row.line, "Region", flaw)
             state = place.standing.state
             if state in DONE:
                 intake.done += 1
                 return None
-            if state is State.REJECTED and not retry_failed:
+            refused = state is State.REJECTED and not retry_failed
+            intent = in_force(self._fold, key, ask_first=self._ask_first and not refused)
+            if intent is not None and (flaw := _changed(intent, row, profile)):
+                return Problem(self._source, row.line, *flaw)
+            if refused:
                 intake.refused += 1
                 return None
             doubt = state in UNCERTAIN or (state in ENDED and place.standing.doubted)
@@ -143,9 +154,12 @@ def take_in(
     now: float,
     endpoint: str,
     retry_failed: bool = False,
+    ask_first: bool = False,
     spool: bool = True,
 ) -> Intake:
     """Hold a manifest against a ledger's fold (an empty one in a first plan).
+
+    `ask_first`: the ledger has a gap, and what it doesn't tell may have been sent all the same.
 
     Raises:
         ManifestError: with every problem; nothing may be sent.
@@ -155,7 +169,7 @@ def take_in(
     first = not fold.places
     template = plan.compile_name(settings.name)
     namer = template.for_run(birth.run_id, datetime.fromtimestamp(birth.at, UTC))
-    taker = _Taker(fold, settings, waits, namer, manifest.name)
+    taker = _Taker(fold, settings, waits, namer, manifest.name, ask_first=ask_first)
     try:
         found = plan.survey(
             lambda: manifest.rows(region=settings.region),
@@ -186,12 +200,25 @@ def take_in(
     return intake
 
 
-def _moved(place: Place, region: str, profile: str) -> str:
-    if (place.region or "") == region and (place.profile or "") == profile:
-        return ""
-    then = f"{place.region}" + (f" (profile {place.profile})" if place.profile else "")
-    now = f"{region}" + (f" (profile {profile})" if profile else "")
+def _changed(intent: Record, row: DiskRow, profile: str) -> tuple[str, str] | None:
+    """(column, what) of the first thing in which the row is no longer what was sent for it."""
+    region_then, profile_then = intent["region"] or "", intent["profile"] or ""
+    name_then = intent["snapshot_name"] if "baseline" in intent else ""
+    if row.region != region_then:
+        return "Region", _kept("region", region_then, row.region)
+    if profile != profile_then and row.profile:
+        return "Profile", _kept("profile", profile_then or "none of its own", profile)
+    if profile != profile_then:
+        return "--profile", _kept("profile", profile_then or "the default one", profile or "none")
+    if row.snapshot_name != name_then:
+        of_run = "one made by --name"
+        return "SnapshotName", _kept("name", name_then or of_run, row.snapshot_name or of_run)
+    return None
+
+
+def _kept(what: str, then: str, now: str) -> str:
     return (
-        f"the ledger knows this disk in {then}, the manifest says {now}; a disk does not move. "
-        "Put the row back as it was, or start another run with --ledger"
+        f"{now}, but a snapshot that was asked for with {what} {then} may yet turn up: until that "
+        f"is known the row keeps its {what}. Put it back to {then} and run again; change it once "
+        "no doubt is left"
     )

@@ -25,39 +25,71 @@ from batchsnap.engine.ports import CredentialSource, Gate
 from batchsnap.engine.stopping import Stop
 from batchsnap.engine.strand import Strand
 from batchsnap.engine.watch import Watched, accepted_in, watched_of
-from batchsnap.errors import CredentialsError
+from batchsnap.errors import CredentialsError, Exit
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import State
 from batchsnap.model import PlannedRequest, Quota
+from batchsnap.pacing.contention import Contention
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import QuotaFile, state_folder
 from batchsnap.settings import Settings, Waits
 
+Say = Callable[[str], None]
 _WARM_S = 0.4  # connections for so many seconds' worth of starts are opened before the first
 
 
 class LocalGates:
     """The gates of this process, one for each quota, opened when first asked for."""
 
-    def __init__(self, settings: Settings, clock: Clock, folder: Path | None) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, folder: Path | None, stop: Stop, say: Say
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._folder = folder
+        self._stop = stop
+        self._say = say
         self._gates: dict[Quota, LocalGate] = {}
+        stop.tell(self._end)
 
     def of(self, quota: Quota) -> Gate:
         gate = self._gates.get(quota)
         if gate is None:
-            create = quota.action == CREATE
-            rate = self._settings.rate_per_s if create else float(actions.RATES[quota.action])
-            file = QuotaFile(self._folder, quota) if self._folder is not None else None
-            strict = create and self._settings.strict
-            gate = LocalGate(rate, clock=self._clock, file=file, strict=strict)
-            self._gates[quota] = gate
+            gate = self._gates[quota] = self._open(quota)
         return gate
+
+    def _open(self, quota: Quota) -> LocalGate:
+        create = quota.action == CREATE
+        file = QuotaFile(self._folder, quota) if self._folder is not None else None
+        gate = LocalGate(
+            self._settings.rate_per_s if create else float(actions.RATES[quota.action]),
+            clock=self._clock,
+            file=file,
+            strict=create and self._settings.strict,
+            contention=Contention(
+                f"the quota of {quota.action} at {quota.host}",
+                most_s=self._settings.retry_for_s,
+                say=self._say,
+                gave_up=self._give_up,
+            ),
+        )
+        if create and self._stop.stopping:
+            gate.end()
+        return gate
+
+    def _give_up(self, why: str) -> None:
+        if not self._stop.stopping:
+            self._say(why)
+            self._stop.request(Exit.UNFINISHED, why)
+
+    def _end(self) -> None:
+        """No row is started after the stop; what is asked about those that are out goes on."""
+        for quota, gate in self._gates.items():
+            if quota.action == CREATE:
+                gate.end()
 
     def close(self) -> None:
         for gate in self._gates.values():
@@ -83,17 +115,27 @@ class Work:
 class Doors:
     """The open doors of one process: connections, gates, and an Access for each quota."""
 
-    def __init__(self, settings: Settings, clock: Clock, credentials: CredentialSource) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        credentials: CredentialSource,
+        *,
+        say: Say,
+        stop: Stop | None = None,
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._credentials = credentials
+        self._say = say
+        self._stop = stop or Stop()
         self._accesses: dict[tuple[str, str], Access] = {}
 
     @asynccontextmanager
     async def open(self, *, shared: bool) -> AsyncIterator[Self]:
         """Open them; `shared`: starts are counted with those of this user's other processes."""
         folder = state_folder() if shared else None
-        self._gates = LocalGates(self._settings, self._clock, folder)
+        self._gates = LocalGates(self._settings, self._clock, folder, self._stop, self._say)
         try:
             async with Transport() as self._transport:
                 yield self
@@ -127,9 +169,7 @@ class Doors:
 class LocalExecutor:
     """Runs work in this process."""
 
-    def __init__(
-        self, clock: Clock, credentials: CredentialSource, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, clock: Clock, credentials: CredentialSource, say: Say) -> None:
         self._clock = clock
         self._credentials = credentials
         self._say = say
@@ -146,7 +186,7 @@ class LocalExecutor:
         watching = work.wait or brakes.watching
         earlier = _accepted_earlier(ledger) if watching else []
         by_quota = _by_quota(work, earlier)
-        doors = Doors(work.settings, self._clock, self._credentials)
+        doors = Doors(work.settings, self._clock, self._credentials, say=self._say, stop=stop)
         async with doors.open(shared=not work.simulated):
             lanes = {
                 (profile, url): Lane(
@@ -187,7 +227,7 @@ def new_desk(
     settings: Settings,
     waits: Waits,
     *,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Desk:
     """What every attempt shares."""
     rng = random.Random()  # noqa: S311 - spreads retries, guards nothing

@@ -59,6 +59,7 @@ def look_ahead(order: Order, *, spool: bool = False) -> Outlook:
             now=now,
             endpoint=endpoint,
             retry_failed=order.retry_failed,
+            ask_first=fold.recovered,
             spool=spool,
         )
     finally:

@@ -35,7 +35,11 @@ class Gate(Protocol):
     def rate_per_s(self) -> float: ...
 
     async def start(self) -> int:
-        """Return when the next start is lawful; the number is its token."""
+        """Return when the next start is lawful; the number is its token.
+
+        Raises:
+            Shut: there will be none.
+        """
         ...
 
     def leave(self, token: int) -> bool:

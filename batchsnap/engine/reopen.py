@@ -96,7 +96,7 @@ class Reopened:
         desk = new_desk(self.ledger, clock, stop, self.settings, Waits(), say=say)
         self._begin(clock)
         async with (
-            Doors(self.settings, clock, credentials).open(shared=True) as doors,
+            Doors(self.settings, clock, credentials, say=say, stop=stop).open(shared=True) as doors,
             committing(self.ledger),
         ):
             for profile, region in {**snapshots, **seconds}:

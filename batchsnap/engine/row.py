@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from batchsnap.ledger.record import Record
+from batchsnap.ledger.replay import Fold
+from batchsnap.lifecycle import binds
 from batchsnap.model import PlannedRequest, Ruling
 from batchsnap.retry import Tries
 
@@ -15,11 +17,13 @@ class Row:
         "tries",
     )
 
-    def __init__(self, request: PlannedRequest, intent: Record | None = None) -> None:
-        """`intent` is the row's latest one in the ledger: its name and baseline stay in force,
-        because the snapshot to look for bears that name."""
+    def __init__(
+        self, request: PlannedRequest, intent: Record | None = None, *, attempt: int = 0
+    ) -> None:
+        """`intent`: the one in force, for the snapshot to look for bears its name. `attempt`: the
+        row's latest one, so that no number is given twice."""
         self.request = request
-        self.attempt = 0
+        self.attempt = attempt
         self.tries = Tries()
         self.last: Ruling | None = None  # what its latest doubt came from
         self.rejection: Ruling | None = None  # a refusal that waits for an old doubt to settle
@@ -27,7 +31,6 @@ class Row:
         self.snapshot_id = ""  # what this process saw it being given
         self.baseline: list[str] | None = None
         if intent is not None:
-            self.attempt = intent["attempt"]
             self.baseline = intent.get("baseline")
             self.request = request._replace(
                 name=intent["snapshot_name"],
@@ -42,6 +45,19 @@ class Row:
     @property
     def disk_id(self) -> str:
         return self.request.disk_id
+
+
+def in_force(fold: Fold, key: str, *, ask_first: bool) -> Record | None:
+    """The intent that still holds the row to its name, baseline, region and profile; without one
+    the row goes by the manifest. `ask_first`: the ledger has a gap, its silence is no answer."""
+    return fold.intents.get(key) if ask_first or binds(fold.standing(key)) else None
+
+
+def resumed(fold: Fold, request: PlannedRequest, *, ask_first: bool) -> Row:
+    """The row as earlier processes left it."""
+    latest = fold.latest.get(request.key)
+    intent = in_force(fold, request.key, ask_first=ask_first)
+    return Row(request, intent, attempt=latest["attempt"] if latest else 0)
 
 
 def request_of(record: Record) -> PlannedRequest:

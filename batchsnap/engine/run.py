@@ -74,6 +74,7 @@ class Prepared:
             now=now,
             endpoint=self.endpoint,
             retry_failed=order.retry_failed,
+            ask_first=ledger is not None and bool(ledger.gap),
         )
 
     @property

@@ -227,19 +227,28 @@ class Settler:
         """The last question: one snapshot is right, two are told, none is right only if none
         was promised."""
         row, desk = doubt.row, self._desk
+        standing = desk.sink.fold.standing
         if isinstance(answer, ask.Part):
             self._unanswered(doubt, answer.why)
             return
         if not ids and (why := self._unproved(row, silence)) is not None:
             self._unanswered(doubt, why)
             return
-        if ids and desk.sink.fold.standing(row.key).state not in DONE:
+        if ids and standing(row.key).state not in DONE:
             desk.note("in_doubt", row, code="settle.late", message="found after it was given up")
             self._found(row, ids, desk)
         elif ids and (second := self._second(row, ids)):
             desk.note("doubled", row, snapshot_ids=second)
+        blind = not (ids or silence.proves(row.disk_id) or standing(row.key).state in DONE)
+        why = silence.why(row.disk_id) if blind else None
         desk.note(
-            "settled", row, found=bool(ids), final=True, evidence=f"{len(ids)} of this name: {ids}"
+            "settled",
+            row,
+            found=bool(ids),
+            final=True,
+            code=why and why.code,
+            message=why and why.message,
+            evidence=f"{len(ids)} of this name: {ids}",
         )
         doubt.report(row, Settled.ASKED, "")
 

@@ -35,10 +35,10 @@ class Slots:
         self._filling = self._filling and self._staged < self._staged_max
 
     def started(self) -> bool:
-        """A row has its token, or will never need one; whether more may be staged."""
+        """A row has its token, or will never need one; whether another may be started."""
         self._staged -= 1
         self._filling = self._filling or self._staged <= self._staged_max // 2
-        return self._filling
+        return not self.full
 
     def leave(self) -> None:
         """A call is over."""

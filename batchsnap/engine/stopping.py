@@ -26,6 +26,7 @@ class Stop:
         self.reason = ""
         self._event = anyio.Event()
         self._scopes: set[anyio.CancelScope] = set()
+        self._told: list[Callable[[], None]] = []
 
     @property
     def stopping(self) -> bool:
@@ -39,6 +40,14 @@ class Stop:
         self._event.set()
         for scope in self._scopes:
             scope.cancel()
+        for hear in self._told:
+            hear()
+
+    def tell(self, hear: Callable[[], None]) -> None:
+        """Call it at the stop; at once where that has been."""
+        self._told.append(hear)
+        if self.stopping:
+            hear()
 
     @contextmanager
     def ends(self, within_s: float = math.inf) -> Iterator[anyio.CancelScope]:
@@ -69,9 +78,19 @@ async def bounded(stop: Stop, seconds: float) -> AsyncIterator[None]:
         tasks.cancel_scope.cancel()
 
 
+def heeded() -> list[signal.Signals]:
+    """The signals that stop this process. SIGINT and SIGHUP that whoever started it had it ignore
+    (nohup, a script's background job) stay ignored; SIGTERM always counts."""
+    return [
+        number
+        for number in _EXIT
+        if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
+    ]
+
+
 async def watch_signals(stop: Stop, say: Callable[[str], None], cancel: Callable[[], None]) -> None:
     """The first SIGINT, SIGTERM or SIGHUP drains; the second cancels at once."""
-    with anyio.open_signal_receiver(*_EXIT) as signals:
+    with anyio.open_signal_receiver(*heeded()) as signals:
         async for number in signals:
             if stop.stopping and stop.exit in _EXIT.values():
                 cancel()

@@ -26,7 +26,8 @@ without a key and of another event is a later version's, and ignored.
 | sent_at | UTC, when the attempt of an outcome was sent |
 | latency_ms | from the first byte out to the last byte in; absent where nothing was sent |
 | found, final, evidence | of `settled`: whether the snapshot exists, whether this is the last |
-|   | question of a row that was sent again, and what the cloud showed |
+|   | question of a row that was sent again, and what the cloud showed; a last question with a |
+|   | code proved nothing |
 | snapshot_ids | of `doubled`: every snapshot found for this one row |
 
 record  F0  record <-> line

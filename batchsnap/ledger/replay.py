@@ -100,7 +100,7 @@ def move_of(record: Record) -> str:
     if event != "settled":
         return event
     if record.get("final"):
-        return "asked"
+        return "unseen" if record.get("code") else "asked"
     return "found" if record["found"] else "absent"
 
 
@@ -116,14 +116,12 @@ def _brief(record: Record) -> Record:
 
 
 class Place:
-    """Where some rows stand: a standing in one region of one profile. All its rows share it."""
+    """Where some rows stand. All of them share it."""
 
-    __slots__ = ("at_rest", "failed", "next", "profile", "region", "rows", "standing")
+    __slots__ = ("at_rest", "failed", "next", "rows", "standing")
 
-    def __init__(self, standing: Standing, region: str | None, profile: str | None) -> None:
+    def __init__(self, standing: Standing) -> None:
         self.standing = standing
-        self.region = region
-        self.profile = profile
         self.rows = 0
         self.at_rest = standing.state in DONE and not standing.owed
         self.failed = standing.state in ENDED
@@ -147,8 +145,8 @@ class Fold:
         self.home: Home = {}  # which file its latest life wrote to; empty: not told
         self.finished: Record | None = None  # the end, where nothing was begun after it
         self.ended: Record | None = None  # the run's own end, whatever was waited or deleted since
-        self._all: dict[tuple[Standing, str | None, str | None], Place] = {}
-        self._unborn: dict[tuple[str | None, str | None], Place] = {}  # of rows without a record
+        self._unborn = Place(NEW)  # of rows without a record
+        self._all = {NEW: self._unborn}
 
     def apply(self, record: Record) -> None:
         """Fold one record in.
@@ -162,7 +160,7 @@ class Fold:
             return
         event = record["event"]
         old = self.places.get(key)
-        start = old or self._first_place(record["region"], record["profile"])
+        start = old or self._unborn
         new = start.next.get(event) or self._next_place(start, record)
         if old is not None:
             old.rows -= 1
@@ -182,12 +180,6 @@ class Fold:
                 self.intents[key] = _brief(self.intents[key])
         self.latest[key] = record
 
-    def _first_place(self, region: str | None, profile: str | None) -> Place:
-        place = self._unborn.get((region, profile))
-        if place is None:
-            place = self._unborn[region, profile] = self._place(NEW, region, profile)
-        return place
-
     def _next_place(self, start: Place, record: Record) -> Place:
         """Where the record moves a row of this place; kept, for the next row that goes so."""
         move = move_of(record)
@@ -198,13 +190,10 @@ class Fold:
             except IllegalMove as error:
                 number = f"record {record['seq']}: " if "seq" in record else ""
                 raise IllegalMove(f"{number}row {record['key']}: {error}") from None
-            place = start.next[move] = self._place(standing, start.region, start.profile)
-        return place
-
-    def _place(self, standing: Standing, region: str | None, profile: str | None) -> Place:
-        place = self._all.get((standing, region, profile))
-        if place is None:
-            place = self._all[standing, region, profile] = Place(standing, region, profile)
+            place = self._all.get(standing)
+            if place is None:
+                place = self._all[standing] = Place(standing)
+            start.next[move] = place
         return place
 
     def _apply_run(self, record: Record) -> None:

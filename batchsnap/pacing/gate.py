@@ -1,8 +1,12 @@
 """The gate of one quota: waits until the law allows a start, then records it at once.
 
-A start is recorded under the quota file's lock in the same breath in which it is allowed. Waiters
-are served in the order they came. Nothing changes while one waits, so a waiter that is cancelled
-leaves nothing behind.
+A start is recorded under the quota file's lock in the same turn in which it is allowed. Who waits
+stands in a queue, and one timer stands for all of them: what is lawful when it rings is given, in
+the order they came. Nothing changes while one waits, so a waiter that is cancelled leaves nothing
+behind.
+
+When to ring is computed without the lock, from what the file said last: what others started since
+can only make it later. Whether a start may be taken is decided under the lock, from the file.
 
 What the cloud counts are calls, so a start is dated by when its call leaves: `leave` is asked
 directly before the bytes are written, and `left` told directly after, for a host may stall between
@@ -14,23 +18,23 @@ between the two, while others fill the second in which it wakes.)
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from typing import NamedTuple
 
-import anyio
 from aiolimiter import AsyncLimiter
 
 from batchsnap.clock import Clock
 from batchsnap.pacing import law
+from batchsnap.pacing.contention import Contention, Shut
 from batchsnap.pacing.quota_file import QuotaFile
-from batchsnap.pacing.starts import NEVER, SIZE, Starts
+from batchsnap.pacing.starts import NEVER, Starts
 from batchsnap.settings import STRICT_HOLD_S
 
 FIRST_START_AFTER_S = 1.0
 """A process starts nothing sooner than this after it opened the quota, or lost sight of it: what
 a dead process may have sent without our knowing lies outside the window then."""
 _LEAVE_WITHIN = 0.9  # of a window
-_CONTENDED_FIRST_S = 0.001
-_CONTENDED_MOST_S = 0.05  # whoever is stopped (SIGSTOP) while it holds the lock keeps it
 _SLOT_POLL_S = 0.02
 _RANKS = 4
 _RANK_S = 0.0006  # all ranks together: less than the half margin that the guard leaves free
@@ -46,7 +50,7 @@ class _Out(NamedTuple):
 
 
 class LocalGate:
-    """Paces one quota. Create inside the event loop that uses it.
+    """Paces one quota. Use inside one event loop.
 
     All gates on one quota file together keep the highest rate among those that are at work, and
     each keeps its own: a run at 5/s gets its starts beside one at 20/s, which then makes 15.
@@ -62,40 +66,84 @@ class LocalGate:
         clock: Clock,
         file: QuotaFile | None = None,
         strict: bool = False,
-        margin_s: float = law.MARGIN_MIN_S,
+        contention: Contention | None = None,
     ) -> None:
         self.rate_per_s = rate_per_s
-        self.margin_s = margin_s
+        self.margin_s = law.MARGIN_MIN_S
         self._clock = clock
         self._file = file
-        self._own = Starts(bytearray(SIZE))
-        self._own.read(clock.monotonic())
-        self._shared: Starts = self._own if file is None else file
+        self._contention = contention or Contention()
         self._window = law.window_size(rate_per_s)
+        self._own = Starts.alone(self._window)
+        self._shared: Starts = self._own if file is None else file
         self._bucket = AsyncLimiter(self._window, law.window_s(rate_per_s))
         self._others = NEVER  # how many starts were not ours when we made our last one
-        self._in_hand = False  # the bucket's token of a waiter that was cancelled after it
-        self._turn = anyio.Lock(fast_acquire=True)
+        self._waiting: deque[asyncio.Future[int]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = NEVER  # no start is lawful before it; the file may know better
+        self._ended = False
         self._not_before = clock.monotonic() + FIRST_START_AFTER_S
-        self._contended_s = _CONTENDED_FIRST_S
         self._strict = strict
         self._out: dict[int, _Out] = {}  # by token
         self._throttled_at = NEVER
-        if file is not None:
-            with file.locked() as held:
-                if held:
-                    file.read(clock.monotonic())
+        if file is not None and file.lock():
+            try:
+                file.read(clock.monotonic())
+            finally:
+                file.unlock()
 
     async def start(self) -> int:
-        """Wait for the next lawful start and take it; the number is its token."""
-        async with self._turn:
-            if not self._in_hand:
-                await self._bucket.acquire()
-                self._in_hand = True
-            while (wait := self._take()) > 0:
-                await self._clock.sleep(wait)
-            self._in_hand = False
-            return self._own.count - 1
+        """Wait for the next lawful start and take it; the number is its token.
+
+        Raises:
+            Shut: there will be none.
+            OSError: the quota file is out of reach.
+        """
+        if self._ended:
+            raise Shut("no more calls are started")
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        if self._timer is None:
+            self._serve()
+        try:
+            token: int = await waiter
+        except asyncio.CancelledError:
+            # Cancelled in the very turn in which it was given: that start is spent.
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._forget(waiter.result(), self._clock.monotonic())
+            raise
+        # A belt beside the law, which is stricter: the bucket has room for each lawful start.
+        await self._bucket.acquire()
+        return token
+
+    def end(self) -> None:
+        """Start nothing any more; those who wait are told so."""
+        self._ended = True
+        self._refuse(Shut("no more calls are started"))
+
+    def _serve(self) -> None:
+        """Give the starts that are lawful now; come again when the next one is."""
+        self._timer = None
+        while self._waiting:
+            if self._waiting[0].done():  # cancelled
+                self._waiting.popleft()
+                continue
+            try:
+                wait = self._take()
+            except OSError as error:
+                self._refuse(error)
+                return
+            if wait > 0:
+                self._timer = asyncio.get_running_loop().call_later(wait, self._serve)
+                return
+            self._waiting.popleft().set_result(self._own.count - 1)
+
+    def _refuse(self, error: OSError) -> None:
+        """All who wait are told why there is no start for them."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(error)
 
     def leave(self, token: int) -> bool:
         """The call of this start leaves now; False where it came too late and needs another."""
@@ -149,6 +197,9 @@ class LocalGate:
 
     def close(self) -> None:
         """Let go of the quota file."""
+        self.end()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._file is not None:
             self._file.close()
 
@@ -156,41 +207,67 @@ class LocalGate:
         return self._file is not None and self._file.closed
 
     def _take(self) -> float:
-        """Take the start now and return 0, or the seconds to wait before trying again."""
-        if self._file is None:
-            return self._claim()
-        with self._file.locked() as held:
-            if held:
-                self._contended_s = _CONTENDED_FIRST_S
-                return self._claim()
-        wait, self._contended_s = self._contended_s, min(_CONTENDED_MOST_S, self._contended_s * 2)
-        return wait
+        """Take the start now and return 0, or the seconds to wait before trying again.
 
-    def _claim(self) -> float:
-        """As `_take`, under the lock."""
+        Raises:
+            Shut: the quota file's lock was not to be had for too long.
+        """
         now = self._clock.monotonic()
-        shared, own = self._shared, self._own
-        if not shared.read(now):
-            self._not_before = max(self._not_before, now + FIRST_START_AFTER_S)
-        lawful = max(self._not_before, self._earliest(own, self.rate_per_s))
-        rate = max(self.rate_per_s, shared.peak_rate_per_s)
-        if shared is not own:
-            lawful = max(lawful, self._earliest(shared, rate, self._lag_s(rate)))
-        if lawful > now:
-            return lawful - now
-        slot, until = -1, 0.0
+        wait = max(self._due, self._not_before) - now
+        if wait > 0:
+            return wait
+        if self._file is None:
+            return self._decide(now)
+        if not self._file.lock():
+            return self._contention.wait_s(now)
+        try:
+            self._contention.over()
+            now = self._clock.monotonic()
+            if not self._file.read(now):
+                self._not_before = max(self._not_before, now + FIRST_START_AFTER_S)
+            return self._decide(now)
+        finally:
+            self._file.unlock()
+
+    def _decide(self, now: float) -> float:
+        """As `_take`, under the lock."""
+        self._due = self._lawful()
+        if self._due > now:
+            return self._due - now
         if self._strict:
-            slot, free_at = shared.free_slot(self._window, now)
-            if free_at > now:
-                return self._until_free(free_at - now)
-            until = now + STRICT_HOLD_S
-            shared.hold(slot, until)
+            return self._begin_strictly(now)
+        self._begin(now)
+        return 0.0
+
+    def _lawful(self) -> float:
+        """When the next start may come. Under the lock, for it looks into the file."""
+        own, shared = self._own, self._shared
+        lawful = max(self._not_before, self._earliest(own, self.rate_per_s))
+        if shared is own:
+            return lawful
+        rate = max(self.rate_per_s, shared.peak_rate_per_s)
+        return max(lawful, self._earliest(shared, rate, self._lag_s(rate)))
+
+    def _begin_strictly(self, now: float) -> float:
+        """Begin if one of the slots is free; else how long to wait for one."""
+        slot, free_at = self._shared.free_slot(self._window, now)
+        if free_at > now:
+            return self._until_free(free_at - now)
+        until = now + STRICT_HOLD_S
+        self._shared.hold(slot, until)
+        self._begin(now, slot, until)
+        return 0.0
+
+    def _begin(self, now: float, slot: int = -1, until: float = 0.0) -> None:
+        """Record a lawful start."""
+        own, shared = self._own, self._shared
         self._out[own.count] = _Out(now, shared.count, slot, until)
         if shared is not own:
             self._others = shared.count - own.count
+            rate = max(self.rate_per_s, shared.peak_rate_per_s)
             shared.add(now, self._grid_point(shared, now, rate), self.rate_per_s)
         own.add(now, self._grid_point(own, now, self.rate_per_s), self.rate_per_s)
-        return 0.0
+        self._due = self._lawful()
 
     def _lag_s(self, rate_per_s: float) -> float:
         """Processes take turns: the fewer starts of others came since our last, the later we come.

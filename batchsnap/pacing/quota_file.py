@@ -17,8 +17,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from batchsnap.model import Quota
@@ -41,6 +40,8 @@ def state_folder() -> Path:
     """
     folder = home_folder()
     try:
+        if not folder.is_absolute():  # no home, or another one in each working folder
+            raise FileNotFoundError(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
@@ -110,16 +111,22 @@ class QuotaFile(Starts):
             self._map.close()
             os.close(self._fd)
 
-    @contextmanager
-    def locked(self) -> Iterator[bool]:
-        """Hold the file's lock; False where it can't be had at this instant: ask again."""
+    def lock(self) -> bool:
+        """Take the lock; False where it can't be had at this instant: ask again."""
         if not _try_lock(self._fd):
-            yield False
-            return
+            return False
         try:
-            yield self._still_there()
-        finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            if self._still_there():
+                return True
+        except BaseException:
+            self.unlock()
+            raise
+        self.unlock()
+        return False
+
+    def unlock(self) -> None:
+        """Let others have it."""
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def read(self, now: float) -> bool:
         """As the base's; False also when the file had been removed or cut under us."""

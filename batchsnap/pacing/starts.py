@@ -21,19 +21,27 @@ _MAGIC = b"bsnapq2\n"
 _PEAK_S = 2.0  # so long after its last start a process counts as at work
 _HEAD = struct.Struct("=8sQddd24x")
 _TIME = struct.Struct("=d")
-_SLOTS_AT = _HEAD.size + CAPACITY * _TIME.size
-SIZE = _SLOTS_AT + CAPACITY * _TIME.size
+SIZE = _HEAD.size + 2 * CAPACITY * _TIME.size
 
 
 class Starts:
     """Starts in a buffer, which one process or many share. `read` first, under the lock if any."""
 
-    def __init__(self, buffer: bytearray | mmap.mmap) -> None:
+    def __init__(self, buffer: bytearray | mmap.mmap, capacity: int = CAPACITY) -> None:
         self._buffer = buffer
+        self._capacity = capacity
+        self._slots_at = _HEAD.size + capacity * _TIME.size
         self.count = 0
         self.previous_due = NEVER
         self.peak_rate_per_s = 0.0
         self._peak_at = NEVER
+
+    @classmethod
+    def alone(cls, capacity: int) -> Starts:
+        """Starts that nobody shares; the last `capacity` of them are remembered."""
+        starts = cls(bytearray(_HEAD.size + 2 * capacity * _TIME.size), capacity)
+        starts.read(0.0)
+        return starts
 
     def read(self, now: float) -> bool:
         """Learn what the buffer says; False where starts that it once held are lost."""
@@ -59,7 +67,7 @@ class Starts:
 
     def add(self, start: float, due: float, rate_per_s: float) -> None:
         """Record a start on grid point `due`, made by a process that keeps `rate_per_s`."""
-        at = _HEAD.size + self.count % CAPACITY * _TIME.size
+        at = _HEAD.size + self.count % self._capacity * _TIME.size
         _TIME.pack_into(self._buffer, at, start)
         self.count += 1
         self.previous_due = due
@@ -71,12 +79,12 @@ class Starts:
     def left(self, number: int, at: float) -> None:
         """The start of that number leaves at `at`, a little later: its second begins there. Needs
         no lock."""
-        if self.count - CAPACITY < number < self.count:
-            self._put(_HEAD.size + number % CAPACITY * _TIME.size, _TIME.pack(at))
+        if self.count - self._capacity <= number < self.count:
+            self._put(_HEAD.size + number % self._capacity * _TIME.size, _TIME.pack(at))
 
     def free_slot(self, n: int, now: float) -> tuple[int, float]:
         """One of `n` slots and when it is free: at most `now`, or else the first to become so."""
-        free_at = struct.unpack_from(f"={n}d", self._buffer, _SLOTS_AT)
+        free_at = struct.unpack_from(f"={n}d", self._buffer, self._slots_at)
         first, soonest = 0, float("inf")
         for slot, at in enumerate(free_at):
             if not now < at <= now + STRICT_HOLD_S:
@@ -87,7 +95,7 @@ class Starts:
 
     def hold(self, slot: int, until: float) -> None:
         """Keep others from the slot until then. Its holder needs no lock."""
-        self._put(_SLOTS_AT + slot * _TIME.size, _TIME.pack(until))
+        self._put(self._slots_at + slot * _TIME.size, _TIME.pack(until))
 
     def _put(self, at: int, field: bytes) -> None:
         self._buffer[at : at + len(field)] = field
@@ -97,5 +105,7 @@ class Starts:
         _HEAD.pack_into(self._buffer, 0, _MAGIC, self.count, self.previous_due, *peak)
 
     def _start(self, index: int) -> float:
-        at: float = _TIME.unpack_from(self._buffer, _HEAD.size + index % CAPACITY * _TIME.size)[0]
+        at: float = _TIME.unpack_from(
+            self._buffer, _HEAD.size + index % self._capacity * _TIME.size
+        )[0]
         return at

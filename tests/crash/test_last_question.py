@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from batchsnap.engine.ports import Leave
-from batchsnap.ledger.record import encode
+from batchsnap.ledger.record import Record, encode
 from batchsnap.model import Fault, FaultKind, Reply
 from batchsnap.report.summary import summing
 from batchsnap.settings import Settings
@@ -205,3 +205,60 @@ def test_a_second_snapshot_is_told_though_the_rows_own_is_gone(
     [[own, late]] = [[snapshot_id for _, snapshot_id, _ in m] for m in world.cloud.made.values()]
     [doubled] = [r for r in records if r["event"] == "doubled"]
     assert doubled["snapshot_ids"] == [late, own]
+
+
+def renamed_after(tmp_path: Path, killed_after_s: float | None) -> tuple[World, list[Any]]:
+    """A row that was lost, sent again and refused; then its name is mended."""
+    world = World(tmp_path, ["reset", "refused", "ok", "ok"], 0.0)
+    world.disk.append(encode(header))
+    world.retry_failed = True
+
+    async def main() -> None:
+        await world.life([0], True, killed_after_s)
+        world.own_name = "mended"
+        await world.life([0], True, None)
+
+    run_virtual(main(), world.loop)
+    intents = [r for r in world.records() if r["event"] == "intent"]
+    return world, [(r["snapshot_name"], r["attempt"]) for r in intents]
+
+
+def test_a_row_may_be_renamed_once_its_last_question_is_answered(tmp_path: Path) -> None:
+    world, intents = renamed_after(tmp_path, None)
+
+    assert intents == [("own", 1), ("own", 2), ("mended", 3)]
+    assert world.named_as == {0: "mended"}
+    assert [name for made in world.cloud.made.values() for *_, name in made] == ["mended"]
+
+
+def test_a_row_may_not_be_renamed_before(tmp_path: Path) -> None:
+    world, intents = renamed_after(tmp_path, 200.0)
+
+    assert intents == [("own", 1), ("own", 2), ("own", 3)]
+    assert world.named_as == {0: "own"}
+
+
+def test_a_last_question_about_a_disk_that_was_not_seen_is_asked_again(tmp_path: Path) -> None:
+    """Its row had left the manifest, so that the run could end; put back, it is looked for."""
+    world = World(tmp_path, ["", "ok", "refused", "ok"], 0.0)
+    world.cloud = foreign = Foreign(world.loop, world.cloud.fates, 0.0)
+    world.disk.append(encode(header))
+    world.retry_failed = True
+    gone: Record = {"event": "resumed", "at": header["at"], "manifest": {"rows": 1}}
+    gone["manifest"]["gone"] = ["disk-00000000"]
+
+    async def main() -> None:
+        await world.life([0, 1], False, 150.0)
+        world.disk.append(encode(gone))
+        foreign.blind = True
+        await world.life([1], False, None)
+        foreign.blind = False
+        world.disk.append(encode({**gone, "manifest": {"rows": 2}}))
+        await world.life([0, 1], False, None)
+
+    run_virtual(main(), world.loop)
+
+    asked = [r for r in world.records() if r.get("final") and r["key"] == "disk-00000000"]
+    assert asked[0]["code"] == "settle.disk_unseen"
+    assert [len(made) for made in world.cloud.made.values()] == [1, 1]
+    assert summing(world.records()).close().accepted == 2

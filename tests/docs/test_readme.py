@@ -75,7 +75,12 @@ def test_options_that_the_readme_names_exist() -> None:
 
 def test_every_field_and_event_of_the_ledger_is_explained() -> None:
     fields = README[README.index("## The ledger, field") : README.index("## Metrics")]
-    events = {move for moves in TABLE.values() for move in moves} - {"found", "absent", "asked"}
+    events = {move for moves in TABLE.values() for move in moves} - {
+        "found",
+        "absent",
+        "asked",
+        "unseen",
+    }
 
     for name in (*Record.__annotations__, *events, "settled", "run", "resumed", "finished"):
         assert f"`{name}`" in fields, name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.process import Cli, disk, environment, sets, simulator, write_fleet
+from tests.terminal import on_a_terminal
 
 LEDGER = "fleet.csv.ledger.jsonl"
 ROWS = 40
@@ -67,22 +67,6 @@ def test_a_signal_drains_a_run_without_readers(cli: Cli, tmp_path: Path) -> None
     assert not in_doubt(cli)
 
 
-def on_a_terminal(cli: Cli, *args: str, **env: str) -> tuple[subprocess.Popen[str], int]:
-    """batchsnap with a live view, and the master of its terminal."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "batchsnap", *args],
-        cwd=cli.folder,
-        env=environment(cli.folder, TERM="xterm", **env),
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        text=True,
-    )
-    os.close(slave)
-    return process, master
-
-
 @pytest.mark.parametrize("signals", [(), (signal.SIGHUP,)], ids=["kept", "hung up"])
 def test_a_terminal_goes_away(cli: Cli, tmp_path: Path, signals: tuple[int, ...]) -> None:
     write_fleet(tmp_path, ROWS)
@@ -129,6 +113,7 @@ def test_a_watcher_leaves_with_its_terminal(cli: Cli, tmp_path: Path) -> None:
         ("run fleet.csv | head -0", 1),
         ("run fleet.csv >&- 2>&-", 1),
         ("run fleet.csv 2>&1 | head -0", 1),
+        ("run fleet.csv --json >/dev/full", 1),
         ("run gone.csv 2>&1 | head -0", 2),
         ("status gone.jsonl 2>/dev/full", 4),
         ("run --nonsense 2>/dev/full", 2),
@@ -153,3 +138,14 @@ def test_a_full_disk_under_stdout_is_told(cli: Cli, tmp_path: Path) -> None:
     assert done.returncode == 5
     assert done.stderr.count("No space left on device") == 1
     assert "Exception ignored" not in done.stderr
+
+
+def test_a_run_whose_results_find_no_room_is_not_a_success(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 3)
+    with simulator(tmp_path) as cloud:
+        call = "batchsnap run fleet.csv --json >/dev/full"
+        done = shell(cli, call, BATCHSNAP_ENDPOINT=cloud.url)
+
+    assert done.returncode == 5, done.stderr
+    assert done.stderr.count("No space left on device") == 1
+    assert cli.records()[-1]["exit"] == 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.process import SECRET_ID, SECRET_KEY, Cli, disk, simulator, write_fleet
@@ -50,6 +52,25 @@ def test_a_permanent_key_is_one_quota_wherever_it_is_found(cli: Cli, tmp_path: P
         first = quotas("", 0)
         assert quotas("team", 1) == quotas("other", 2) == first
     assert not [name for name in first if SECRET_ID.lower() in name.lower()]
+
+
+def test_a_quota_that_a_stopped_process_holds_ends_the_run_in_time(
+    cli: Cli, tmp_path: Path
+) -> None:
+    write_fleet(tmp_path, 1)
+    (tmp_path / "other.csv").write_text(f"DiskId,Region\n{disk(7)},ap-guangzhou\n")
+    with simulator(tmp_path) as cloud, ExitStack() as held:
+        assert cli.run("run", "fleet.csv", BATCHSNAP_ENDPOINT=cloud.url).code == 0
+        for path in (tmp_path / "state" / "batchsnap").glob("*.starts*"):
+            file = held.enter_context(path.open("rb"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        done = cli.run("run", "other.csv", "--retry-for", "6s", BATCHSNAP_ENDPOINT=cloud.url)
+
+        assert done.code == 5, done.err
+        assert cloud.per_disk() == {disk(0): 1}
+    assert "another process holds the quota of CreateSnapshot" in done.err
+    assert "has held the quota of CreateSnapshot" in done.err
+    assert [r["event"] for r in cli.records("other.csv.ledger.jsonl")][1:3] == ["intent", "unsent"]
 
 
 def test_a_state_folder_out_of_reach_is_told(cli: Cli, tmp_path: Path) -> None:

@@ -52,6 +52,33 @@ def test_a_signal_drains(cli: Cli, tmp_path: Path, number: int, code: int) -> No
         assert cloud.per_disk() == {disk(i): 1 for i in range(40)}
 
 
+def test_what_was_ignored_at_the_start_stays_ignored(tmp_path: Path) -> None:
+    """nohup ignores SIGHUP, a script's background job SIGINT; SIGTERM is heeded whatever it was."""
+    write_fleet(tmp_path, 40)
+    command = f'trap "" HUP INT TERM; exec {sys.executable} -m batchsnap run fleet.csv -v'
+    with simulator(tmp_path, *sets(latency_ms=300.0)) as cloud:
+        process = subprocess.Popen(
+            ["/bin/bash", "-c", command],
+            cwd=tmp_path,
+            env=environment(tmp_path, **to(cloud)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        cloud.wait_for(lambda state: state["created"] >= 1, process)
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGINT)
+        cloud.wait_for(lambda state: state["created"] >= 15, process)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 143, err
+    assert "SIGTERM: waiting" in err
+    assert "SIGHUP" not in err
+    assert "SIGINT" not in err
+
+
 def test_rows_that_wait_for_their_token_are_closed_as_unsent(cli: Cli, tmp_path: Path) -> None:
     write_fleet(tmp_path, 30)
     with simulator(tmp_path) as cloud:

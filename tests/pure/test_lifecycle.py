@@ -9,11 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsnap.errors import IllegalMove
-from batchsnap.lifecycle import DONE, NEW, TABLE, WORD, Standing, State, step
+from batchsnap.lifecycle import DONE, ENDED, NEW, TABLE, WORD, Standing, State, binds, step
 from batchsnap.report.summary import Summary
 
 MOVES = sorted({move for moves in TABLE.values() for move in moves})
-_WALKS = st.lists(st.sampled_from(MOVES), max_size=80)
+
+
+def legal(numbers: list[int]) -> list[str]:
+    """A walk of legal moves alone: one of all moves seldom comes far."""
+    standing, moves = NEW, []
+    for number in numbers:
+        allowed = sorted(TABLE[standing.state])
+        moves.append(allowed[number % len(allowed)])
+        standing = step(standing, moves[-1])
+    return moves
+
+
+_WALKS = st.lists(st.sampled_from(MOVES), max_size=80) | st.lists(
+    st.integers(0, 999), max_size=80
+).map(legal)
 _NEVER_SENT_FROM = {
     State.IN_DOUBT,
     State.SENT,
@@ -50,9 +64,30 @@ def test_only_a_row_that_surely_has_no_snapshot_is_sent(state: State) -> None:
 
 
 @given(_WALKS)
-def test_doubt_is_never_forgotten(moves: list[str]) -> None:
+def test_doubt_is_forgotten_only_when_the_last_question_is_answered(moves: list[str]) -> None:
     for before, move, after in walk(moves):
-        assert after.doubted == (before.doubted or move == "in_doubt")
+        assert after.doubted == ((before.doubted or move == "in_doubt") and move != "asked")
+
+
+@given(_WALKS)
+def test_a_row_keeps_what_was_sent_while_anything_of_it_may_turn_up(moves: list[str]) -> None:
+    out = False  # what was sent, and may have been executed
+    for _, move, after in walk(moves):
+        out = (out or move in {"intent", "in_doubt"}) and move not in {"asked", "unsent"}
+        if move in {"deferred", "rejected", "gave_up"} and not after.doubted:
+            out = False
+        if after.state not in DONE and move != "halted":
+            assert binds(after) == (out or after.doubted)
+
+
+@given(_WALKS)
+def test_a_question_about_a_disk_that_is_not_seen_leaves_the_row_to_be_asked_about(
+    moves: list[str],
+) -> None:
+    for before, move, after in walk(moves):
+        if move == "unseen" and before.doubted:
+            assert after.state in ENDED
+            assert (after.doubted, after.owed, binds(after)) == (True, False, True)
 
 
 @given(_WALKS)
@@ -61,8 +96,8 @@ def test_a_question_is_owed_from_the_resend_after_absence_until_it_is_asked(
 ) -> None:
     absent = owed = False
     for _, move, after in walk(moves):
-        absent |= move == "absent"
-        owed = (owed or (move == "intent" and absent)) and move != "asked"
+        absent = (absent or move == "absent") and move != "asked"
+        owed = (owed or (move == "intent" and absent)) and move not in {"asked", "unseen"}
         assert after.owed == owed
 
 

@@ -178,9 +178,7 @@ def state_of(fold: Fold) -> dict[str, Any]:
         return {k: v for k, v in record.items() if k not in {"seq", "synced", "crc"}}
 
     return {
-        "standings": {
-            k: (p.standing, p.region, p.profile, p.at_rest) for k, p in fold.places.items()
-        },
+        "standings": {k: (p.standing, p.at_rest) for k, p in fold.places.items()},
         "intents": {k: bare(r) for k, r in fold.intents.items()},
         "latest": {k: bare(r) for k, r in fold.latest.items()},
         "counts": fold.counts,

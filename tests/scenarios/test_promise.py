@@ -24,10 +24,11 @@ from batchsnap.engine.access import Access
 from batchsnap.engine.attempt import Desk
 from batchsnap.engine.brakes import Brakes
 from batchsnap.engine.halts import Halts
-from batchsnap.engine.intake import Birth, take_in
+from batchsnap.engine.intake import Birth, Intake, take_in
 from batchsnap.engine.lane import Lane
 from batchsnap.engine.ports import Leave
 from batchsnap.engine.stopping import Stop
+from batchsnap.errors import ManifestError
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import Record, decode, encode
 from batchsnap.ledger.replay import Fold
@@ -122,6 +123,7 @@ class ModelCloud:
             "busy": "InvalidDisk.Busy",
             "throttled": "RequestLimitExceeded",
             "creating": "InvalidDisk.SnapshotCreating",
+            "refused": "InvalidParameterValue",
         }
         if fate in codes:
             return _reply({"Error": {"Code": codes[fate], "Message": fate}})
@@ -195,6 +197,8 @@ class World:
         self.retry_failed = False
         self.endpoint = ENDPOINT
         self.gap = Gap.NONE
+        self.own_name = "own"  # of rows that are named
+        self.named_as: dict[int, str] = {}  # what the manifest last said, by row
 
     def records(self) -> list[Record]:
         """What the disk has."""
@@ -205,9 +209,7 @@ class World:
     ) -> None:
         """Run until the end or the kill, with the wall clock set by `step_s` on the way."""
         self.rows |= {f"disk-{n:08x}" for n in rows}
-        name = "own" if named else ""
-        lines = [f"disk-{n:08x},ap-tokyo,{name}" for n in rows]
-        self.path.write_text("DiskId,Region,SnapshotName\n" + "\n".join(lines) + "\n")
+        names = [self.own_name if named else ""] * len(rows)
         fold, clock = Fold(), SteppingClock(self.loop)
         for line in self.disk:
             record = decode(line)
@@ -215,17 +217,32 @@ class World:
             fold.apply(record)
         options, waits, stop = self.options, Waits(), Stop()
         birth = Birth("run", 1_800_000_000.0)
-        with Manifest.open(str(self.path)) as manifest:
-            intake = take_in(
-                manifest,
-                fold,
-                options,
-                waits,
-                birth=birth,
-                now=clock.wall(),
-                endpoint=self.endpoint,
-                retry_failed=self.retry_failed,
-            )
+
+        def take() -> Intake:
+            lines = [f"disk-{n:08x},ap-tokyo,{name}" for n, name in zip(rows, names, strict=True)]
+            self.path.write_text("DiskId,Region,SnapshotName\n" + "\n".join(lines) + "\n")
+            with Manifest.open(str(self.path)) as manifest:
+                return take_in(
+                    manifest,
+                    fold,
+                    options,
+                    waits,
+                    birth=birth,
+                    now=clock.wall(),
+                    endpoint=self.endpoint,
+                    retry_failed=self.retry_failed,
+                    ask_first=bool(self.gap),
+                )
+
+        try:
+            intake = take()
+        except ManifestError as refused:
+            # What may still turn up keeps its name: the user puts it back, and runs again.
+            for problem in refused.problems:
+                assert problem.column == "SnapshotName"
+                names[problem.line - 2] = self.named_as[rows[problem.line - 2]]
+            intake = take()
+        self.named_as.update(zip(rows, names, strict=True))
         sink = MemorySink(self.disk, fold, self.sync_s)
         desk = Desk(sink, clock, stop, options, waits, random.Random(1), lambda text: None)
         access = Access(
@@ -285,13 +302,15 @@ header: Record = {
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
-    fates=st.lists(st.sampled_from(FATES), min_size=1, max_size=25),
+    fates=st.lists(st.sampled_from((*FATES, "refused")), min_size=1, max_size=25),
     visible_after_s=st.sampled_from([0.0, 2.0, 20.0]),
     sync_s=st.sampled_from([0.004, 1.5]),
     kills=st.lists(st.floats(0.9, 90.0) | st.floats(1.0, 2.0), max_size=4),
     edits=st.lists(st.permutations(range(5)).map(lambda p: p[:4]), min_size=5, max_size=5),
     named=st.booleans(),
     steps=st.lists(st.sampled_from([0.0, 3600.0, -3600.0]), min_size=5, max_size=5),
+    own_names=st.lists(st.sampled_from(["own", "own", "mended"]), min_size=5, max_size=5),
+    retry_failed=st.booleans(),
 )
 def test_one_row_one_snapshot(
     tmp_path: Path,
@@ -302,12 +321,16 @@ def test_one_row_one_snapshot(
     edits: list[list[int]],
     named: bool,
     steps: list[float],
+    own_names: list[str],
+    retry_failed: bool,
 ) -> None:
     world = World(tmp_path, [*fates, "ok", "ok", "ok"], visible_after_s, sync_s)
     world.disk.append(encode(header))
+    world.retry_failed = retry_failed
 
     async def main() -> None:
         for number, kill in enumerate(kills):
+            world.own_name = own_names[number]
             await world.life(edits[number], named, kill, steps[number])
         await world.life([0, 1, 2, 3, 4], named, None, steps[-1])
         await asyncio.sleep(400)
@@ -331,7 +354,8 @@ def test_one_row_one_snapshot(
     for key in world.rows:
         if summed.fold.standing(key).state == "accepted":
             assert world.cloud.made[key], key
-    assert summary.accepted + summary.in_doubt + summary.gave_up + summary.deferred == 5
+    failed = summary.gave_up + summary.rejected
+    assert summary.accepted + summary.in_doubt + failed + summary.deferred == 5
 
 
 def test_the_model_can_double_where_nobody_looks_again(tmp_path: Path) -> None:

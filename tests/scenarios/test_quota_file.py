@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from batchsnap.pacing import law, quota_file
+from batchsnap.pacing.contention import Contention, Shut
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import QuotaFile, state_folder
 from batchsnap.pacing.starts import SIZE
@@ -67,29 +68,87 @@ def test_a_file_lost_under_two_live_gates_costs_a_second_and_not_the_cap(
 
 
 def test_a_stopped_holder_of_the_lock_blocks_starts_and_not_the_loop(tmp_path: Path) -> None:
+    """It is said after five seconds, and ends the wait after as many as the gate was given."""
     loop = VirtualLoop()
     QuotaFile(tmp_path, QUOTA).close()
     [path] = tmp_path.iterdir()
+    told: list[tuple[str, float]] = []
 
-    async def main() -> tuple[float, int]:
-        gate = LocalGate(20.0, clock=VirtualClock(loop), file=QuotaFile(tmp_path, QUOTA))
+    def tell(text: str) -> None:
+        told.append((text, loop.time()))
+
+    async def main() -> tuple[float, list[float], int]:
+        contention = Contention("the quota", most_s=60.0, say=tell, gave_up=tell)
+        file = QuotaFile(tmp_path, QUOTA)
+        gate = LocalGate(20.0, clock=VirtualClock(loop), file=file, contention=contention)
         fd = os.open(path, os.O_RDWR)
         fcntl.flock(fd, fcntl.LOCK_EX)
-        waiting = asyncio.ensure_future(starts_of(gate, 1, loop))
+        waiting = [asyncio.ensure_future(starts_of(gate, 1, loop)) for _ in range(2)]
         turns = 0
-        while loop.time() < 1010:
+        while loop.time() < 1055:
             await asyncio.sleep(0.1)
             turns += 1
-        assert not waiting.done()
+        assert not any(one.done() for one in waiting)
+        for one in waiting:
+            with pytest.raises(Shut):
+                await one
+        gave_up = loop.time()
         os.close(fd)  # as when the holder is killed
-        [start] = await waiting
+        await asyncio.sleep(3.0)
+        starts = await starts_of(gate, 2, loop)
         gate.close()
-        return start, turns
+        return gave_up, starts, turns
 
-    start, turns = run_virtual(main(), loop)
+    gave_up, starts, turns = run_virtual(main(), loop)
 
-    assert turns >= 99
-    assert start - 1010 < 0.2
+    (said, said_at), (ended, _) = told
+    assert "holds the quota" in said and "kill -CONT" in said
+    assert 1006.0 <= said_at < 1006.2  # the first second it would not have started anyway
+    assert "has held the quota for 60 s" in ended
+    assert 1061.0 <= gave_up < 1061.2
+    assert turns >= 540
+    assert starts[0] - gave_up < 3.2
+
+
+def test_a_lock_that_was_out_of_reach_long_ago_is_no_reason_to_give_up(tmp_path: Path) -> None:
+    loop = VirtualLoop()
+
+    async def main() -> None:
+        contention = Contention(most_s=60.0)
+        file = QuotaFile(tmp_path, QUOTA)
+        gate = LocalGate(20.0, clock=VirtualClock(loop), file=file, contention=contention)
+        await asyncio.sleep(1.0)
+        [path] = tmp_path.iterdir()
+        for _ in range(2):  # each is met for an instant, and nobody is left who waits
+            fd = os.open(path, os.O_RDWR)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(gate.start(), 0.1)
+            os.close(fd)
+            await asyncio.sleep(100.0)
+        gate.close()
+
+    run_virtual(main(), loop)
+
+
+def test_all_who_wait_are_told_that_the_file_is_out_of_reach(tmp_path: Path) -> None:
+    loop = VirtualLoop()
+    folder = tmp_path / "state"
+
+    async def main() -> None:
+        gate = LocalGate(20.0, clock=VirtualClock(loop), file=QuotaFile(folder, QUOTA))
+        waiting = [asyncio.ensure_future(gate.start()) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        [path] = folder.iterdir()
+        path.unlink()
+        folder.rmdir()
+        folder.touch()  # no folder can be made there
+        for one in waiting:
+            with pytest.raises(OSError, match="state"):
+                await one
+        gate.close()
+
+    run_virtual(main(), loop)
 
 
 # -- real processes ------------------------------------------------------------------------------
@@ -99,6 +158,7 @@ import sys, time, asyncio
 from pathlib import Path
 from batchsnap.clock import LoopClock
 from batchsnap.model import Quota
+from batchsnap.pacing.contention import Contention, Shut
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import QuotaFile
 async def main():
@@ -185,8 +245,8 @@ def test_a_damaged_file_is_emptied_and_said_to_be(tmp_path: Path, content: bytes
     [path] = tmp_path.iterdir()
     path.write_bytes(content)
     file = QuotaFile(tmp_path, QUOTA)
-    with file.locked() as held:
-        assert held
+    if True:
+        assert file.lock()
         assert not file.read(5.0)
         assert (file.count, file.nth_last(1)) == (0, float("-inf"))
         file.add(5.0, 5.0, 20.0)
