@@ -15,6 +15,7 @@ POINTS = (
     "intent_written",
     "intent_synced",
     "token_taken",
+    "about_to_write",
     "bytes_sent",
     "reply_read",
     "outcome_written",

@@ -5,10 +5,9 @@ Absent text is `""` inside the program and `null` on the wire and in the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class Problem(NamedTuple):
@@ -71,8 +70,20 @@ class SignedRequest:
     body: bytes = field(repr=False)
 
 
-Leave = Callable[[], Awaitable[None]]
-"""Returns when a call may leave; waited for directly before its bytes are written."""
+class Departure(Protocol):
+    """The start of a call, which its sender asks before the bytes are written and tells after."""
+
+    async def leave(self) -> None:
+        """Return when the call may leave, and does.
+
+        Raises:
+            ConnectionAbortedError: it may not any more.
+        """
+        ...
+
+    def left(self) -> None:
+        """The bytes were just written."""
+        ...
 
 
 class Reply(NamedTuple):

@@ -46,6 +46,10 @@ class Start:
             if not self._may():
                 raise ConnectionAbortedError("stopped before it was sent")
 
+    def left(self) -> None:
+        """Its bytes were just written: the start is dated by that."""
+        self._gate.left(self._token)
+
     def replied(self, *, throttled: bool) -> None:
         """The call is over, or was never made."""
         self._gate.replied(self._token, throttled=throttled)
@@ -122,7 +126,7 @@ class Access:
             timestamp=timestamp,
             credential=credential,
         )
-        outcome = await self._send.send(request, self._timeout_s, start.leave)
+        outcome = await self._send.send(request, self._timeout_s, start)
         if isinstance(outcome, Reply):
             self._hear(outcome, timestamp)
         return outcome

@@ -13,18 +13,19 @@ from batchsnap.cloud.tc3 import Credential
 from batchsnap.errors import LedgerUnwritable
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
-from batchsnap.model import Fault, Leave, Quota, Reply, SignedRequest
+from batchsnap.model import Departure, Fault, Quota, Reply, SignedRequest
 
-__all__ = ["Clock", "CredentialSource", "Gate", "Gates", "Leave", "RecordSink", "Send"]
+__all__ = ["Clock", "CredentialSource", "Departure", "Gate", "Gates", "RecordSink", "Send"]
 
 
 class Send(Protocol):
     """Sends one signed request once and tells what came back; raises nothing remote."""
 
     async def send(
-        self, request: SignedRequest, timeout_s: float, leave: Leave | None = None
+        self, request: SignedRequest, timeout_s: float, start: Departure | None = None
     ) -> Reply | Fault:
-        """`leave` is waited for when the connection is there, directly before bytes are written."""
+        """`start` is asked for leave when the connection is there, directly before the bytes are
+        written, and told directly after."""
         ...
 
 

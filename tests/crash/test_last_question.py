@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from batchsnap.engine.ports import Leave
+from batchsnap.engine.ports import Departure
 from batchsnap.ledger.record import Record, encode
 from batchsnap.model import Fault, FaultKind, Reply
 from batchsnap.report.summary import summing
@@ -73,9 +73,9 @@ class Behind(HoldingCloud):
     ahead_s = 200.0
 
     async def send(
-        self, request: Any, timeout_s: float, leave: Leave | None = None
+        self, request: Any, timeout_s: float, start: Departure | None = None
     ) -> Reply | Fault:
-        outcome = await super().send(request, timeout_s, leave)
+        outcome = await super().send(request, timeout_s, start)
         date = 1_800_000_000.0 + self.loop.time() - self.ahead_s
         return outcome._replace(date=date) if isinstance(outcome, Reply) else outcome
 
@@ -121,9 +121,9 @@ def test_the_last_question_is_asked_again_though_patience_is_short(tmp_path: Pat
         refused = 0
 
         async def send(
-            self, request: Any, timeout_s: float, leave: Leave | None = None
+            self, request: Any, timeout_s: float, start: Departure | None = None
         ) -> Reply | Fault:
-            outcome = await super().send(request, timeout_s, leave)
+            outcome = await super().send(request, timeout_s, start)
             if self.loop.time() < 1000.0 + self.mute_from_s or self.refused:
                 return outcome
             self.refused += 1
@@ -151,9 +151,9 @@ class Foreign(HoldingCloud):
     blind = False
 
     async def send(
-        self, request: Any, timeout_s: float, leave: Leave | None = None
+        self, request: Any, timeout_s: float, start: Departure | None = None
     ) -> Reply | Fault:
-        outcome = await super().send(request, timeout_s, leave)
+        outcome = await super().send(request, timeout_s, start)
         if not self.blind:
             return outcome
         nothing = b'{"Response":{"TotalCount":0,"SnapshotSet":[],"DiskSet":[],"RequestId":"r"}}'

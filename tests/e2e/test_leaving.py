@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -14,8 +15,19 @@ from tests.raw import OK, request, saying, server
 pytestmark = pytest.mark.anyio
 
 
-async def _never() -> None:
-    await asyncio.Event().wait()
+class Asked:
+    """A start whose leave is what `leave` waits for; notes when it was asked and told."""
+
+    def __init__(self, leave: Callable[[], Awaitable[object]]) -> None:
+        self._leave = leave
+        self.story: list[str] = []
+
+    async def leave(self) -> None:
+        self.story.append("leave")
+        await self._leave()
+
+    def left(self) -> None:
+        self.story.append("left")
 
 
 async def test_a_call_waits_with_its_connection_open_and_no_byte_sent() -> None:
@@ -26,7 +38,7 @@ async def test_a_call_waits_with_its_connection_open_and_no_byte_sent() -> None:
         await may.wait()
 
     async with server(saying(OK)) as seen, Transport() as transport:
-        call = asyncio.ensure_future(transport.send(request(seen.url), 20.0, leave))
+        call = asyncio.ensure_future(transport.send(request(seen.url), 20.0, Asked(leave)))
         await asked.wait()
         while not seen.connections:
             await asyncio.sleep(0)
@@ -42,7 +54,7 @@ async def test_a_call_waits_with_its_connection_open_and_no_byte_sent() -> None:
 
 async def test_a_call_that_may_not_leave_in_time_was_surely_not_sent() -> None:
     async with server(saying(OK)) as seen, Transport() as transport:
-        got = await transport.send(request(seen.url), 0.2, _never)
+        got = await transport.send(request(seen.url), 0.2, Asked(asyncio.Event().wait))
 
     assert isinstance(got, Fault)
     assert not got.sent
@@ -61,6 +73,9 @@ async def test_a_token_renewed_after_the_stop_sends_nothing() -> None:
         def leave(self, token: int) -> bool:
             return token == 1
 
+        def left(self, token: int) -> None:
+            """Nothing is dated."""
+
         def replied(self, token: int, *, throttled: bool) -> None:
             """Nothing is learned."""
 
@@ -68,8 +83,8 @@ async def test_a_token_renewed_after_the_stop_sends_nothing() -> None:
             """Nothing is paced."""
 
     async with server(saying(OK)) as seen, Transport() as transport:
-        got = await transport.send(request(seen.url), 20.0, Start(Late(), 0, lambda: False).leave)
-        again = await transport.send(request(seen.url), 20.0, Start(Late(), 0).leave)
+        got = await transport.send(request(seen.url), 20.0, Start(Late(), 0, lambda: False))
+        again = await transport.send(request(seen.url), 20.0, Start(Late(), 0))
 
     assert isinstance(got, Fault)
     assert not got.sent
@@ -87,7 +102,7 @@ async def test_latency_counts_from_when_a_call_left() -> None:
         left_at = loop.time()
 
     async with server(saying(OK)) as seen, Transport() as transport:
-        got = await transport.send(request(seen.url), 20.0, leave)
+        got = await transport.send(request(seen.url), 20.0, Asked(leave))
         back = loop.time()
 
     assert got.latency_ms <= (back - left_at) * 1000

@@ -14,7 +14,7 @@ from batchsnap.cloud.tc3 import Credential
 from batchsnap.engine import ask
 from batchsnap.engine.access import Access
 from batchsnap.engine.discover import Wanted, discover
-from batchsnap.engine.ports import Leave
+from batchsnap.engine.ports import Departure
 from batchsnap.ledger.record import encode
 from batchsnap.lifecycle import State
 from batchsnap.model import Fault, Quota, Reply, SignedRequest
@@ -37,7 +37,7 @@ class Lists:
         self.hidden: set[str] = set()  # counted, not shown
 
     async def send(
-        self, request: SignedRequest, timeout_s: float, leave: Leave | None = None
+        self, request: SignedRequest, timeout_s: float, start: Departure | None = None
     ) -> Reply | Fault:
         body = json.loads(request.body)
         action = dict(request.headers)["X-TC-Action"]
@@ -162,9 +162,9 @@ class HidingCloud(ModelCloud):
     hiding: frozenset[str] = frozenset()
 
     async def send(
-        self, request: SignedRequest, timeout_s: float, leave: Leave | None = None
+        self, request: SignedRequest, timeout_s: float, start: Departure | None = None
     ) -> Reply | Fault:
-        outcome = await super().send(request, timeout_s, leave)
+        outcome = await super().send(request, timeout_s, start)
         if not self.hiding or not isinstance(outcome, Reply):
             return outcome
         answer = json.loads(outcome.body)["Response"]

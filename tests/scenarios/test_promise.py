@@ -26,7 +26,7 @@ from batchsnap.engine.brakes import Brakes
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.intake import Birth, Intake, take_in
 from batchsnap.engine.lane import Lane
-from batchsnap.engine.ports import Leave
+from batchsnap.engine.ports import Departure
 from batchsnap.engine.stopping import Stop
 from batchsnap.errors import ManifestError
 from batchsnap.ledger.gap import Gap
@@ -79,10 +79,11 @@ class ModelCloud:
         return snapshot_id
 
     async def send(
-        self, request: SignedRequest, timeout_s: float, leave: Leave | None = None
+        self, request: SignedRequest, timeout_s: float, start: Departure | None = None
     ) -> Reply | Fault:
-        if leave is not None:
-            await leave()
+        if start is not None:
+            await start.leave()
+            start.left()
         action = dict(request.headers)["X-TC-Action"]
         body = json.loads(request.body)
         await asyncio.sleep(0.05)

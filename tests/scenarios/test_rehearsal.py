@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchsnap.engine.ports import Leave
+from batchsnap.engine.ports import Departure
 from batchsnap.ledger.record import encode
 from batchsnap.model import Fault, FaultKind, Reply
 from batchsnap.report.summary import summing
@@ -33,11 +33,11 @@ class Declaring(ModelCloud):
         self.looks: list[float] = []
 
     async def send(
-        self, request: Any, timeout_s: float, leave: Leave | None = None
+        self, request: Any, timeout_s: float, start: Departure | None = None
     ) -> Reply | Fault:
         if dict(request.headers)["X-TC-Action"] == "DescribeSnapshots":
             self.looks.append(self.loop.time() - BORN)
-        outcome = await super().send(request, timeout_s, leave)
+        outcome = await super().send(request, timeout_s, start)
         return outcome._replace(visible_after_s=self.declared_s) if _is_reply(outcome) else outcome
 
     async def _create(self, body: dict[str, Any], timeout_s: float) -> Reply | Fault:
@@ -147,9 +147,9 @@ def test_one_reply_without_the_word_ends_the_rehearsal(tmp_path: Path) -> None:
         """Declares itself in its first reply only."""
 
         async def send(
-            self, request: Any, timeout_s: float, leave: Leave | None = None
+            self, request: Any, timeout_s: float, start: Departure | None = None
         ) -> Reply | Fault:
-            outcome = await super().send(request, timeout_s, leave)
+            outcome = await super().send(request, timeout_s, start)
             if _is_reply(outcome):
                 self.declared_s = None
             return outcome
