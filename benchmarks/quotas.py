@@ -84,8 +84,8 @@ def main(small: bool = False) -> dict[str, Any]:
 
 async def _serve() -> None:
     """The strict simulator for any SecretId, until stdin ends."""
-    from batchsnap.simulator.app import serve
-    from batchsnap.simulator.scenario import preset
+    from batchsnap.simulator.presets import preset
+    from batchsnap.simulator.server import serve
 
     async with serve(preset("strict"), credentials={"*": SECRET_KEY}) as simulator:
         print(simulator.url, flush=True)

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from tencentcloud.common.sign import Sign
 
-from batchsnap.simulator.desk import DEFAULT_KEYS
+from batchsnap.simulator.auth import DEFAULT_KEYS
 
 HERE = "ap-guangzhou"
 DISK = "disk-0000000a"

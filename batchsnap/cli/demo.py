@@ -78,9 +78,9 @@ async def _run(prepared: Prepared, options: dict[str, Any]) -> tuple[Result, str
     from batchsnap.cli.progress import showing
     from batchsnap.cli.run import cut_off
     from batchsnap.engine.stopping import Stop, watch_signals
-    from batchsnap.simulator.desk import DEFAULT_KEYS
-    from batchsnap.simulator.embedded import EmbeddedSimulator
-    from batchsnap.simulator.scenario import preset
+    from batchsnap.simulator.auth import DEFAULT_KEYS
+    from batchsnap.simulator.presets import preset
+    from batchsnap.simulator.server import EmbeddedSimulator
 
     [(secret_id, secret_key)] = DEFAULT_KEYS.items()
     stop, result = Stop(), None
@@ -102,7 +102,7 @@ async def _run(prepared: Prepared, options: dict[str, Any]) -> tuple[Result, str
 
 def _sample(path: Path) -> Path:
     """The sample manifest; another file of that name is left alone."""
-    from batchsnap.simulator.stock import sample_fleet
+    from batchsnap.simulator.resources import sample_fleet
 
     rows = (f"{disk_id},{region}\n" for disk_id, region in sample_fleet(_DISKS, _REGIONS))
     text = "DiskId,Region\n" + "".join(rows)

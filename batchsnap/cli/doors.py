@@ -42,8 +42,8 @@ def open_simulator(
     stack: AsyncExitStack, scenario: Scenario | None
 ) -> tuple[str, SimulatedCredentials]:
     """A built-in cloud in its own thread."""
-    from batchsnap.simulator.desk import DEFAULT_KEYS
-    from batchsnap.simulator.embedded import EmbeddedSimulator
+    from batchsnap.simulator.auth import DEFAULT_KEYS
+    from batchsnap.simulator.server import EmbeddedSimulator
 
     simulator = stack.enter_context(EmbeddedSimulator(scenario))
     [(secret_id, secret_key)] = DEFAULT_KEYS.items()

@@ -55,7 +55,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Run a local imitation of the cloud, faults included. Ctrl-C ends it."""
-    from batchsnap.simulator.stock import sample_fleet
+    from batchsnap.simulator.resources import sample_fleet
 
     if manifest and disks:
         raise click.UsageError("--fleet and --disks exclude each other")
@@ -73,11 +73,11 @@ def command(
 
 
 def _scenario(source: str, seed: int | None, changes: tuple[str, ...]) -> Scenario:
-    from batchsnap.simulator.scenario import Scenario, preset
+    from batchsnap.simulator.presets import preset, scenario_of
 
     if source.endswith(".json"):
         try:
-            scenario = Scenario.from_json(orjson.loads(Path(source).read_bytes()))
+            scenario = scenario_of(orjson.loads(Path(source).read_bytes()))
         except OSError as error:
             raise UsageError(f"{source}: {error.strerror}") from None
         except orjson.JSONDecodeError as error:
@@ -114,8 +114,8 @@ async def _serve(
     scenario: Scenario, host: str, port: int, fleet: list[tuple[str, str]] | None, as_json: bool
 ) -> None:
     from batchsnap.engine.stopping import heeded
-    from batchsnap.simulator.app import serve
-    from batchsnap.simulator.desk import DEFAULT_KEYS
+    from batchsnap.simulator.auth import DEFAULT_KEYS
+    from batchsnap.simulator.server import serve
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,7 +1,7 @@
 """Owns the unsigned doors, for loopback alone: `/_sim/…`, and an imitation of the metadata service.
 
 GET /_sim/health · GET /_sim/state (`?brief=1` without the snapshots) · POST /_sim/scenario
-(JSON of `Scenario.from_json`) · POST /_sim/reset ·
+(JSON of `presets.scenario_of`) · POST /_sim/reset ·
 GET /latest/meta-data/cam/security-credentials/[ROLE]
 """
 
@@ -14,11 +14,11 @@ import orjson
 from aiohttp import web
 
 from batchsnap.errors import UsageError
-from batchsnap.simulator.cloud import Cloud
-from batchsnap.simulator.desk import Desk, TempKey
-from batchsnap.simulator.dice import word
-from batchsnap.simulator.scenario import Scenario
-from batchsnap.simulator.stock import iso
+from batchsnap.simulator.account import Cloud
+from batchsnap.simulator.auth import Authenticator, TempKey
+from batchsnap.simulator.outcomes import word
+from batchsnap.simulator.presets import scenario_of
+from batchsnap.simulator.resources import iso
 
 ROLE = "batchsnap-role"
 _ROLES = "/latest/meta-data/cam/security-credentials/"
@@ -27,9 +27,9 @@ _ROLES = "/latest/meta-data/cam/security-credentials/"
 class Control:
     """Answers what isn't `POST /`."""
 
-    def __init__(self, cloud: Cloud, desk: Desk) -> None:
+    def __init__(self, cloud: Cloud, authenticator: Authenticator) -> None:
         self._cloud = cloud
-        self._desk = desk
+        self._desk = authenticator
         self._lent: tuple[str, TempKey] | None = None
         self._loans = 0
 
@@ -55,7 +55,7 @@ class Control:
 
     def _change(self, body: bytes) -> web.Response:
         try:
-            scenario = Scenario.from_json(orjson.loads(body))
+            scenario = scenario_of(orjson.loads(body))
         except (orjson.JSONDecodeError, UsageError) as error:
             return web.Response(status=400, text=f"{error}\n")
         self._cloud.change(scenario)

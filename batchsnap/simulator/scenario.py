@@ -1,21 +1,118 @@
-"""Owns `Scenario`: how this cloud behaves, as one frozen value with presets and a JSON form."""
+"""Owns `Scenario`: how this cloud behaves, as one frozen value with a JSON form, down to the
+script that says which call meets which fault.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import StrEnum
 from typing import Any
 
 from batchsnap.errors import UsageError
-from batchsnap.simulator.script import CREATE, Kind, Step, read_step, typed
+
+CREATE = "CreateSnapshot"
+
+
+class Kind(StrEnum):
+    """What can happen to a call. The words are those of `Scenario.script` and `/_sim/state`."""
+
+    OK = "ok"
+    LOST_REPLY = "lost_reply"  # done, then the connection drops
+    RESET = "reset"  # the connection drops, nothing done
+    LATE = "late"  # the connection drops, and it is done `late_s` later
+    ERROR_5XX = "error_5xx"  # a proxy's 502 page
+    HTML_200 = "html_200"  # somebody's login page
+    TRUNCATED = "truncated"  # done, then half of the reply
+    HANG = "hang"  # silence until the client gives up
+    NULL_ID = "null_id"  # a reply whose SnapshotId is null
+    INTERNAL_ERROR = "internal_error"
+    THROTTLE = "throttle_extra"  # refused as too fast although it was not
+    BUSY = "busy"
+    BACKPRESSURE = "backpressure"
+    NOT_FOUND = "not_found"
+    DRIP = "drip"  # done, and the reply comes a byte at a time
+    ERROR = "error"  # any code, for scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a script: the calls it means, and what happens to them.
+
+    `nth` holds 1-based call numbers: of the disk where `disk_id` is given, else of the region
+    where that is, else of the action; empty means every call.
+    """
+
+    do: Kind
+    action: str = CREATE  # "*" for any
+    disk_id: str = ""
+    region: str = ""
+    nth: tuple[int, ...] = ()
+    committed: bool | None = None  # None: by chance, as for a share
+    seconds: float | None = None  # None: hang_s, late_s or drip_s
+    code: str = ""  # of the error, where `do` answers with one
+    message: str = ""
+    status: int = 502  # of error_5xx
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"match": {...}, "do": ..., ...}` with the defaults left out."""
+        plain = Step(self.do)
+        changed = {k: v for k, v in asdict(self).items() if v != getattr(plain, k)}
+        match = {k: changed.pop(k) for k in _MATCH if k in changed}
+        return {"match": match, "do": self.do.value, **changed}
+
+
+_MATCH = ("action", "disk_id", "region", "nth")
+
+
+_STEP_TYPES: Mapping[str, tuple[type, ...]] = {
+    "do": (str,),
+    "action": (str,),
+    "disk_id": (str,),
+    "region": (str,),
+    "committed": (bool,),
+    "seconds": (int, float),
+    "code": (str,),
+    "message": (str,),
+    "status": (int,),
+}
+
+
+def read_step(item: Any) -> Step:
+    """One line of a script from its JSON. Raises UsageError."""
+    values = dict(typed("a line of script", item, dict))
+    values |= typed("match", values.pop("match", {}), dict)
+    nth = values.pop("nth", ())
+    numbers = nth if isinstance(nth, list | tuple) else [nth] if nth != () else []
+    checked: dict[str, Any] = {"nth": tuple(typed("nth", n, int) for n in numbers)}
+    for key, value in values.items():
+        types = _STEP_TYPES.get(key)
+        if types is None:
+            raise UsageError(f"scenario: a line of script has no {key}")
+        checked[key] = typed(key, value, *types)
+    try:
+        checked["do"] = Kind(values.get("do", ""))
+    except ValueError:
+        raise UsageError(f"scenario: do must be one of {', '.join(Kind)}") from None
+    return Step(**checked)
+
+
+def typed(name: str, value: Any, *types: type) -> Any:
+    """The value, if it is of one of the types; True is no number. Raises UsageError."""
+    wrong = not isinstance(value, types) or (isinstance(value, bool) and bool not in types)
+    if wrong:
+        names = " or ".join(t.__name__ for t in types)
+        raise UsageError(f"scenario: {name} must be {names}, not {value!r}")
+    return value
+
 
 # Calls a second, as the product's API category page prints them (362/15634).
 PUBLISHED_CAPS: Mapping[str, float] = {"DescribeDisks": 100.0}
 PUBLISHED_CAP_PER_S = 20.0
 
 
-# The shares of create calls, in the order in which the dice are read.
+# The shares of create calls, in the order in which chance picks among them.
 SHARES = (
     Kind.LOST_REPLY,
     Kind.RESET,
@@ -119,17 +216,8 @@ class Scenario:
             )
         return replace(self, **{k: _value(k, str(types[k]), v) for k, v in values.items()})
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Scenario:
-        """From `{field: value}`, over the preset that a key `preset` may name."""
-        if not isinstance(values, Mapping):
-            raise UsageError("scenario: must be a JSON object")
-        rest = dict(values)
-        name = rest.pop("preset", None)
-        return (cls() if name is None else preset(str(name))).with_values(rest)
-
     def to_json(self) -> dict[str, Any]:
-        """Every field; `from_json` gives the same scenario back."""
+        """Every field; `presets.scenario_of` gives the same scenario back."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {
             **values,
@@ -164,51 +252,3 @@ def _number(name: str, value: Any) -> float:
     if number < 0 and name not in _MAY_BE_NEGATIVE:
         raise UsageError(f"scenario: {name} must not be negative")
     return number
-
-
-PRESETS: Mapping[str, Scenario] = {
-    "calm": Scenario(),
-    "strict": Scenario(latency_ms=120.0, latency_spread=0.2),
-    "lossy": Scenario(lost_reply=0.05, latency_ms=20.0),
-    "demo": Scenario(
-        latency_ms=40.0,
-        latency_spread=0.4,
-        jitter_ms=2.0,
-        lost_reply=0.01,
-        error_5xx=0.005,
-        throttle_extra=0.02,
-        busy=0.03,
-        busy_tries=1,
-        backpressure_first=1,
-        creating_s=3.0,
-    ),
-    "hostile": Scenario(
-        latency_ms=60.0,
-        latency_spread=0.8,
-        jitter_ms=20.0,
-        jitter_kind="exponential",
-        lost_reply=0.04,
-        reset=0.03,
-        late=0.01,
-        error_5xx=0.04,
-        html_200=0.01,
-        truncated=0.02,
-        hang=0.01,
-        null_id=0.01,
-        internal_error=0.03,
-        throttle_extra=0.05,
-        read_fault=0.05,
-        busy=0.05,
-        not_found=0.01,
-        backpressure_first=3,
-        creating_s=5.0,
-        visible_after_s=2.0,
-    ),
-}
-
-
-def preset(name: str) -> Scenario:
-    """The preset of that name. Raises UsageError, naming them all, where there is none."""
-    if name not in PRESETS:
-        raise UsageError(f"scenario: no preset {name}; there are {', '.join(PRESETS)}")
-    return PRESETS[name]

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from batchsnap.simulator import bodies, listing
-from batchsnap.simulator.bodies import Refused
-from batchsnap.simulator.dice import chance, word
+from batchsnap.simulator import requests
+from batchsnap.simulator.inventory import Inventory
+from batchsnap.simulator.outcomes import chance, word
+from batchsnap.simulator.requests import Refused
+from batchsnap.simulator.resources import Backup, Disk, Snapshot
 from batchsnap.simulator.scenario import Scenario
-from batchsnap.simulator.shelf import Shelf
-from batchsnap.simulator.stock import Backup, Disk, Snapshot
 
 
 class World:
@@ -31,7 +31,7 @@ class World:
         self.created = 0
         self.deleted = 0
         self.vanished = 0
-        self.shelf = Shelf(scenario, fleet)
+        self.inventory = Inventory(scenario, fleet)
         self._by_id: dict[str, Snapshot] = {}
         self._by_disk: dict[tuple[str, str], list[Snapshot]] = {}  # (region, disk id)
         self._by_region: dict[str, list[Snapshot]] = defaultdict(list)  # oldest first, may be dead
@@ -44,7 +44,7 @@ class World:
     def follow(self, scenario: Scenario) -> None:
         """Go by another scenario from here on; what exists stays."""
         self.scenario = scenario
-        self.shelf.follow(scenario)
+        self.inventory.follow(scenario)
 
     # The actions.
 
@@ -52,10 +52,10 @@ class World:
         """CreateSnapshot. One creation at a time per disk."""
         self._ripen(now)
         server_time = now + self.scenario.clock_offset_s
-        tags = bodies.check_create(body, server_time)
+        tags = requests.check_create(body, server_time)
         disk_id, backup_id = body.get("DiskId", ""), body.get("DiskBackupId", "")
-        backup = self.shelf.backup(region, backup_id, disk_id) if backup_id else None
-        disk = backup.disk if backup else self.shelf.disk(region, disk_id)
+        backup = self.inventory.backup(region, backup_id, disk_id) if backup_id else None
+        disk = backup.disk if backup else self.inventory.disk(region, disk_id)
         nth = self._made[region, disk.disk_id]
         siblings = self._by_disk.get((region, disk.disk_id), [])
         if siblings and siblings[-1].ready_at > now:
@@ -77,7 +77,7 @@ class World:
             vanishes=self._fails(disk, nth),
         )
         if backup:
-            self.shelf.use_up(backup)
+            self.inventory.use_up(backup)
         self._add(region, snapshot)
         return snapshot
 
@@ -86,50 +86,50 @@ class World:
     ) -> dict[str, Any]:
         """DescribeSnapshots: `{TotalCount, SnapshotSet}`."""
         self._ripen(now)
-        filters = bodies.filters_of(body)
+        filters = requests.filters_of(body)
         things = self._candidates(region, body, filters)
-        things = listing.match_snapshots(things, filters, now)
+        things = requests.match_snapshots(things, filters, now)
         lag = self.scenario.visible_after_s
         if lag:
             # Oldest first, so the visible ones are the head of the list.
             things = things[: bisect_right(things, now - lag, key=lambda s: s.made_at)]
-        total, items = listing.page(things, body, ("CREATE_TIME",), lambda s: s.to_api(now))
+        total, items = requests.page(things, body, ("CREATE_TIME",), lambda s: s.to_api(now))
         return {"TotalCount": total, "SnapshotSet": items}
 
     def describe_disks(self, region: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """DescribeDisks: `{TotalCount, DiskSet}`. Named disks are made where any may exist."""
-        filters = bodies.filters_of(body)
+        filters = requests.filters_of(body)
         named = list(body.get("DiskIds", []))
         for name, values in filters:
             if name == "disk-id":
                 named.extend(values)
         if named:
             disks = [
-                d for d in (self.shelf.find_disk(region, i) for i in dict.fromkeys(named)) if d
+                d for d in (self.inventory.find_disk(region, i) for i in dict.fromkeys(named)) if d
             ]
         else:
-            disks = self.shelf.disks(region)
+            disks = self.inventory.disks(region)
         if filters:
-            disks = [d for d in disks if listing.disk_passes(self._print(d), filters)]
-        total, items = listing.page(disks, body, ("CREATE_TIME", "DEADLINE"), self._print)
+            disks = [d for d in disks if requests.disk_passes(self._print(d), filters)]
+        total, items = requests.page(disks, body, ("CREATE_TIME", "DEADLINE"), self._print)
         return {"TotalCount": total, "DiskSet": items}
 
     def describe_backups(self, region: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """DescribeDiskBackups: `{TotalCount, DiskBackupSet}`."""
-        wanted = {name: set(values) for name, values in bodies.filters_of(body)}
+        wanted = {name: set(values) for name, values in requests.filters_of(body)}
         if unknown := wanted.keys() - {"disk-backup-id", "disk-id", "disk-usage"}:
             raise Refused("InvalidParameterValue", f"There is no filter `{unknown.pop()}`.")
         ids = [*body.get("DiskBackupIds", []), *sorted(wanted.get("disk-backup-id", ()))]
         if ids:
-            known = [self.shelf.find_backup(region, i) for i in dict.fromkeys(ids)]
+            known = [self.inventory.find_backup(region, i) for i in dict.fromkeys(ids)]
             backups = [backup for backup in known if backup]
         else:
-            backups = self.shelf.backups(region)
+            backups = self.inventory.backups(region)
         fields = {"disk-id": "DiskId", "disk-usage": "DiskUsage"}
         for name, field in fields.items():
             if name in wanted:
                 backups = [b for b in backups if b.to_api()[field] in wanted[name]]
-        total, items = listing.page(backups, body, ("CREATE_TIME",), Backup.to_api)
+        total, items = requests.page(backups, body, ("CREATE_TIME",), Backup.to_api)
         return {"TotalCount": total, "DiskBackupSet": items}
 
     def delete(self, region: str, body: Mapping[str, Any], now: float) -> None:

@@ -12,8 +12,8 @@ from batchsnap.cloud.credentials import Credentials
 from batchsnap.cloud.transport import get_unsigned
 from batchsnap.errors import LedgerLocked, ManifestError
 from batchsnap.ledger.store import Ledger
-from batchsnap.simulator.embedded import EmbeddedSimulator
 from batchsnap.simulator.scenario import Scenario
+from batchsnap.simulator.server import EmbeddedSimulator
 from tests.process import SECRET_ID, SECRET_KEY, disk, write_fleet
 
 KEYS = {"TENCENTCLOUD_SECRET_ID": SECRET_ID, "TENCENTCLOUD_SECRET_KEY": SECRET_KEY}
@@ -121,7 +121,7 @@ def test_a_backup_point_alone_learns_its_disk(tmp_path: Path) -> None:
         return await batchsnap.run(fleet, ledger=ledger, endpoint=url, credentials=keys)
 
     with EmbeddedSimulator(fleet=[(disk(7), "ap-tokyo")]) as cloud:
-        cloud.simulator.world.shelf.add_backup("ap-tokyo", "dbp-00000001", disk(7))
+        cloud.simulator.world.inventory.add_backup("ap-tokyo", "dbp-00000001", disk(7))
         result = anyio.run(main, cloud.url)
 
         assert [s["disk_id"] for s in cloud.state()["snapshots"]] == [disk(7)]

@@ -17,9 +17,10 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
-from batchsnap.simulator.embedded import EmbeddedSimulator
-from batchsnap.simulator.scenario import Scenario, preset
-from batchsnap.simulator.stock import sample_fleet
+from batchsnap.simulator.presets import preset
+from batchsnap.simulator.resources import sample_fleet
+from batchsnap.simulator.scenario import Scenario
+from batchsnap.simulator.server import EmbeddedSimulator
 from tests.signed import DISK, HERE, SECRET_ID, SECRET_KEY
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from batchsnap.simulator.app import Simulator, serve
-from batchsnap.simulator.scenario import Scenario
-from batchsnap.simulator.script import Kind, Step
+from batchsnap.simulator.scenario import Kind, Scenario, Step
+from batchsnap.simulator.server import Simulator, serve
 from tests.signed import DISK, SECRET_ID, SECRET_KEY, signed
 
 pytestmark = pytest.mark.anyio

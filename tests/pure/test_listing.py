@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchsnap.simulator.bodies import Refused
+from batchsnap.simulator.requests import Refused
 from batchsnap.simulator.scenario import Scenario
 from batchsnap.simulator.world import World
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from batchsnap.simulator.bodies import Refused
-from batchsnap.simulator.signature import verify
+from batchsnap.simulator.auth import verify
+from batchsnap.simulator.requests import Refused
 from tests.signed import DEFAULT_KEYS, SECRET_ID, signed
 
 AT = 1_767_225_600.0

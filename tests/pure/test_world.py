@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from batchsnap.simulator.bodies import Refused, check
-from batchsnap.simulator.cloud import Cloud
-from batchsnap.simulator.scenario import Scenario
-from batchsnap.simulator.script import Kind, Step
-from batchsnap.simulator.stock import sample_fleet
+from batchsnap.simulator.account import Cloud
+from batchsnap.simulator.requests import Refused, check
+from batchsnap.simulator.resources import sample_fleet
+from batchsnap.simulator.scenario import Kind, Scenario, Step
 from batchsnap.simulator.world import World
 
 HERE = "ap-guangzhou"
@@ -165,7 +164,7 @@ def test_a_wrong_body_is_refused(action: str, body: Any, code: str) -> None:
 
 def test_a_backup_point_becomes_a_snapshot_once() -> None:
     w = world(fleet=[(DISK, HERE)], creating_s=0)
-    w.shelf.add_backup(HERE, "dbp-00000001", DISK)
+    w.inventory.add_backup(HERE, "dbp-00000001", DISK)
     found = w.describe_backups(HERE, {"DiskBackupIds": ["dbp-00000001"]})
     assert [b["DiskId"] for b in found["DiskBackupSet"]] == [DISK]
     assert w.create(HERE, {"DiskBackupId": "dbp-00000001"}, NOW).disk.disk_id == DISK
@@ -258,10 +257,10 @@ def test_throttled_calls_do_not_move_a_disks_fate() -> None:
 
 def test_describe_disks_can_be_forbidden() -> None:
     cloud = Cloud(Scenario(no_describe_disks=True))
-    fate, _ = cloud.admit("DescribeDisks", "A", HERE, {}, NOW)
-    assert fate.code == "UnauthorizedOperation"
-    assert "cvm:DescribeDisks" in fate.message
-    assert "cbs:DescribeDisks" in fate.message
+    outcome, _ = cloud.admit("DescribeDisks", "A", HERE, {}, NOW)
+    assert outcome.code == "UnauthorizedOperation"
+    assert "cvm:DescribeDisks" in outcome.message
+    assert "cbs:DescribeDisks" in outcome.message
 
 
 def test_the_state_names_doubles() -> None:

@@ -14,8 +14,8 @@ from batchsnap.cloud.credentials import Credentials
 from batchsnap.engine.access import Access
 from batchsnap.model import Fault, Quota, Reply, SignedRequest
 from batchsnap.pacing.gate import LocalGate
-from batchsnap.simulator.bodies import Refused
-from batchsnap.simulator.signature import verify
+from batchsnap.simulator.auth import verify
+from batchsnap.simulator.requests import Refused
 
 pytestmark = pytest.mark.anyio
 

@@ -1,4 +1,5 @@
-"""Owns what a request body may hold: names, types and ranges, action by action.
+"""Owns what a request may ask: the names, types and ranges of its body, and of a Describe call
+which things it means, in which order, and which page of them.
 
 Names and limits are those of the international API pages; where a page prints no limit (the
 length of a snapshot's name) the one of ModifySnapshotAttribute stands in.
@@ -6,9 +7,11 @@ length of a snapshot's name) the one of ModifySnapshotAttribute stands in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
+
+from batchsnap.simulator.resources import Snapshot
 
 NAME_MAX_BYTES = 60
 FILTER_VALUES_MAX = 10
@@ -159,3 +162,106 @@ def _check_tags(tags: list[Any]) -> tuple[tuple[str, str], ...]:
 
 def _all_str(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+T = TypeVar("T")
+
+# Filter name -> the field of the printed item that must be among its values.
+_DISK_FIELDS = {
+    "disk-usage": "DiskUsage",
+    "disk-charge-type": "DiskChargeType",
+    "disk-id": "DiskId",
+    "disk-name": "DiskName",
+    "disk-type": "DiskType",
+    "disk-state": "DiskState",
+    "instance-id": "InstanceId",
+}
+_SNAPSHOT_FILTERS = (
+    "snapshot-id",
+    "snapshot-name",
+    "snapshot-state",
+    "disk-usage",
+    "project-id",
+    "disk-id",
+    "encrypt",
+    "snapshot-type",
+    "zone",
+)
+
+
+def page(
+    things: Sequence[T],
+    body: Mapping[str, Any],
+    order_fields: tuple[str, ...],
+    shown: Callable[[T], dict[str, Any]],
+) -> tuple[int, list[dict[str, Any]]]:
+    """(total, the items of the asked page). `things` come oldest first. Raises Refused."""
+    offset, limit = page_of(body)
+    total = len(things)
+    if descending(body, order_fields):
+        chosen = things[max(total - offset - limit, 0) : max(total - offset, 0)][::-1]
+    else:
+        chosen = things[offset : offset + limit]
+    return total, [shown(thing) for thing in chosen]
+
+
+def match_snapshots(
+    things: Sequence[Snapshot], filters: Sequence[tuple[str, tuple[str, ...]]], now: float
+) -> Sequence[Snapshot]:
+    """Those that pass every filter; within one filter any value will do. Raises Refused."""
+    for name, values in filters:
+        if name not in _SNAPSHOT_FILTERS:
+            raise Refused("InvalidParameterValue", f"There is no filter `{name}`.")
+        # Every snapshot here is private, unencrypted and of project 0: such a filter takes all
+        # or nothing, and a list of 100,000 must not be walked for it on each page.
+        whole = {"snapshot-type": "PRIVATE_SNAPSHOT", "encrypt": "FALSE", "project-id": "0"}
+        if name in whole:
+            if whole[name] not in (value.upper() for value in values):
+                return []
+        else:
+            wanted = frozenset(values)
+            things = [thing for thing in things if _snapshot_field(thing, name, now) in wanted]
+    return things
+
+
+def _snapshot_field(thing: Snapshot, name: str, now: float) -> str:
+    match name:
+        case "snapshot-id":
+            return thing.snapshot_id
+        case "snapshot-name":
+            return thing.name
+        case "snapshot-state":
+            return thing.state(now)
+        case "disk-usage":
+            return thing.usage
+        case "disk-id":
+            return thing.disk.disk_id
+        case _:
+            return thing.disk.zone
+
+
+def disk_passes(item: Mapping[str, Any], filters: Sequence[tuple[str, tuple[str, ...]]]) -> bool:
+    """Whether a printed disk passes every filter. Raises Refused for an unknown filter."""
+    return all(_disk_passes(item, name, values) for name, values in filters)
+
+
+def _disk_passes(item: Mapping[str, Any], name: str, values: tuple[str, ...]) -> bool:
+    tags = {tag["Key"]: tag["Value"] for tag in item["Tags"]}
+    if name in _DISK_FIELDS:
+        return item[_DISK_FIELDS[name]] in values
+    if name.startswith("tag:"):
+        return tags.get(name[len("tag:") :]) in values
+    match name:
+        case "tag-key":
+            return not tags.keys().isdisjoint(values)
+        case "tag-value":
+            return not set(tags.values()).isdisjoint(values)
+        case "zone":
+            return item["Placement"]["Zone"] in values
+        case "project-id":
+            return str(item["Placement"]["ProjectId"]) in values
+        case "portable":
+            return str(item["Portable"]).upper() in (value.upper() for value in values)
+        case "instance-ip-address" | "instance-name":
+            return False
+    raise Refused("InvalidParameterValue", f"There is no filter `{name}`.")

@@ -1,4 +1,4 @@
-"""Owns the acting out of a fate on the socket: replies, halves of replies, silence, cut lines."""
+"""Owns what an outcome looks like on the socket: replies, halves of replies, silence, cut lines."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import orjson
 from aiohttp import web
 
-from batchsnap.simulator.bodies import Refused
-from batchsnap.simulator.fates import Fate
-from batchsnap.simulator.script import Kind
-from batchsnap.simulator.signature import SKEW_MAX_S
+from batchsnap.simulator.auth import SKEW_MAX_S
+from batchsnap.simulator.outcomes import Outcome
+from batchsnap.simulator.requests import Refused
+from batchsnap.simulator.scenario import Kind
 
 DECLARATION = "X-Batchsnap-Simulator"
 
@@ -26,7 +26,7 @@ _LINGER_0 = struct.pack("ii", 1, 0)  # close() then sends RST instead of FIN
 class Scene(NamedTuple):
     """One call about to be answered. `perform` carries it out, or raises Refused."""
 
-    fate: Fate
+    outcome: Outcome
     perform: Callable[[], dict[str, Any]]
     request_id: str
     headers: Mapping[str, str]  # of every reply: see `headers_of`
@@ -34,30 +34,30 @@ class Scene(NamedTuple):
     after_s: float  # from the deed to the reply
 
 
-async def play(scene: Scene, request: web.BaseRequest) -> web.StreamResponse:
-    """Let the fate happen. What is returned goes nowhere if the line was cut."""
-    fate = scene.fate
+async def respond(scene: Scene, request: web.BaseRequest) -> web.StreamResponse:
+    """Let it happen. What is returned goes nowhere if the line was cut."""
+    outcome = scene.outcome
     if scene.before_s > 0:
         await asyncio.sleep(scene.before_s)
-    if fate.kind is Kind.RESET:
+    if outcome.kind is Kind.RESET:
         return _cut(request, hard=True)
-    if fate.kind is Kind.LATE:
+    if outcome.kind is Kind.LATE:
         return await _late(scene, request)
-    payload = _perform(scene) if fate.committed else {}
+    payload = _perform(scene) if outcome.committed else {}
     if scene.after_s > 0:
         await asyncio.sleep(scene.after_s)
-    if fate.kind is Kind.HANG:
-        await asyncio.sleep(fate.seconds)
-    if fate.kind in (Kind.HANG, Kind.LOST_REPLY):
+    if outcome.kind is Kind.HANG:
+        await asyncio.sleep(outcome.seconds)
+    if outcome.kind in (Kind.HANG, Kind.LOST_REPLY):
         return _cut(request)
-    if fate.kind is Kind.ERROR_5XX:
-        return _page(_GATEWAY_PAGE.format(fate.status), fate.status, scene.headers)
-    if fate.kind is Kind.HTML_200:
+    if outcome.kind is Kind.ERROR_5XX:
+        return _page(_GATEWAY_PAGE.format(outcome.status), outcome.status, scene.headers)
+    if outcome.kind is Kind.HTML_200:
         return _page(_LOGIN_PAGE, 200, scene.headers)
-    body = envelope(_said(fate, payload), scene.request_id)
-    if fate.kind is Kind.TRUNCATED:
+    body = envelope(_said(outcome, payload), scene.request_id)
+    if outcome.kind is Kind.TRUNCATED:
         return await _part(request, body, scene.headers)
-    if fate.kind is Kind.DRIP:
+    if outcome.kind is Kind.DRIP:
         return await _drip(request, body, scene)
     return reply(body, scene.headers)
 
@@ -87,11 +87,11 @@ def reply(body: bytes, headers: Mapping[str, str]) -> web.Response:
     return web.Response(body=body, headers={**headers, "Content-Type": "application/json"})
 
 
-def _said(fate: Fate, payload: dict[str, Any]) -> dict[str, Any]:
+def _said(outcome: Outcome, payload: dict[str, Any]) -> dict[str, Any]:
     """What the reply tells, which need not be what was done."""
-    if fate.kind is Kind.NULL_ID:
+    if outcome.kind is Kind.NULL_ID:
         return {"SnapshotId": None}
-    return error_payload(Refused(fate.code, fate.message)) if fate.code else payload
+    return error_payload(Refused(outcome.code, outcome.message)) if outcome.code else payload
 
 
 def _perform(scene: Scene) -> dict[str, Any]:
@@ -104,9 +104,9 @@ def _perform(scene: Scene) -> dict[str, Any]:
 async def _late(scene: Scene, request: web.BaseRequest) -> web.StreamResponse:
     """The request lay about in the network after its connection was gone."""
     cut = _cut(request, hard=True)
-    await asyncio.sleep(scene.fate.seconds)
+    await asyncio.sleep(scene.outcome.seconds)
     # By then the cloud refuses the signature.
-    if scene.fate.seconds <= SKEW_MAX_S:
+    if scene.outcome.seconds <= SKEW_MAX_S:
         _perform(scene)
     return cut
 
@@ -149,5 +149,5 @@ async def _drip(request: web.BaseRequest, body: bytes, scene: Scene) -> web.Stre
     response = await _begin(request, body, scene.headers)
     for at in range(len(body)):
         await response.write(body[at : at + 1])
-        await asyncio.sleep(scene.fate.seconds / len(body))
+        await asyncio.sleep(scene.outcome.seconds / len(body))
     return response

@@ -1,17 +1,53 @@
-"""Owns the decision what happens to one call: (scenario, call) -> Fate, nothing else read.
+"""Owns what happens to one call: (scenario, call) -> Outcome, nothing else read.
 
-The dice are thrown on (seed, disk, how manieth try of that disk), so a seed gives every disk
-the same faults in whatever order the calls arrive and however many were refused as too fast.
+Chance is a hash of (seed, disk, how manieth try of that disk), so a seed gives every disk the same
+faults in whatever order the calls arrive and however many were refused as too fast. A generator
+would hand out its numbers in order of arrival, which no two runs share.
 """
 
 from __future__ import annotations
 
 import math
+from hashlib import blake2b
 from typing import NamedTuple
 
-from batchsnap.simulator.dice import bell, chance
-from batchsnap.simulator.scenario import SHARES, Scenario
-from batchsnap.simulator.script import CREATE, Kind, Step
+from batchsnap.simulator.scenario import CREATE, SHARES, Kind, Scenario, Step
+
+_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+_TWO_64 = float(1 << 64)
+
+
+def _number(labels: tuple[object, ...]) -> int:
+    text = "\0".join(map(str, labels)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
+
+
+def chance(*labels: object) -> float:
+    """A number in [0, 1), even over all labels. The first label is the seed by custom."""
+    # The top of the range rounds to 2**64, which would give 1.0.
+    return min(_number(labels) / _TWO_64, 1.0 - 2.0**-53)
+
+
+def bell(*labels: object) -> float:
+    """A number of the standard normal distribution (Box and Muller's way)."""
+    radius = math.sqrt(-2.0 * math.log(1.0 - chance("radius", *labels)))
+    return radius * math.cos(math.tau * chance("angle", *labels))
+
+
+def pick(choices: tuple[str, ...], *labels: object) -> str:
+    """One of the choices."""
+    return choices[_number(labels) % len(choices)]
+
+
+def word(*labels: object) -> str:
+    """Eight characters of [0-9a-z], the form of the tail of every resource id."""
+    number = _number(labels)
+    letters = []
+    for _ in range(8):
+        number, digit = divmod(number, 36)
+        letters.append(_ALPHABET[digit])
+    return "".join(letters)
+
 
 # Done before the trouble starts, whatever the share `committed` says.
 _ALWAYS_DONE = frozenset({Kind.OK, Kind.LOST_REPLY, Kind.TRUNCATED, Kind.DRIP, Kind.LATE})
@@ -33,7 +69,7 @@ _ERRORS = {
 
 
 class Call(NamedTuple):
-    """One call that passed the meter, with its 1-based numbers."""
+    """One call that was within its limit, with its 1-based numbers."""
 
     action: str
     disk_id: str  # or the backup point's, where only that is named; "" for other actions
@@ -44,7 +80,7 @@ class Call(NamedTuple):
     since_first_s: float  # since this disk's first call
 
 
-class Fate(NamedTuple):
+class Outcome(NamedTuple):
     """What happens. `committed` says whether the action is carried out."""
 
     kind: Kind
@@ -55,16 +91,16 @@ class Fate(NamedTuple):
     status: int = 200
 
 
-WELL = Fate(Kind.OK, True)
+WELL = Outcome(Kind.OK, True)
 
 
-def fate(scenario: Scenario, call: Call) -> Fate:
-    """The script first, then what the disk or region is like, then the dice."""
+def outcome_of(scenario: Scenario, call: Call) -> Outcome:
+    """The script first, then what the disk or region is like, then chance."""
     for step in scenario.script:
         if _meant(step, call):
             return _make(scenario, call, step.do, step)
     if call.action != CREATE:
-        return _fate_of_others(scenario, call)
+        return _of_others(scenario, call)
     kind = _state_of_things(scenario, call)
     if kind is None:
         throw = chance(scenario.seed, "fate", call.disk_id, call.disk_nth)
@@ -117,13 +153,13 @@ def _meant(step: Step, call: Call) -> bool:
     return not step.nth or number in step.nth
 
 
-def _fate_of_others(scenario: Scenario, call: Call) -> Fate:
+def _of_others(scenario: Scenario, call: Call) -> Outcome:
     if call.action == "DescribeDisks" and scenario.no_describe_disks:
-        return Fate(Kind.ERROR, False, "UnauthorizedOperation", denial(call.action))
+        return Outcome(Kind.ERROR, False, "UnauthorizedOperation", denial(call.action))
     if scenario.read_fault and (
         chance(scenario.seed, "read", call.action, call.nth) < scenario.read_fault
     ):
-        return Fate(Kind.ERROR_5XX, False, status=502)
+        return Outcome(Kind.ERROR_5XX, False, status=502)
     return WELL
 
 
@@ -142,7 +178,7 @@ def _state_of_things(scenario: Scenario, call: Call) -> Kind | None:
     return None
 
 
-def _make(scenario: Scenario, call: Call, kind: Kind, step: Step) -> Fate:
+def _make(scenario: Scenario, call: Call, kind: Kind, step: Step) -> Outcome:
     if step.committed is not None:
         committed = step.committed
     elif kind in _PERHAPS_DONE:
@@ -159,4 +195,4 @@ def _make(scenario: Scenario, call: Call, kind: Kind, step: Step) -> Fate:
         }.get(kind, 0.0)
     code, message = _ERRORS.get(kind, ("", ""))
     status = step.status if kind is Kind.ERROR_5XX else 200
-    return Fate(kind, committed, step.code or code, step.message or message, seconds, status)
+    return Outcome(kind, committed, step.code or code, step.message or message, seconds, status)

@@ -6,17 +6,16 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
-from batchsnap.simulator.bodies import Refused
-from batchsnap.simulator.dice import word
-from batchsnap.simulator.fates import missing
+from batchsnap.simulator.outcomes import missing, word
+from batchsnap.simulator.requests import Refused
+from batchsnap.simulator.resources import Backup, Disk
 from batchsnap.simulator.scenario import Scenario
-from batchsnap.simulator.stock import Backup, Disk
 
 _DISK_ID = re.compile(r"disk-[a-z0-9]{8}")
 _BACKUP_ID = re.compile(r"dbp-[a-z0-9]{8}")
 
 
-class Shelf:
+class Inventory:
     """The fleet, and where the scenario lets any well-formed id exist, all that was asked for.
 
     `fleet` is (disk id, region) pairs; None means that none was given.

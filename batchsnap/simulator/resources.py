@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from batchsnap.simulator.dice import chance, pick, word
+from batchsnap.simulator.outcomes import chance, pick, word
 
 _SHANGHAI = timezone(timedelta(hours=8))
 _EPOCH_S = 1_700_000_000  # disks are older than any run

@@ -1,22 +1,31 @@
-"""Owns the server: a socket before a `Cloud`, and `serve` which opens and closes it."""
+"""Owns the server: a socket before a `Cloud`; `serve` opens and closes it on the running loop, and
+`EmbeddedSimulator` runs it in a thread with a loop of its own.
+
+`run --simulate` and `demo` use the thread, so that the engine's loop is paced and measured as if
+the cloud were elsewhere.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from email.utils import formatdate
-from typing import Any
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from aiohttp import web
 
-from batchsnap.simulator.bodies import Refused
-from batchsnap.simulator.cloud import Cloud
+from batchsnap.simulator.account import Cloud
+from batchsnap.simulator.auth import DEFAULT_KEYS, Authenticator
 from batchsnap.simulator.control import Control
-from batchsnap.simulator.desk import DEFAULT_KEYS, Desk
-from batchsnap.simulator.fates import jitter_s, latency_s
-from batchsnap.simulator.play import Scene, envelope, error_payload, headers_of, play, reply
+from batchsnap.simulator.outcomes import jitter_s, latency_s
+from batchsnap.simulator.requests import Refused
+from batchsnap.simulator.respond import Scene, envelope, error_payload, headers_of, reply, respond
 from batchsnap.simulator.scenario import Scenario
 from batchsnap.simulator.world import World
 
@@ -40,8 +49,8 @@ class Simulator:
         self.url = ""
         self.now = now
         self.cloud = Cloud(scenario, fleet)
-        self.desk = Desk(credentials)
-        self._control = Control(self.cloud, self.desk)
+        self.authenticator = Authenticator(credentials)
+        self._control = Control(self.cloud, self.authenticator)
         self._arrivals = 0
         self._date = (0, "")
         self._busy: set[asyncio.Task[Any]] = set()
@@ -100,9 +109,9 @@ class Simulator:
                 raise Refused("AuthFailure.SecretIdNotFound", "There is no such SecretId.")
             if body is None:
                 raise Refused("RequestSizeLimitExceeded", "The body is too large.")
-            order = self.desk.check(request.method, request.headers, body, server_time)
-            fate, checked = self.cloud.admit(
-                order.action, order.secret_id, order.region, order.body, now
+            call = self.authenticator.check(request.method, request.headers, body, server_time)
+            outcome, checked = self.cloud.admit(
+                call.action, call.secret_id, call.region, call.body, now
             )
         except Refused as refused:
             if latency > 0:
@@ -112,14 +121,14 @@ class Simulator:
             )
         before_s = latency * scenario.commit_at
         scene = Scene(
-            fate,
-            lambda: self.cloud.perform(order.action, order.region, checked, self.now()),
+            outcome,
+            lambda: self.cloud.perform(call.action, call.region, checked, self.now()),
             request_id,
             self._headers_at(server_time),
             before_s,
             latency - before_s,
         )
-        return await play(scene, request)
+        return await respond(scene, request)
 
     async def _read(self, request: web.BaseRequest) -> bytes | None:
         try:
@@ -167,3 +176,86 @@ async def serve(
     finally:
         await simulator.hang_up()
         await runner.cleanup()
+
+
+T = TypeVar("T")
+
+
+class EmbeddedSimulator:
+    """A context manager; takes what `serve` takes. Entering raises OSError as `serve` does."""
+
+    def __init__(
+        self,
+        scenario: Scenario | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        fleet: Iterable[tuple[str, str]] | None = None,
+        credentials: Mapping[str, str] | None = None,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        self._open = partial(
+            serve, scenario, host=host, port=port, fleet=fleet, credentials=credentials, now=now
+        )
+        self._ready: Future[Simulator] = Future()
+        self._thread = threading.Thread(target=self._main, name="simulator", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+
+    @property
+    def simulator(self) -> Simulator:
+        """The running simulator. It belongs to the other thread: look, don't touch."""
+        return self._ready.result(timeout=0)
+
+    @property
+    def url(self) -> str:
+        """Where it listens, as `http://127.0.0.1:PORT`."""
+        return self.simulator.url
+
+    def state(self, *, brief: bool = False) -> dict[str, Any]:
+        """What `/_sim/state` prints; also after the end."""
+        return self._there(lambda: self.simulator.state(brief=brief))
+
+    def change(self, scenario: Scenario) -> None:
+        """Go by another scenario from here on."""
+        self._there(lambda: self.simulator.change(scenario))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.result()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._loop is not None and self._stop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _there(self, question: Callable[[], T]) -> T:
+        """Ask in the simulator's thread, where nothing changes meanwhile."""
+        if self._loop is None or not self._thread.is_alive():
+            return question()
+
+        async def ask() -> T:
+            return question()
+
+        return asyncio.run_coroutine_threadsafe(ask(), self._loop).result()
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            if self._ready.done():
+                raise
+            self._ready.set_exception(error)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        async with self._open() as simulator:
+            self._ready.set_result(simulator)
+            await self._stop.wait()
