@@ -68,6 +68,14 @@ class CredentialsError(BatchsnapError):
     exit_code = Exit.HALTED
 
 
+class OtherVersion(BatchsnapError):
+    """Another version of batchsnap is at work, and the two can't keep one cap together."""
+
+    def __init__(self, text: str, stopped: Exit | None = None) -> None:
+        super().__init__(text)
+        self.exit_code = stopped or Exit.UNFINISHED
+
+
 class LedgerError(BatchsnapError):
     """The ledger cannot be used as it stands."""
 

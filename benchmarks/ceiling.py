@@ -105,12 +105,12 @@ async def _send(url: str, calls: int) -> None:
 async def _ours(url: str, calls: int, *, gate: bool) -> None:
     import batchsnap
     from batchsnap.cli.main import ease_collector
-    from batchsnap.engine import local
+    from batchsnap.engine import connections
     from batchsnap.settings import API_LIMIT_MAX_PER_S
 
     ease_collector()
     if not gate:
-        local.LocalGates = OpenGates  # type: ignore[misc, assignment]
+        connections.LocalGates = OpenGates  # type: ignore[misc, assignment]
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         fleet = write_fleet(Path(folder), calls)
         _timer.start(allowed_s=1.0 if gate else 0.0)  # in which a process may not start

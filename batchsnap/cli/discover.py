@@ -59,8 +59,8 @@ async def _discover(wanted: Wanted, options: dict[str, Any]) -> list[Found]:
     from batchsnap.cloud.quotas import check_endpoint, endpoint_url
     from batchsnap.cloud.transport import get_unsigned
     from batchsnap.engine.ask import Unanswered
+    from batchsnap.engine.connections import Doors
     from batchsnap.engine.discover import discover
-    from batchsnap.engine.local import Doors
     from batchsnap.settings import ENDPOINT_DEFAULT, Settings
 
     endpoint = options["endpoint"] or ENDPOINT_DEFAULT

@@ -59,7 +59,7 @@ async def _check(outlook: Outlook, options: dict[str, Any]) -> Online:
     from batchsnap.cloud.credentials import Credentials
     from batchsnap.cloud.quotas import endpoint_url
     from batchsnap.cloud.transport import get_unsigned
-    from batchsnap.engine.local import Doors
+    from batchsnap.engine.connections import Doors
     from batchsnap.engine.online import Online, check
     from batchsnap.settings import Settings
 

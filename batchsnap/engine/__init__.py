@@ -12,5 +12,6 @@ turns      rows of one disk go one after the other
 slots      how many calls may be out, how many rows on their way
 lane       one quota: strands, slots, deferrals, breakers
 stopping   signals and other reasons to stop feeding
-local      opens the doors, runs the lanes in this process
+connections  the doors of this process: transport, gates, accesses
+local      runs the lanes in this process
 """

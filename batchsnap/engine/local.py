@@ -1,99 +1,33 @@
-"""The executor of one process: opens the doors, runs a lane for each quota, closes all again."""
+"""The executor of one process: runs a lane for each quota over the doors of `connections`."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Self
 
 import anyio
 
 from batchsnap.clock import Clock
-from batchsnap.cloud import actions
 from batchsnap.cloud.quotas import endpoint_url
-from batchsnap.cloud.transport import Transport
-from batchsnap.engine.access import Access
-from batchsnap.engine.attempt import CREATE, Desk
+from batchsnap.engine.attempt import Desk
 from batchsnap.engine.brakes import Brakes
+from batchsnap.engine.connections import Doors, Say
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.lane import Lane
-from batchsnap.engine.ports import CredentialSource, Gate
+from batchsnap.engine.ports import CredentialSource
 from batchsnap.engine.stopping import Stop
 from batchsnap.engine.strand import Strand
 from batchsnap.engine.watch import Watched, accepted_in, watched_of
-from batchsnap.errors import CredentialsError, Exit
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import State
-from batchsnap.model import PlannedRequest, Quota
-from batchsnap.pacing.contention import Contention
-from batchsnap.pacing.gate import LocalGate
-from batchsnap.pacing.quota_file import QuotaFile, state_folder
+from batchsnap.model import PlannedRequest
 from batchsnap.settings import Settings, Waits
-
-Say = Callable[[str], None]
-_WARM_S = 0.4  # connections for so many seconds' worth of starts are opened before the first
-
-
-class LocalGates:
-    """The gates of this process, one for each quota, opened when first asked for."""
-
-    def __init__(
-        self, settings: Settings, clock: Clock, folder: Path | None, stop: Stop, say: Say
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._folder = folder
-        self._stop = stop
-        self._say = say
-        self._gates: dict[Quota, LocalGate] = {}
-        stop.tell(self._end)
-
-    def of(self, quota: Quota) -> Gate:
-        gate = self._gates.get(quota)
-        if gate is None:
-            gate = self._gates[quota] = self._open(quota)
-        return gate
-
-    def _open(self, quota: Quota) -> LocalGate:
-        create = quota.action == CREATE
-        file = QuotaFile(self._folder, quota) if self._folder is not None else None
-        gate = LocalGate(
-            self._settings.rate_per_s if create else float(actions.RATES[quota.action]),
-            clock=self._clock,
-            file=file,
-            strict=create and self._settings.strict,
-            contention=Contention(
-                f"the quota of {quota.action} at {quota.host}",
-                most_s=self._settings.retry_for_s,
-                say=self._say,
-                gave_up=self._give_up,
-            ),
-        )
-        if create and self._stop.stopping:
-            gate.end()
-        return gate
-
-    def _give_up(self, why: str) -> None:
-        if not self._stop.stopping:
-            self._say(why)
-            self._stop.request(Exit.UNFINISHED, why)
-
-    def _end(self) -> None:
-        """No row is started after the stop; what is asked about those that are out goes on."""
-        for quota, gate in self._gates.items():
-            if quota.action == CREATE:
-                gate.end()
-
-    def close(self) -> None:
-        for gate in self._gates.values():
-            gate.close()
 
 
 @dataclass(slots=True)
@@ -110,60 +44,6 @@ class Work:
     rows: int = 0  # of the manifest
     send: bool = True  # False: settle only
     wait: bool = False  # until every accepted snapshot is ready
-
-
-class Doors:
-    """The open doors of one process: connections, gates, and an Access for each quota."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        clock: Clock,
-        credentials: CredentialSource,
-        *,
-        say: Say,
-        stop: Stop | None = None,
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._credentials = credentials
-        self._say = say
-        self._stop = stop or Stop()
-        self._accesses: dict[tuple[str, str], Access] = {}
-
-    @asynccontextmanager
-    async def open(self, *, shared: bool) -> AsyncIterator[Self]:
-        """Open them; `shared`: starts are counted with those of this user's other processes."""
-        folder = state_folder() if shared else None
-        self._gates = LocalGates(self._settings, self._clock, folder, self._stop, self._say)
-        try:
-            async with Transport() as self._transport:
-                yield self
-        finally:
-            self._gates.close()
-
-    def access(self, profile: str, url: str) -> Access:
-        """How this profile reaches this endpoint."""
-        access = self._accesses.get((profile, url))
-        if access is None:
-            access = self._accesses[profile, url] = Access(
-                profile,
-                url,
-                credentials=self._credentials,
-                send=self._transport,
-                gates=self._gates,
-                clock=self._clock,
-                timeout_s=self._settings.timeout_s,
-            )
-        return access
-
-    async def warm(self, access: Access) -> None:
-        """Open the gate and some connections before the first start, while its second passes."""
-        with suppress(CredentialsError):  # its first attempt halts it, and nobody else
-            await access.credential()
-            access.gate(CREATE)
-        starts = min(self._settings.rate_per_s, 100) * _WARM_S
-        await self._transport.warm(access.url, max(1, round(starts)))
 
 
 class LocalExecutor:

@@ -9,7 +9,8 @@ from typing import Any
 
 from batchsnap.clock import LoopClock
 from batchsnap.cloud.quotas import check_endpoint, endpoint_url, is_local
-from batchsnap.engine.local import Doors, LocalExecutor, Work, committing, new_desk
+from batchsnap.engine.connections import Doors
+from batchsnap.engine.local import LocalExecutor, Work, committing, new_desk
 from batchsnap.engine.ports import CredentialSource
 from batchsnap.engine.rollback import Rollback, seconds_in
 from batchsnap.engine.row import request_of

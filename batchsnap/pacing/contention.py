@@ -1,8 +1,8 @@
-"""What a gate does while it can't have its quota file's lock.
+"""What is done while a lock can't be had.
 
-Whoever holds it works for microseconds, so it is asked for again soon. A holder that was stopped
-(SIGSTOP) or hangs on its file system keeps it: that is said, and once it has lasted too long no
-start is given.
+Whoever holds a quota file's works for microseconds, so it is asked for again soon. A holder that
+was stopped (SIGSTOP) or hangs on its file system keeps it: that is said, and once it has lasted too
+long no start is given.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ class Contention:
 
     def __init__(
         self,
-        what: str = "the quota file",
+        holder: str = "another process holds the quota file",
         *,
+        said_after_s: float = SAID_AFTER_S,
         most_s: float = math.inf,
         say: Callable[[str], None] = lambda _: None,
         gave_up: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._what = what
+        self._holder = holder
+        self._said_after_s = said_after_s
         self._most_s = most_s
         self._say = say
         self._gave_up = gave_up
@@ -55,14 +57,14 @@ class Contention:
         self._asked_at = now
         held_s = now - self._since
         if held_s >= self._most_s:
-            text = f"another process has held {self._what} for {held_s:.0f} s, giving up for now"
+            text = f"{self._holder}, for {held_s:.0f} s now: giving up; run again"
             self._gave_up(text)
             raise Shut(text)
-        if held_s >= SAID_AFTER_S and not self._said:
+        if held_s >= self._said_after_s and not self._said:
             self._said = True
             self._say(
-                f"another process holds {self._what}: nothing is started until it lets go; if it "
-                "was stopped, let it go on (fg, kill -CONT) or end it"
+                f"{self._holder}: nothing is started until it is done; if it was stopped, let it "
+                "go on (fg, kill -CONT) or end it"
             )
         wait, self._next_s = self._next_s, min(_MOST_S, self._next_s * 2)
         return wait

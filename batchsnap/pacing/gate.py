@@ -86,9 +86,10 @@ class LocalGate:
         self._strict = strict
         self._out: dict[int, _Out] = {}  # by token
         self._throttled_at = NEVER
+        self._remembering = file is not None  # the margin is to be read from the file
         if file is not None and file.lock():
             try:
-                file.read(clock.monotonic())
+                self._read(file, clock.monotonic())
             finally:
                 file.unlock()
 
@@ -223,11 +224,18 @@ class LocalGate:
         try:
             self._contention.over()
             now = self._clock.monotonic()
-            if not self._file.read(now):
-                self._not_before = max(self._not_before, now + FIRST_START_AFTER_S)
+            self._read(self._file, now)
             return self._decide(now)
         finally:
             self._file.unlock()
+
+    def _read(self, file: QuotaFile, now: float) -> None:
+        """See the others' starts; under the lock."""
+        if not file.read(now):
+            self._not_before = max(self._not_before, now + FIRST_START_AFTER_S)
+        if self._remembering:
+            self._remembering = False
+            self.margin_s = law.remembered(file.margin_s, now - file.margin_at)
 
     def _decide(self, now: float) -> float:
         """As `_take`, under the lock."""
@@ -242,11 +250,11 @@ class LocalGate:
     def _lawful(self) -> float:
         """When the next start may come. Under the lock, for it looks into the file."""
         own, shared = self._own, self._shared
-        lawful = max(self._not_before, self._earliest(own, self.rate_per_s))
+        lawful = max(self._not_before, own.earliest(self.rate_per_s, self.margin_s))
         if shared is own:
             return lawful
         rate = max(self.rate_per_s, shared.peak_rate_per_s)
-        return max(lawful, self._earliest(shared, rate, self._lag_s(rate)))
+        return max(lawful, shared.earliest(rate, self.margin_s, self._lag_s(rate)))
 
     def _begin_strictly(self, now: float) -> float:
         """Begin if one of the slots is free; else how long to wait for one."""
@@ -260,13 +268,13 @@ class LocalGate:
 
     def _begin(self, now: float, slot: int = -1, until: float = 0.0) -> None:
         """Record a lawful start."""
-        own, shared = self._own, self._shared
+        own, shared, margin_s = self._own, self._shared, self.margin_s
         self._out[own.count] = _Out(now, shared.count, slot, until)
         if shared is not own:
             self._others = shared.count - own.count
-            rate = max(self.rate_per_s, shared.peak_rate_per_s)
-            shared.add(now, self._grid_point(shared, now, rate), self.rate_per_s)
-        own.add(now, self._grid_point(own, now, self.rate_per_s), self.rate_per_s)
+            pace = max(self.rate_per_s, shared.peak_rate_per_s)
+            shared.add(now, pace, rate_per_s=self.rate_per_s, margin_s=margin_s)
+        own.add(now, self.rate_per_s, rate_per_s=self.rate_per_s, margin_s=margin_s)
         self._due = self._lawful()
 
     def _lag_s(self, rate_per_s: float) -> float:
@@ -283,20 +291,3 @@ class LocalGate:
     def _until_free(self, wait: float) -> float:
         """A wait of more than a second is for a call still out; its answer may come any time."""
         return wait if wait <= law.WINDOW_S + law.MARGIN_MIN_S else _SLOT_POLL_S
-
-    def _earliest(self, starts: Starts, rate_per_s: float, lag_s: float = 0.0) -> float:
-        return law.earliest(
-            previous_due=starts.previous_due,
-            nth_last=starts.nth_last(law.window_size(rate_per_s)),
-            rate_per_s=rate_per_s,
-            margin_s=self.margin_s,
-            lag_s=lag_s,
-        )
-
-    def _grid_point(self, starts: Starts, now: float, rate_per_s: float) -> float:
-        return law.grid_point(
-            previous_due=starts.previous_due,
-            now=now,
-            rate_per_s=rate_per_s,
-            margin_s=self.margin_s,
-        )

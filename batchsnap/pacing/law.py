@@ -32,6 +32,7 @@ THROTTLED_TARGET = 0.0018
 DENSE_S = 3.0  # a throttled call so soon after another widens more
 SHARED_FROM_S = 0.3  # a wider margin is not about the network
 SHARED_TARGET = 0.02
+REMEMBERED_S = 24 * 3600.0  # a network of yesterday is not today's
 GRID_SLACK_S = 0.01  # timers are a millisecond late; above 100/s that is not a missed start
 _DENSE_FACTOR = 3
 _SHARED_SHARE = 0.25  # of the margin, a step where others use the quota
@@ -89,6 +90,17 @@ def narrowed(margin_s: float) -> float:
     if margin_s >= SHARED_FROM_S:
         return margin_s * (1 - _SHARED_SHARE * SHARED_TARGET)
     return max(MARGIN_MIN_S, margin_s - MARGIN_STEP_S * THROTTLED_TARGET)
+
+
+def remembered(margin_s: float, age_s: float) -> float:
+    """The margin to begin with where one was learned so long ago: less of it the older it is.
+
+    One that is about others at the quota is not kept: they may be gone.
+    """
+    if margin_s >= SHARED_FROM_S:
+        return MARGIN_MIN_S
+    left = 1.0 - min(max(age_s, 0.0) / REMEMBERED_S, 1.0)
+    return MARGIN_MIN_S + max(0.0, margin_s - MARGIN_MIN_S) * left
 
 
 def worst_window(starts: Iterable[float]) -> int:

@@ -5,7 +5,8 @@ another team's manifest are all legitimate, and the cap holds only if each sees 
 
 The file's name holds the boot, because its times are CLOCK_MONOTONIC, which all processes of one
 boot share: an earlier boot's file, or another machine's in a shared home, is never looked at.
-Nothing needs fsync: a power loss ends the boot.
+Nothing needs fsync: a power loss ends the boot. It holds the number of the format too; `formats`
+sees to it that no two formats are at work at a time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from batchsnap.model import Quota
-from batchsnap.pacing.starts import SIZE, Starts
+from batchsnap.pacing.starts import FORMAT, SIZE, Starts
 
 _STALE_S = 7 * 24 * 3600.0
 
@@ -75,7 +76,7 @@ class QuotaFile(Starts):
 
     def __init__(self, folder: Path, quota: Quota) -> None:
         name = _digest("\0".join(quota).encode(), 12)
-        self._path = folder / f"{name}-{_digest(_boot_id(), 4)}.starts"
+        self._path = folder / f"{name}-{_digest(_boot_id(), 4)}.{FORMAT}.starts"
         self._lost = False
         self._fd, self._map = self._open()
         super().__init__(self._map)
@@ -87,7 +88,7 @@ class QuotaFile(Starts):
         fd = os.open(self._path, flags, 0o600)
         try:
             # A file system without locks says so here, and not in the middle of a run.
-            if _try_lock(fd):
+            if try_lock(fd):
                 fcntl.flock(fd, fcntl.LOCK_UN)
             _fill(fd)
             return fd, mmap.mmap(fd, SIZE)
@@ -113,7 +114,7 @@ class QuotaFile(Starts):
 
     def lock(self) -> bool:
         """Take the lock; False where it can't be had at this instant: ask again."""
-        if not _try_lock(self._fd):
+        if not try_lock(self._fd):
             return False
         try:
             if self._still_there():
@@ -152,9 +153,14 @@ class QuotaFile(Starts):
         return False  # the new one isn't locked
 
 
-def _try_lock(fd: int) -> bool:
+def try_lock(fd: int, kind: int = fcntl.LOCK_EX) -> bool:
+    """Whether the lock was to be had at this instant.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -1,10 +1,10 @@
 """The memory of one quota: its last starts and, for strict gates, its slots, in one flat buffer.
 
 Layout, native byte order, every field 8 bytes: magic, start count u64, grid point f64 of the last
-start, the highest rate f64 among those at work and when f64 it last made a start, padding to 64
-bytes; a ring of CAPACITY start times f64; CAPACITY slots f64, each the moment at which it is free
-again. All times are monotonic seconds. A start is written before the count that tells of it, so a
-process that dies between the two has started nothing.
+start, the highest rate f64 among those at work and when f64 it last made a start, the margin f64
+learned so far and when f64, 8 bytes spare; a ring of CAPACITY start times f64; CAPACITY slots f64,
+each the moment at which it is free again. All times are monotonic seconds. A start is written
+before the count that tells of it, so a process that dies between the two has started nothing.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ from __future__ import annotations
 import mmap
 import struct
 
+from batchsnap.pacing import law
 from batchsnap.settings import STRICT_HOLD_S
 
 CAPACITY = 16_384
 NEVER = float("-inf")
 
-_MAGIC = b"bsnapq2\n"
+FORMAT = 3
+"""Another layout has another number: processes that differ in it can't share a quota's file."""
+
+_MAGIC = b"bsnapq%d\n" % FORMAT
 _PEAK_S = 2.0  # so long after its last start a process counts as at work
-_HEAD = struct.Struct("=8sQddd24x")
+_HEAD = struct.Struct("=8sQddddd8x")
 _TIME = struct.Struct("=d")
 SIZE = _HEAD.size + 2 * CAPACITY * _TIME.size
 
@@ -34,6 +38,8 @@ class Starts:
         self.count = 0
         self.previous_due = NEVER
         self.peak_rate_per_s = 0.0
+        self.margin_s = 0.0
+        self.margin_at = NEVER
         self._peak_at = NEVER
 
     @classmethod
@@ -45,19 +51,22 @@ class Starts:
 
     def read(self, now: float) -> bool:
         """Learn what the buffer says; False where starts that it once held are lost."""
-        magic, count, due, rate, peak_at = _HEAD.unpack_from(self._buffer, 0)
+        magic, count, due, rate, peak_at, margin, margin_at = _HEAD.unpack_from(self._buffer, 0)
         newest = self._start(count - 1) if count else NEVER
         # Comparisons that a NaN fails; a start in the future is from another clock, but one that
         # has just left may be a little ahead of a reader who was held up.
-        if magic == _MAGIC and newest <= now + 1.0 and due <= now and 0 <= rate <= CAPACITY:
+        right = newest <= now + 1.0 and due <= now and 0 <= rate <= CAPACITY
+        if magic == _MAGIC and right and margin >= 0 and margin_at <= now + 1.0:
             # Fewer than we saw: another process found damage first, and began anew.
             whole: bool = count >= self.count
             self.count, self.previous_due = count, due
             self.peak_rate_per_s, self._peak_at = rate, peak_at
+            self.margin_s, self.margin_at = margin, margin_at
             return whole
         new = self.count == 0 and not any(self._buffer[: _HEAD.size])
         self.count, self.previous_due = 0, NEVER
         self.peak_rate_per_s, self._peak_at = 0.0, NEVER
+        self.margin_s, self.margin_at = 0.0, NEVER
         self._write_head()
         return new
 
@@ -65,12 +74,26 @@ class Starts:
         """Time of the n-th start before the next one; -inf where there was none."""
         return self._start(self.count - n) if self.count >= n else NEVER
 
-    def add(self, start: float, due: float, rate_per_s: float) -> None:
-        """Record a start on grid point `due`, made by a process that keeps `rate_per_s`."""
+    def earliest(self, rate_per_s: float, margin_s: float, lag_s: float = 0.0) -> float:
+        """The first moment at which another start is lawful."""
+        return law.earliest(
+            previous_due=self.previous_due,
+            nth_last=self.nth_last(law.window_size(rate_per_s)),
+            rate_per_s=rate_per_s,
+            margin_s=margin_s,
+            lag_s=lag_s,
+        )
+
+    def add(self, start: float, pace_per_s: float, *, rate_per_s: float, margin_s: float) -> None:
+        """Record a start on the grid of `pace_per_s`, made by a process that keeps `rate_per_s`
+        and has learned the margin."""
         at = _HEAD.size + self.count % self._capacity * _TIME.size
         _TIME.pack_into(self._buffer, at, start)
         self.count += 1
-        self.previous_due = due
+        self.previous_due = law.grid_point(
+            previous_due=self.previous_due, now=start, rate_per_s=pace_per_s, margin_s=margin_s
+        )
+        self.margin_s, self.margin_at = margin_s, start
         at_work = start - self._peak_at <= _PEAK_S * max(1.0, 1.0 / rate_per_s)
         if rate_per_s >= self.peak_rate_per_s or not at_work:
             self.peak_rate_per_s, self._peak_at = rate_per_s, start
@@ -101,8 +124,8 @@ class Starts:
         self._buffer[at : at + len(field)] = field
 
     def _write_head(self) -> None:
-        peak = self.peak_rate_per_s, self._peak_at
-        _HEAD.pack_into(self._buffer, 0, _MAGIC, self.count, self.previous_due, *peak)
+        peak, margin = (self.peak_rate_per_s, self._peak_at), (self.margin_s, self.margin_at)
+        _HEAD.pack_into(self._buffer, 0, _MAGIC, self.count, self.previous_due, *peak, *margin)
 
     def _start(self, index: int) -> float:
         at: float = _TIME.unpack_from(

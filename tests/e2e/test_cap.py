@@ -69,8 +69,27 @@ def test_a_quota_that_a_stopped_process_holds_ends_the_run_in_time(
         assert done.code == 5, done.err
         assert cloud.per_disk() == {disk(0): 1}
     assert "another process holds the quota of CreateSnapshot" in done.err
-    assert "has held the quota of CreateSnapshot" in done.err
+    assert "s now: giving up" in done.err
     assert [r["event"] for r in cli.records("other.csv.ledger.jsonl")][1:3] == ["intent", "unsent"]
+
+
+def test_another_version_that_paces_by_another_file_is_waited_for_and_said(
+    cli: Cli, tmp_path: Path
+) -> None:
+    """Two that can't see each other's starts would send twenty a second each."""
+    write_fleet(tmp_path, 1)
+    state = tmp_path / "state" / "batchsnap"
+    state.mkdir(parents=True)
+    with simulator(tmp_path) as cloud:
+        with (state / "format-2.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)  # as it does while it is at work
+            waited = cli.run("run", "fleet.csv", "--retry-for", "1s", BATCHSNAP_ENDPOINT=cloud.url)
+            assert waited.code == 5, waited.err
+            assert cloud.state()["created"] == 0
+        done = cli.run("run", "fleet.csv", BATCHSNAP_ENDPOINT=cloud.url)
+
+    assert waited.err.count("another version of batchsnap is at work") == 2  # found, and given up
+    assert done.code == 0, done.err
 
 
 def test_a_state_folder_out_of_reach_is_told(cli: Cli, tmp_path: Path) -> None:

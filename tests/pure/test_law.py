@@ -146,6 +146,23 @@ def test_the_margin_has_bounds_and_grows_faster_when_it_is_far_off() -> None:
     assert law.widened(1.0, dense=False) - 1.0 > law.widened(0.1, dense=True) - 0.1
 
 
+@pytest.mark.parametrize(
+    ("margin", "age", "left"),
+    [
+        (0.046, 0.0, 0.046),
+        (0.046, law.REMEMBERED_S / 2, 0.026),
+        (0.046, law.REMEMBERED_S, law.MARGIN_MIN_S),
+        (0.046, float("inf"), law.MARGIN_MIN_S),
+        (0.046, -1.0, 0.046),
+        (0.0, 0.0, law.MARGIN_MIN_S),
+        (9.0, 0.0, law.MARGIN_MIN_S),  # about others at the quota
+        (float("inf"), 0.0, law.MARGIN_MIN_S),
+    ],
+)
+def test_a_margin_is_remembered_less_and_less(margin: float, age: float, left: float) -> None:
+    assert law.remembered(margin, age) == pytest.approx(left)
+
+
 @given(st.lists(st.floats(0, 30), max_size=80).map(sorted))
 def test_worst_window_counts_as_a_plain_count_does(starts: list[float]) -> None:
     plain = max((sum(1 for t in starts if s <= t < s + 1.0) for s in starts), default=0)

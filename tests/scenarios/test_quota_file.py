@@ -16,9 +16,10 @@ import pytest
 
 from batchsnap.pacing import law, quota_file
 from batchsnap.pacing.contention import Contention, Shut
+from batchsnap.pacing.formats import AtWork
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import QuotaFile, state_folder
-from batchsnap.pacing.starts import SIZE
+from batchsnap.pacing.starts import FORMAT, SIZE
 from tests.gates import QUOTA, starts_of
 from tests.virtual import VirtualClock, VirtualLoop, run_virtual
 
@@ -78,7 +79,9 @@ def test_a_stopped_holder_of_the_lock_blocks_starts_and_not_the_loop(tmp_path: P
         told.append((text, loop.time()))
 
     async def main() -> tuple[float, list[float], int]:
-        contention = Contention("the quota", most_s=60.0, say=tell, gave_up=tell)
+        contention = Contention(
+            "another process holds the quota", most_s=60.0, say=tell, gave_up=tell
+        )
         file = QuotaFile(tmp_path, QUOTA)
         gate = LocalGate(20.0, clock=VirtualClock(loop), file=file, contention=contention)
         fd = os.open(path, os.O_RDWR)
@@ -104,7 +107,7 @@ def test_a_stopped_holder_of_the_lock_blocks_starts_and_not_the_loop(tmp_path: P
     (said, said_at), (ended, _) = told
     assert "holds the quota" in said and "kill -CONT" in said
     assert 1006.0 <= said_at < 1006.2  # the first second it would not have started anyway
-    assert "has held the quota for 60 s" in ended
+    assert "for 60 s now: giving up" in ended
     assert 1061.0 <= gave_up < 1061.2
     assert turns >= 540
     assert starts[0] - gave_up < 3.2
@@ -166,8 +169,10 @@ async def main():
     gate = LocalGate(200.0, clock=LoopClock(), file=QuotaFile(Path(sys.argv[1]), quota))
     with open(sys.argv[2], "a", buffering=1) as out:
         while True:
-            await gate.start()
-            print(time.monotonic(), file=out)
+            token = await gate.start()
+            if gate.leave(token):
+                print(time.monotonic(), file=out)
+                gate.left(token)
 asyncio.run(main())
 """
 
@@ -225,7 +230,7 @@ def test_real_processes_share_one_cap_and_a_killed_or_stopped_one_holds_up_nobod
 
 # -- the file ------------------------------------------------------------------------------------
 
-_HEADER = struct.Struct("=8sQdd32x")
+_HEADER = struct.Struct("=8sQddddd8x")
 
 
 @pytest.mark.parametrize(
@@ -233,28 +238,30 @@ _HEADER = struct.Struct("=8sQdd32x")
     [
         b"garbage",
         b"x" * SIZE,
-        _HEADER.pack(b"bsnapq2\n", 5, float("nan"), 20.0),
-        _HEADER.pack(b"bsnapq2\n", 5, 1e300, 20.0),
-        _HEADER.pack(b"bsnapq2\n", 5, 1.0, 1e9),
-        _HEADER.pack(b"bsnapq2\n", 1, 1.0, 20.0) + struct.pack("=d", 7.0),  # future
+        _HEADER.pack(b"bsnapq3\n", 5, float("nan"), 20.0, 0.0, 0.0, 0.0),
+        _HEADER.pack(b"bsnapq3\n", 5, 1e300, 20.0, 0.0, 0.0, 0.0),
+        _HEADER.pack(b"bsnapq3\n", 5, 1.0, 1e9, 0.0, 0.0, 0.0),
+        _HEADER.pack(b"bsnapq3\n", 5, 1.0, 20.0, 0.0, float("nan"), 0.0),
+        _HEADER.pack(b"bsnapq3\n", 5, 1.0, 20.0, 0.0, 0.01, 1e300),
+        _HEADER.pack(b"bsnapq2\n", 0, 1.0, 20.0, 0.0, 0.0, 0.0),
+        _HEADER.pack(b"bsnapq3\n", 1, 1.0, 20.0, 0.0, 0.0, 0.0) + struct.pack("=d", 7.0),  # future
     ],
-    ids=["short", "long", "nan", "never", "rate", "future"],
+    ids=["short", "long", "nan", "never", "rate", "margin", "learned", "format", "future"],
 )
 def test_a_damaged_file_is_emptied_and_said_to_be(tmp_path: Path, content: bytes) -> None:
     QuotaFile(tmp_path, QUOTA).close()
     [path] = tmp_path.iterdir()
     path.write_bytes(content)
     file = QuotaFile(tmp_path, QUOTA)
-    if True:
-        assert file.lock()
-        assert not file.read(5.0)
-        assert (file.count, file.nth_last(1)) == (0, float("-inf"))
-        file.add(5.0, 5.0, 20.0)
-        assert file.read(6.0)
-        assert (file.count, file.previous_due, file.nth_last(1)) == (1, 5.0, 5.0)
-        for strange in (float("nan"), 1e300):
-            file.hold(0, strange)
-            assert file.free_slot(1, 6.0) == (0, 6.0)
+    assert file.lock()
+    assert not file.read(5.0)
+    assert (file.count, file.nth_last(1)) == (0, float("-inf"))
+    file.add(5.0, 20.0, rate_per_s=20.0, margin_s=0.01)
+    assert file.read(6.0)
+    assert (file.count, file.previous_due, file.nth_last(1)) == (1, 5.0, 5.0)
+    for strange in (float("nan"), 1e300):
+        file.hold(0, strange)
+        assert file.free_slot(1, 6.0) == (0, 6.0)
     file.close()
     file.close()
 
@@ -294,3 +301,60 @@ def test_the_state_folder_falls_back_to_one_of_our_own(
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert state_folder() == tmp_path / "batchsnap"
+
+
+# -- formats -------------------------------------------------------------------------------------
+
+
+def test_processes_of_one_format_work_side_by_side_and_those_of_two_never(tmp_path: Path) -> None:
+    one, like, other = AtWork(tmp_path), AtWork(tmp_path), AtWork(tmp_path, FORMAT + 1)
+
+    assert one.begin() and like.begin()
+    assert not other.begin()
+    one.end()
+    assert not other.begin()
+    like.end()
+    assert other.begin()
+    assert not one.begin()
+    other.end()
+    assert one.begin()  # what is left of the files binds nobody
+    one.end()
+
+
+def test_files_of_two_formats_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    QuotaFile(tmp_path, QUOTA).close()
+    monkeypatch.setattr(quota_file, "FORMAT", FORMAT + 1)
+    QuotaFile(tmp_path, QUOTA).close()
+
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+# -- the margin ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hours", "kept"), [(0, 1.0), (6, 0.75), (24, 0.0), (100, 0.0)], ids=lambda value: f"{value}"
+)
+def test_what_a_gate_learned_of_the_network_the_next_one_knows_for_a_day(
+    tmp_path: Path, hours: float, kept: float
+) -> None:
+    loop = VirtualLoop()
+
+    async def learned(throttled: int) -> float:
+        gate = LocalGate(20.0, clock=VirtualClock(loop), file=QuotaFile(tmp_path, QUOTA))
+        began = gate.margin_s
+        for _ in range(throttled):
+            gate.replied(0, throttled=True)
+        await gate.start()
+        gate.close()
+        return began
+
+    async def main() -> float:
+        await learned(5)
+        loop.stall(hours * 3600)
+        return await learned(0)
+
+    margin_s = run_virtual(main(), loop) - law.MARGIN_MIN_S
+
+    whole = law.MARGIN_STEP_S * 13
+    assert margin_s == pytest.approx(whole * kept, abs=whole / 1000)
