@@ -1,13 +1,15 @@
-"""Named crash points, at which tests kill the process with SIGKILL.
+"""Named points at which tests kill the process with SIGKILL, or hold it as a stalled host would.
 
-Without the environment variable nothing happens. `BATCHSNAP_CRASH=intent_synced:3` kills at the
-third pass of that point.
+Without the environment's variables nothing happens. `BATCHSNAP_CRASH=intent_synced:3` kills at the
+third pass of that point; `BATCHSNAP_STALL=about_to_write:40:1.2` blocks the thread for 1.2 seconds
+at each 40th pass.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 
 POINTS = (
     "ledger_born",
@@ -27,13 +29,28 @@ POINTS = (
 
 _name, _, _nth = os.environ.get("BATCHSNAP_CRASH", "").partition(":")
 _left = int(_nth or "1")
+_stalled, _, _rhythm = os.environ.get("BATCHSNAP_STALL", "").partition(":")
+_passed = 0
 
 
 def failpoint(name: str) -> None:
-    """Die here if the environment says so."""
+    """Die or stand still here if the environment says so."""
+    if name == _name:
+        _die()
+    if name == _stalled:
+        _stall()
+
+
+def _die() -> None:
     global _left  # noqa: PLW0603 - one process, one countdown
-    if name != _name:
-        return
     _left -= 1
     if _left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _stall() -> None:
+    global _passed  # noqa: PLW0603 - one process, one count
+    _passed += 1
+    nth, _, seconds = _rhythm.partition(":")
+    if _passed % int(nth) == 0:
+        time.sleep(float(seconds))
