@@ -73,6 +73,23 @@ def test_the_official_sdk_finds_its_way() -> None:
     assert simulator.state(brief=True)["deleted"] == 2
 
 
+def test_the_official_sdk_finds_every_field_that_it_knows() -> None:
+    """A field that is missing is None to a client, which in these three the cloud says too."""
+    may_be_none = {"DeadlineTime", "TimeStartShare", "AutoSnapshotPolicyIds"}
+    with EmbeddedSimulator(quick(), fleet=[(DISK, HERE)]) as simulator:
+        api = sdk(simulator.url)
+        api.CreateSnapshot(ask(models.CreateSnapshotRequest, DiskId=DISK))
+        [snapshot] = api.DescribeSnapshots(ask(models.DescribeSnapshotsRequest)).SnapshotSet
+        [disk] = api.DescribeDisks(ask(models.DescribeDisksRequest)).DiskSet
+    for found in (snapshot, disk):
+        without = {name for name, value in vars(found).items() if value is None}
+        assert {name.lstrip("_") for name in without} <= may_be_none
+    assert (snapshot.AutoSnapshotPolicyId, snapshot.IsLocked) == ("", False)
+    assert snapshot.LatestModifyTime == snapshot.CreateTime
+    assert snapshot.SnapshotMode == "STANDARD_SNAPSHOT"
+    assert (disk.EncryptType, disk.ErrorPrompt, disk.KmsKeyId) == ("", "", "")
+
+
 def test_a_taken_port_is_an_error_where_it_is_opened() -> None:
     with EmbeddedSimulator() as one:
         port = int(one.url.rpartition(":")[2])

@@ -48,8 +48,11 @@ class _Headers(dict[str, str]):
 
 
 class Gates:
+    def __init__(self) -> None:
+        self._gate = LocalGate(1000.0, clock=LoopClock())
+
     def of(self, quota: Quota) -> LocalGate:
-        return LocalGate(1000.0, clock=LoopClock())
+        return self._gate
 
 
 def write(home: Path, key: tuple[str, str]) -> None:
