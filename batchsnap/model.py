@@ -128,11 +128,12 @@ class Verdict(StrEnum):
     TRANSIENT = "TRANSIENT"
     IN_DOUBT = "IN_DOUBT"
     REJECTED = "REJECTED"
+    SUSPECT = "SUSPECT"  # the row, or all of its scope: other rows will tell
     HALT = "HALT"
 
 
 class Scope(StrEnum):
-    """How far a HALT reaches."""
+    """How far a ruling reaches, or may reach."""
 
     REGION = "region"
     ACCOUNT = "account"
@@ -146,4 +147,4 @@ class Ruling(NamedTuple):
     message: str
     request_id: str
     snapshot_id: str  # only with ACCEPTED
-    scope: Scope | None  # only with HALT
+    scope: Scope | None  # with HALT, SUSPECT, and a REJECTED that may mean more than its row

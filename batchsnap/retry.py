@@ -20,6 +20,7 @@ class Do(StrEnum):
     DONE = "done"  # nothing is left to do for the row
     WAIT = "wait"  # not executed: send again after `delay_s`
     SETTLE = "settle"  # may have been executed: ask the cloud first
+    HOLD = "hold"  # not executed: other rows of its scope will tell what becomes of it
     HALT = "halt"  # stop the scope, the row stays pending
     GIVE_UP = "give_up"  # the row's time is spent
 
@@ -36,6 +37,7 @@ class Tries:
     busy: int = 0
     transient: int = 0
     doubts: int = 0
+    cleared: bool = False  # was a suspect, and its scope is well: what it meets now counts
     since: float = -1.0  # monotonic; first BUSY, from which --retry-for counts
 
 
@@ -44,12 +46,14 @@ def decide(
     tries: Tries,
     *,
     doubted: bool,
+    suspect: bool,
     now: float,
     retry_for_s: float,
     waits: Waits,
     rand: float,
 ) -> Decision:
-    """The next step for a row. `rand` is uniform in [0, 1); `tries` is counted up.
+    """The next step for a row. `rand` is uniform in [0, 1); `tries` is counted up. `suspect`: a
+    refusal may mean the row's whole scope.
 
     Throttles, faults before sending and a saturated region never count against the row.
     """
@@ -58,7 +62,9 @@ def decide(
         return Decision(Do.DONE)
     if verdict is Verdict.HALT:
         return Decision(Do.HALT)
-    if verdict is Verdict.REJECTED:
+    if verdict in {Verdict.REJECTED, Verdict.SUSPECT}:
+        if suspect and not tries.cleared:
+            return Decision(Do.HOLD)
         return Decision(Do.SETTLE if doubted else Do.DONE)
     if verdict is Verdict.THROTTLED:
         return Decision(Do.WAIT, waits.throttled_s * (1 + rand))
@@ -139,6 +145,6 @@ def quota_breaker(waits: Waits) -> Breaker:
 
 def region_breaker(waits: Waits) -> Breaker:
     """The region makes too many snapshots at once: let it rest."""
-    clearing = frozenset({Verdict.ACCEPTED, Verdict.BUSY, Verdict.REJECTED})
+    clearing = frozenset({Verdict.ACCEPTED, Verdict.BUSY, Verdict.REJECTED, Verdict.SUSPECT})
     bad = frozenset({Verdict.BACKPRESSURE})
     return Breaker(bad, clearing, 1, waits.region_first_s, waits.region_max_s)

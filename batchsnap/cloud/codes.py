@@ -17,7 +17,7 @@ class Meaning(NamedTuple):
     """A row of the table."""
 
     verdict: Verdict
-    scope: Scope | None  # only with HALT
+    scope: Scope | None  # how far it reaches (HALT), or may reach (SUSPECT, REJECTED)
     hint: str  # the remedy, one short sentence
 
 
@@ -42,11 +42,28 @@ def _rejected(hint: str) -> Meaning:
     return Meaning(_V.REJECTED, None, hint)
 
 
+def _unfit(hint: str) -> Meaning:
+    """The row is refused; but where the first rows of a region all are, something else is wrong:
+    the account, the region, or the whole manifest."""
+    return Meaning(_V.REJECTED, Scope.REGION, hint)
+
+
+def _perhaps_region(hint: str) -> Meaning:
+    return Meaning(_V.SUSPECT, Scope.REGION, hint)
+
+
+def _perhaps_account(hint: str) -> Meaning:
+    return Meaning(_V.SUSPECT, Scope.ACCOUNT, hint)
+
+
 def _region(hint: str) -> Meaning:
+    """Can only mean the region: one such answer halts it. For codes that may mean one disk as
+    well there is `_perhaps_region`."""
     return Meaning(_V.HALT, Scope.REGION, hint)
 
 
 def _account(hint: str) -> Meaning:
+    """Can only mean the account, its keys or the endpoint: one such answer halts it."""
     return Meaning(_V.HALT, Scope.ACCOUNT, hint)
 
 
@@ -59,7 +76,7 @@ _RUNNING = "a snapshot of this disk is being made; it is waited for"
 
 CODES: dict[str, Meaning] = {
     # the page of CreateSnapshot
-    "InsufficientSnapshotQuota": _region(_QUOTA),
+    "InsufficientSnapshotQuota": _perhaps_region(_QUOTA),
     "InternalError.ComponentError": _doubt(),
     "InternalError.ResourceOpFailed": _doubt(),
     "InvalidAccount.InsufficientBalance": _account("top up the account, then run again"),
@@ -68,17 +85,17 @@ CODES: dict[str, Meaning] = {
     "InvalidDisk.NotSupported": _rejected("take the disk out of the manifest"),
     "InvalidDisk.SnapshotCreating": _busy(_RUNNING),
     "InvalidDisk.TypeError": _rejected("this type of disk has no snapshots: take it out"),
-    "InvalidDiskId.NotFound": _rejected("check the disk id, its region and the account"),
-    "InvalidParameter.InvalidClientToken": _rejected(_BUG),
+    "InvalidDiskId.NotFound": _unfit("check the disk id, its region and the account"),
+    "InvalidParameter.InvalidClientToken": _unfit(_BUG),
     "InvalidParameter.ProjectIdNotExist": _rejected("the disk's project is gone: assign another"),
     "LimitExceeded.InstanceAttachedDisk": _rejected("the instance has too many disks attached"),
-    "MissingParameter": _rejected(_BUG),
+    "MissingParameter": _unfit(_BUG),
     "ResourceBusy": _busy("operations on one instance run one after another; it is tried again"),
     "ResourceInUse": _busy("the resource is in use; it is tried again"),
     "ResourceInUse.DiskMigrating": _busy("the disk is migrating, which can last hours: run again"),
     "ResourceInUse.DiskRollbacking": _busy("the disk is being rolled back: run again after it"),
-    "ResourceInsufficient.OverQuota": _region(_QUOTA),
-    "ResourceNotFound.NotFound": _rejected("check the ids in the row, the region and the account"),
+    "ResourceInsufficient.OverQuota": _perhaps_region(_QUOTA),
+    "ResourceNotFound.NotFound": _unfit("check the ids in the row, the region and the account"),
     "ResourceUnavailable.DiskBackupCreating": _busy("the backup point is still being made"),
     "ResourceUnavailable.DiskSnapshotChainTooLarge": _rejected(
         "delete old snapshots of this disk, then run with --retry-failed"
@@ -93,8 +110,8 @@ CODES: dict[str, Meaning] = {
     "InvalidDisk.Expire": _rejected("the disk has expired: renew it"),
     "ResourceUnavailable.Expire": _rejected("the resource has expired: renew it"),
     "ResourceUnavailable.RepeatRefund": _rejected("the disk was refunded: take it out"),
-    "InvalidParameterValue": _rejected("read the message, mend the row, run with --retry-failed"),
-    "InvalidParameterValue.LimitExceeded": _rejected("a value of the row is too long or too many"),
+    "InvalidParameterValue": _unfit("read the message, mend the row, run with --retry-failed"),
+    "InvalidParameterValue.LimitExceeded": _unfit("a value of the row is too long or too many"),
     "UnsupportedOperation": _rejected("the disk does not allow it now: read the message"),
     "UnsupportedOperation.StateError": _busy("the disk's state does not allow it; tried again"),
     "ResourceUnavailable.NotSupportSnapshot": _rejected("take the disk out of the manifest"),
@@ -128,21 +145,21 @@ CODES: dict[str, Meaning] = {
     "AuthFailure.SecretIdNotFound": _account("the SecretId is deleted, disabled or mistyped"),
     "AuthFailure.MFAFailure": _account("MFA failed: log in again"),
     "AuthFailure.TokenFailure": _account("the temporary key has expired: fetch it anew"),
-    "AuthFailure.UnauthorizedOperation": _account(_POLICY),
-    "UnauthorizedOperation": _account(_POLICY),
+    "AuthFailure.UnauthorizedOperation": _perhaps_account(_POLICY),
+    "UnauthorizedOperation": _perhaps_account(_POLICY),
     "InternalError": _doubt(),
     "FailedOperation": _doubt(),
     "ServiceUnavailable": _doubt(),
     "ResourceUnavailable": _busy("the resource is unavailable; it is tried again"),
-    "ResourceInsufficient": _region(_QUOTA),
-    "LimitExceeded": _region("a limit of the region is reached: read the message"),
-    "ResourceNotFound": _rejected("check the ids in the row, the region and the account"),
-    "InvalidParameter": _rejected("read the message, mend the row, run with --retry-failed"),
-    "UnknownParameter": _rejected(_BUG),
-    "InvalidRequest": _rejected(_BUG),
-    "RequestSizeLimitExceeded": _rejected(_BUG),
-    "ResponseSizeLimitExceeded": _rejected(_BUG),
-    "DryRunOperation": _rejected(_BUG),
+    "ResourceInsufficient": _perhaps_region(_QUOTA),
+    "LimitExceeded": _perhaps_region("a limit of the region is reached: read the message"),
+    "ResourceNotFound": _unfit("check the ids in the row, the region and the account"),
+    "InvalidParameter": _unfit("read the message, mend the row, run with --retry-failed"),
+    "UnknownParameter": _unfit(_BUG),
+    "InvalidRequest": _unfit(_BUG),
+    "RequestSizeLimitExceeded": _unfit(_BUG),
+    "ResponseSizeLimitExceeded": _unfit(_BUG),
+    "DryRunOperation": _unfit(_BUG),
     "ActionOffline": _account(_ENDPOINT),
     "InvalidAction": _account(_ENDPOINT),
     "NoSuchProduct": _account(_ENDPOINT),
@@ -153,16 +170,22 @@ CODES: dict[str, Meaning] = {
     "IpNotInWhitelist": _account("put this address on the account's allow-list"),
 }
 
+NOT_FOUND = frozenset({"InvalidDiskId.NotFound", "ResourceNotFound.NotFound", "ResourceNotFound"})
+"""The disk, its region or the account is wrong: what the account sees there tells which."""
+
+QUOTAS = frozenset({"InsufficientSnapshotQuota", "ResourceInsufficient", "LimitExceeded"})
+"""Families of quotas: of the region, or of the snapshots of one disk."""
+
 FAMILIES: dict[str, Meaning] = {
-    "OperationDenied": _rejected("the cloud does not allow this: read the message"),
+    "OperationDenied": _unfit("the cloud does not allow this: read the message"),
     "InvalidAccount": _account("something is wrong with the account: read the message"),
     "InvalidDisk": _rejected("the disk does not allow it: read the message"),
-    "InvalidDiskId": _rejected("check the disk id, its region and the account"),
+    "InvalidDiskId": _unfit("check the disk id, its region and the account"),
 }
 """What an unknown code of a family means, beside the families that are codes themselves."""
 
 INVALID = "Invalid"
-INVALID_MEANING = _rejected("read the message, mend the row, run with --retry-failed")
+INVALID_MEANING = _unfit("read the message, mend the row, run with --retry-failed")
 """Of all other families that begin so: something in the call is wrong, and was found before it
 was carried out."""
 

@@ -84,7 +84,10 @@ def read_ruling(outcome: Reply | Fault) -> ReadRuling:
         return ReadRuling("ok", "", "", response)
     verdict, scope, _ = _meaning(code, outcome, doubted=False)
     kind: ReadKind = "temporary"
-    if verdict is Verdict.HALT:  # of a region: a quota of snapshots, which no question uses up
+    if verdict in {
+        Verdict.HALT,
+        Verdict.SUSPECT,
+    }:  # of a region: a quota of snapshots, which no question uses up
         kind = "denied" if scope is Scope.ACCOUNT or code == _NO_REGION else "temporary"
     elif verdict is Verdict.THROTTLED:
         kind = "throttled"
@@ -120,10 +123,14 @@ def _meaning(code: str, outcome: Reply | Fault, *, doubted: bool) -> Meaning:
     if meaning is None:
         family = code.partition(".")[0]
         meaning = CODES.get(family) or FAMILIES.get(family)
+        if meaning is not None and meaning.verdict is Verdict.HALT:
+            meaning = meaning._replace(verdict=Verdict.SUSPECT)  # that it means no row is a guess
     if meaning is None and code.startswith(INVALID):
         meaning = INVALID_MEANING
     if meaning is None:
-        return Meaning(Verdict.REJECTED if doubted else Verdict.IN_DOUBT, None, "")
+        if doubted:
+            return Meaning(Verdict.REJECTED, Scope.REGION, "")
+        return Meaning(Verdict.IN_DOUBT, None, "")
     return meaning
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 
 from batchsnap.cloud import actions, faults
 from batchsnap.cloud.tc3 import Credential
@@ -73,7 +72,13 @@ async def attempt(
         desk.note("halted", row, **details_of(ruling), scope=Scope.ACCOUNT.value)
         return ruling, Decision(Do.HALT)
     gate = access.gate(CREATE)
-    start = await _intend(row, gate, desk)
+    region = row.request.region
+
+    def may_leave() -> bool:
+        halted = halts.of(access.profile, region) is not None
+        return not (desk.stop.stopping or desk.sink.failure is not None or halted)
+
+    start = await _intend(row, gate, desk, may_leave)
     started()
     if start is None:
         return None, Decision(Do.WAIT)
@@ -88,26 +93,31 @@ async def attempt(
     timing = _timing(outcome, *began, desk.clock.monotonic())
     if ruling.code.startswith(_SHARED_LIMIT):
         gate.pause(desk.waits.throttled_account_s)
-    halting = halts.weigh(access.profile, row.request.region, ruling)
-    halt = ruling.verdict is Verdict.HALT
-    if halt and await _mended(access, ruling, outcome, credential, offset):
+    if ruling.verdict is Verdict.HALT and await _mended(
+        access, ruling, outcome, credential, offset
+    ):
         decision = Decision(Do.WAIT)
-    elif halt and halting is None:
-        decision = Decision(Do.WAIT, desk.waits.throttled_s)
     else:
         decision = decide(
             ruling,
             row.tries,
             doubted=doubted,
+            suspect=halts.suspects(access.profile, region, ruling),
             now=desk.clock.monotonic(),
             retry_for_s=desk.settings.retry_for_s,
             waits=desk.waits,
             rand=desk.rng.random(),
         )
+    if ruling.verdict is Verdict.SUSPECT and decision.do is not Do.HOLD:
+        ruling = refusal(row, ruling)
     _record_outcome(row, ruling, decision, desk, timing)
-    if halting is not None and not halt:
-        desk.note("halted", row, **details_of(halting), scope=Scope.REGION.value)
     return ruling, decision
+
+
+def refusal(row: Row, ruling: Ruling) -> Ruling:
+    """What a suspect's code means, now that it is known to be meant for its row alone."""
+    message = f"{ruling.message} ({row.remark})" if row.remark else ruling.message
+    return ruling._replace(verdict=Verdict.REJECTED, message=message)
 
 
 def _timing(outcome: Reply | Fault, wall: float, began: float, now: float) -> dict[str, object]:
@@ -119,8 +129,9 @@ def _timing(outcome: Reply | Fault, wall: float, began: float, now: float) -> di
     return {"sent_at": stamp(wall + left_s), "latency_ms": round(outcome.latency_ms, 1)}
 
 
-async def _intend(row: Row, gate: Gate, desk: Desk) -> Start | None:
-    """Make the intent durable and wait for the token; None where the run stops first."""
+async def _intend(row: Row, gate: Gate, desk: Desk, may_leave: Callable[[], bool]) -> Start | None:
+    """Make the intent durable and wait for the token; None where the run stops first, or the
+    row's scope."""
     sink = desk.sink
     row.attempt += 1
     await sink.durable(
@@ -128,15 +139,11 @@ async def _intend(row: Row, gate: Gate, desk: Desk) -> Start | None:
     )
     with suppress(Shut):  # the stop ends a wait
         token = await gate.start()
-        if _may_leave(desk):
-            return Start(gate, token, partial(_may_leave, desk))
+        if may_leave():
+            return Start(gate, token, may_leave)
         gate.replied(token, throttled=False)
     desk.note("unsent", row)
     return None
-
-
-def _may_leave(desk: Desk) -> bool:
-    return not desk.stop.stopping and desk.sink.failure is None
 
 
 def _dated(request: PlannedRequest, desk: Desk) -> PlannedRequest:
@@ -168,7 +175,13 @@ def details_of(ruling: Ruling | None) -> dict[str, object]:
     }
 
 
-_EVENT = {Do.WAIT: "deferred", Do.SETTLE: "in_doubt", Do.HALT: "halted", Do.GIVE_UP: "gave_up"}
+_EVENT = {
+    Do.WAIT: "deferred",
+    Do.HOLD: "deferred",
+    Do.SETTLE: "in_doubt",
+    Do.HALT: "halted",
+    Do.GIVE_UP: "gave_up",
+}
 
 
 def event_of(ruling: Ruling, decision: Decision) -> str:
@@ -185,7 +198,7 @@ def _record_outcome(
     details = details_of(ruling)
     if event == "accepted":
         details = {"snapshot_id": ruling.snapshot_id, "request_id": ruling.request_id}
-    elif event == "deferred":
+    elif decision.do is Do.WAIT:
         details["not_before"] = stamp(desk.clock.wall() + decision.delay_s)
     elif event == "halted" and ruling.scope is not None:
         details["scope"] = ruling.scope.value

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import anyio
 
+from batchsnap.engine.row import was_suspect
 from batchsnap.engine.stopping import Stop
 from batchsnap.errors import Exit
 from batchsnap.ledger.record import Record
@@ -29,6 +30,7 @@ class Brakes:
         self._say = say
         self._errors_max = _errors_max(settings.max_errors, rows)
         self._failed = 0  # in this process
+        self._suspects = 0  # in this process; a canary among them is not well
         self._launching = 0  # rows on their way to an intent, which the fold does not know yet
         self._lanes: list[Callable[[], bool]] = []
         self._feeding = 0  # lanes that have rows to start
@@ -59,8 +61,10 @@ class Brakes:
 
     def heard(self, record: Record) -> None:
         """A record was taken. Rows that are gone from the manifest are nobody's failure."""
-        if record["event"] in _FAILED and record["key"] not in self._fold.gone:
-            self._failed += 1
+        if record.get("key") in self._fold.gone:
+            return
+        self._failed += record["event"] in _FAILED
+        self._suspects += was_suspect(record)
 
     def launched(self) -> None:
         """A row was started; `under_way` follows once its token is taken."""
@@ -99,7 +103,8 @@ class Brakes:
             return self._halt(f"{failed} rows failed, --max-errors {self._settings.max_errors}")
         if not self._canary:
             return ""
-        if failed:
+        if failed or self._suspects:
+            failed = max(failed, self._suspects)
             return self._halt(f"the canary failed: {failed} of its {self._canary} rows")
         if counts[State.READY] >= self._canary:
             self._say(f"canary: {self._canary} snapshots are ready, going on with the rest")

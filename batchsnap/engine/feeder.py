@@ -17,6 +17,7 @@ from batchsnap.ledger.record import stamp, unstamp
 from batchsnap.lifecycle import State
 from batchsnap.model import PlannedRequest, Ruling, Scope, Verdict
 from batchsnap.settings import EXPIRE_AFTER_MIN_S
+from batchsnap.suspicion import PROBES
 
 _SHORT_AGAIN_S = 30.0
 _SHORT_MAX = 1_000
@@ -64,23 +65,48 @@ class Feeder:
             await strand.room(self._ahead)
             if self._halted(strand):
                 break
-            admitted = [self._admit(strand, request) for request in batch]
-            rows = [row for row in admitted if row is not None]
-            if len(rows) < len(batch):
-                # Rejections wait for the disk, or a manifest full of them would fill the memory.
-                await self._desk.sink.durable(self._rejections)
-            if any(needs_question(row, ask_first=self._ask_first) for row in rows):
-                known = await self._known(strand, rows)
-                if known is None:
-                    break
-                rows = known.ready
-                short += self._defer(known.short, room=_SHORT_MAX - len(short))
+            rows = await self._admitted(strand, batch, short)
+            if rows is None:
+                break
             self._ready(strand, rows)
+            if not await self._scout(strand, short):
+                break
         else:
             await self._again(strand, short)
         strand.exhausted = True
         strand.worklist.close()
         self._changed()
+
+    async def _admitted(
+        self, strand: Strand, batch: list[PlannedRequest], short: list[Row]
+    ) -> list[Row] | None:
+        """The rows of a batch that may be sent; None where the feed is at its end. `short` is
+        given those that are to be asked about again."""
+        admitted = [self._admit(strand, request) for request in batch]
+        rows = [row for row in admitted if row is not None]
+        if len(rows) < len(batch):
+            # Rejections wait for the disk, or a manifest full of them would fill the memory.
+            await self._desk.sink.durable(self._rejections)
+        if any(needs_question(row, ask_first=self._ask_first) for row in rows):
+            known = await self._known(strand, rows)
+            if known is None:
+                return None
+            rows = known.ready
+            short += self._defer(known.short, room=_SHORT_MAX - len(short))
+        return rows
+
+    async def _scout(self, strand: Strand, short: list[Row]) -> bool:
+        """Keep some rows from further on at hand, which may be sent when the strand rests; whether
+        the feed goes on."""
+        missing = PROBES - len(strand.scouts)
+        batch = strand.worklist.from_elsewhere(missing, self._ahead) if missing > 0 else []
+        if not batch:
+            return True
+        rows = await self._admitted(strand, batch, short)
+        if rows is None:
+            return False
+        self._ready(strand, rows, scouts=True)
+        return True
 
     async def _known(self, strand: Strand, rows: list[Row]) -> Known | None:
         """What is known of the rows; None where the cloud refuses to tell, or the run stops."""
@@ -149,7 +175,7 @@ class Feeder:
             return None
         return row
 
-    def _ready(self, strand: Strand, rows: list[Row]) -> None:
+    def _ready(self, strand: Strand, rows: list[Row], *, scouts: bool = False) -> None:
         """Rows that may be sent, those that an earlier process deferred when their time comes."""
         latest = self._desk.sink.fold.latest
         wall, now = self._desk.clock.wall(), self._desk.clock.monotonic()
@@ -158,6 +184,8 @@ class Feeder:
             ahead = unstamp(not_before) - wall if not_before else 0.0
             if ahead > 0:
                 strand.put_later(row, now + min(ahead, self._desk.waits.busy_max_s))
+            elif scouts:
+                strand.scouts.append(row)
             else:
                 strand.put([row])
         self._changed()

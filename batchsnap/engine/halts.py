@@ -1,35 +1,79 @@
-"""Which regions and accounts are stopped, and the evidence that it takes to stop one."""
+"""Which regions and accounts are stopped, and the rows that wait to know whether it is them.
+
+`batchsnap.suspicion` decides; this file knows which scopes a row is in, and holds its suspects.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
 
+import anyio
+
+from batchsnap.cloud.codes import NOT_FOUND
+from batchsnap.engine.row import Row
+from batchsnap.engine.strand import Strand
 from batchsnap.model import Ruling, Scope, Verdict
+from batchsnap.suspicion import Move, Next, Suspicion
 
-PROBED = frozenset({"InsufficientSnapshotQuota", "ResourceInsufficient", "LimitExceeded"})
-"""A limit of one disk is documented beside the region's, so these codes (and theirs) stop a region
-only when a second row meets them."""
-SAME_FIRST = 10
-"""So many first rows of a region, all refused with one code, mean a wrong account or region."""
+
+class Fate(StrEnum):
+    """What becomes of a suspect."""
+
+    AGAIN = "again"  # it is sent once more
+    REFUSED = "refused"  # its code was meant for it alone
+    HALTED = "halted"  # its scope is halted, it keeps its chance
+
+
+class Held:
+    """A suspect, until other rows have told what its code means."""
+
+    def __init__(self, row: Row, ruling: Ruling) -> None:
+        self.row = row
+        self.ruling = ruling
+        self._fate = Fate.HALTED
+        self._told = anyio.Event()
+
+    def tell(self, fate: Fate) -> None:
+        self._fate = fate
+        self._told.set()
+
+    async def fate(self) -> Fate:
+        await self._told.wait()
+        return self._fate
+
+
+class Halting(NamedTuple):
+    """A scope was stopped: to be recorded, with the row whose answer did it."""
+
+    row: Row
+    ruling: Ruling
 
 
 @dataclass(slots=True)
-class _Evidence:
-    limit_hits: int = 0
-    first_code: str = ""
-    first_count: int = 0
-    settled: bool = False  # something else than that one refusal was seen
+class _Watch:
+    """One scope under suspicion."""
+
+    where: str
+    suspicion: Suspicion
+    strands: list[Strand]
+    held: dict[str, Held] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
 class Halts:
-    """The stopped scopes of a run, with the ruling that stopped each."""
+    """The stopped scopes of a run, with the ruling that stopped each, and all suspects."""
 
-    say: Callable[[str], None]
-    _accounts: dict[str, Ruling] = field(default_factory=dict)
-    _regions: dict[tuple[str, str], Ruling] = field(default_factory=dict)
-    _evidence: dict[tuple[str, str], _Evidence] = field(default_factory=dict)
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self._accounts: dict[str, Ruling] = {}
+        self._regions: dict[tuple[str, str], Ruling] = {}
+        self._strands: list[Strand] = []
+        self._wakes: list[Callable[[], None]] = []
+        self._watches: dict[tuple[str, str, str], _Watch] = {}
+        self._news: list[Halting] = []
+        self._number = 0  # of the latest start
 
     @property
     def any(self) -> bool:
@@ -39,27 +83,107 @@ class Halts:
         """The ruling that stopped this scope, or None."""
         return self._accounts.get(profile) or self._regions.get((profile, region))
 
-    def weigh(self, profile: str, region: str, ruling: Ruling) -> Ruling | None:
-        """Note a ruling; the one to halt by, where it is confirmed or enough of its like came."""
-        evidence = self._evidence.setdefault((profile, region), _Evidence())
-        if ruling.verdict is Verdict.HALT:
-            if ruling.code.partition(".")[0] in PROBED:
-                evidence.limit_hits += 1
-                return ruling if evidence.limit_hits > 1 else None
-            return ruling
-        if ruling.verdict is Verdict.ACCEPTED:
-            evidence.limit_hits = 0
-            evidence.settled = True
-        elif ruling.verdict is Verdict.REJECTED and not evidence.settled:
-            evidence.first_code = evidence.first_code or ruling.code
-            evidence.settled = ruling.code != evidence.first_code
-            evidence.first_count += 1
-            if not evidence.settled and evidence.first_count >= SAME_FIRST:
-                message = f"the first {SAME_FIRST} rows were all refused with {ruling.code}"
-                halting = ruling._replace(message=message, scope=Scope.REGION)
-                self.halt(profile, region, halting)
-                return halting
-        return None
+    def join(self, strands: Iterable[Strand], wake: Callable[[], None]) -> None:
+        """A lane with its strands; `wake` is called when more, or less, may be sent there."""
+        self._strands += strands
+        self._wakes.append(wake)
+
+    def leave(self, strands: Iterable[Strand]) -> None:
+        """A lane is at its end."""
+        for strand in strands:
+            strand.closed = True
+        self._changed()
+
+    def news(self) -> list[Halting]:
+        """What was stopped since this was last asked."""
+        news, self._news = self._news, []
+        return news
+
+    def suspects(self, profile: str, region: str, ruling: Ruling) -> bool:
+        """Whether the ruling makes its row a suspect: it may mean more than the row."""
+        if ruling.verdict is Verdict.SUSPECT:
+            return True
+        if ruling.verdict is not Verdict.REJECTED or ruling.scope is None:
+            return False
+        watch = self._watches.get(("heads", profile, region))
+        return watch is None or not watch.suspicion.well
+
+    def rests(self, strand: Strand) -> bool:
+        """Whether nothing but probes is sent of these rows."""
+        return any(watch.suspicion.resting for watch in self._of(strand))
+
+    def wants_probe(self, strand: Strand) -> bool:
+        """Whether one more probe may be sent, where the strand rests."""
+        resting = [w.suspicion for w in self._of(strand) if w.suspicion.resting]
+        return bool(resting) and all(suspicion.wants_probe for suspicion in resting)
+
+    def started(self, strand: Strand, row: Row) -> None:
+        """A row is sent."""
+        self._number += 1
+        row.number = self._number
+        for watch in self._of(strand):
+            watch.suspicion.started(row.key)
+
+    def hold(self, strand: Strand, row: Row, ruling: Ruling) -> tuple[Held, Next]:
+        """Take a suspect; what follows for its scope."""
+        held = Held(row, ruling)
+        if self.of(strand.profile, strand.region) is not None:
+            held.tell(Fate.HALTED)
+            return held, Next.NOTHING
+        mine = self._watch(strand, ruling)
+        for watch in self._of(strand):
+            if watch is not mine:
+                watch.suspicion.nothing(row.key)
+        mine.held[row.key] = held
+        move = mine.suspicion.suspect(row.key, row.number, unseen=ruling.code in NOT_FOUND)
+        if move.next in {Next.PROBE, Next.LOOK}:
+            self.say(
+                f"{mine.where} rests: {len(mine.held)} rows met {ruling.code} with none accepted "
+                "between them; rows from elsewhere will tell whether it is them"
+            )
+        self._carry_out(mine, move)
+        return held, move.next
+
+    def heard(self, strand: Strand, row: Row, ruling: Ruling | None) -> None:
+        """A row came back with what makes it no suspect; None where nothing was sent."""
+        verdict = ruling.verdict if ruling is not None else None
+        if verdict is Verdict.ACCEPTED:
+            self.accepted(strand, row)
+            return
+        of_its_disk = verdict is Verdict.REJECTED and ruling is not None and ruling.scope is None
+        for watch in self._of(strand):
+            if watch.suspicion.heads and (verdict is Verdict.BUSY or of_its_disk):
+                # The region knows this disk.
+                self._carry_out(watch, watch.suspicion.accepted(row.key, row.number))
+            else:
+                watch.suspicion.nothing(row.key)
+
+    def accepted(self, strand: Strand, row: Row) -> None:
+        """A row that this process sent was accepted."""
+        for kind in ("account", "region", "heads"):
+            watch = self._at(kind, strand)
+            self._carry_out(watch, watch.suspicion.accepted(row.key, row.number))
+
+    def looked(self, strand: Strand, seen: bool | None, asked: int) -> None:
+        """The answer to what a LOOK asks, about so many disks; None where there is none."""
+        watch = self._at("heads", strand)
+        why = f"of the next {asked} disks this credential sees none there"
+        self._carry_out(watch, watch.suspicion.looked(seen), why)
+
+    def ended(self) -> bool:
+        """Tell suspects of scopes in which nothing else is left; whether there were any."""
+        moves = [
+            (watch, watch.suspicion.ended())
+            for watch in self._watches.values()
+            if watch.held and all(self._quiet(strand) for strand in watch.strands)
+        ]
+        for watch, move in moves:
+            self._carry_out(watch, move)
+        return any(move.next is not Next.NOTHING for _, move in moves)
+
+    def _quiet(self, strand: Strand) -> bool:
+        halted = self.of(strand.profile, strand.region) is not None
+        return strand.quiet() or (halted and not strand.in_flight)
 
     def halt(self, profile: str, region: str, ruling: Ruling) -> None:
         """Stop the ruling's scope."""
@@ -71,4 +195,62 @@ class Halts:
         else:
             self._regions[profile, region] = ruling
             where = f"region {region}"
-        self.say(f"halted {where}: {ruling.code}: {ruling.message}; its rows stay pending")
+        self.say(
+            f"halted {where}: {ruling.code}: {ruling.message}; what it has not made waits for the "
+            "next run"
+        )
+        for watch in self._watches.values():
+            if all(self.of(s.profile, s.region) is not None for s in watch.strands):
+                while watch.held:
+                    watch.held.popitem()[1].tell(Fate.HALTED)
+        self._changed()
+
+    def _carry_out(self, watch: _Watch, move: Move, why: str = "") -> None:
+        if move.next is Next.HALT:
+            held = watch.held[move.keys[-1]]
+            why = why or "none was accepted between them"
+            message = f"{held.ruling.message} ({len(move.keys)} rows met this, and {why})"
+            ruling = held.ruling._replace(message=message)
+            self._news.append(Halting(held.row, ruling))
+            strand = watch.strands[0]
+            self.halt(strand.profile, strand.region, ruling)
+        elif move.keys:
+            fate = Fate.AGAIN if move.next is Next.AGAIN else Fate.REFUSED
+            for key in move.keys:
+                watch.held.pop(key).tell(fate)
+        if move.next is not Next.NOTHING:
+            self._changed()
+
+    def _of(self, strand: Strand) -> list[_Watch]:
+        """The scopes under suspicion that the strand is in."""
+        names = (
+            ("account", strand.profile, ""),
+            ("region", strand.profile, strand.region),
+            ("heads", strand.profile, strand.region),
+        )
+        return [watch for name in names if (watch := self._watches.get(name)) is not None]
+
+    def _watch(self, strand: Strand, ruling: Ruling) -> _Watch:
+        if ruling.verdict is Verdict.REJECTED:
+            return self._at("heads", strand)
+        return self._at("account" if ruling.scope is Scope.ACCOUNT else "region", strand)
+
+    def _at(self, kind: str, strand: Strand) -> _Watch:
+        region = "" if kind == "account" else strand.region
+        name = kind, strand.profile, region
+        watch = self._watches.get(name)
+        if watch is None:
+            whose = f"profile {strand.profile}" if strand.profile else "the account"
+            strands = [
+                s for s in self._strands if s.profile == strand.profile and region in ("", s.region)
+            ]
+            watch = self._watches[name] = _Watch(
+                f"region {region}" if region else whose,
+                Suspicion(heads=kind == "heads"),
+                strands or [strand],
+            )
+        return watch
+
+    def _changed(self) -> None:
+        for wake in self._wakes:
+            wake()

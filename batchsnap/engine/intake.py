@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from batchsnap import plan
 from batchsnap.cloud.quotas import endpoint_url
-from batchsnap.engine.row import in_force, request_of
+from batchsnap.engine.row import in_force, request_of, was_suspect
 from batchsnap.engine.strand import Strand
 from batchsnap.errors import LedgerForeign
 from batchsnap.ledger.record import Record
@@ -88,7 +88,7 @@ class _Taker:
         intake = self.intake
         place = self._fold.places.get(key)
         profile = row.profile or self._settings.profile
-        doubt = False
+        doubt = suspect = False
         if place is not None:
             self.known += 1
             state = place.standing.state
@@ -102,6 +102,7 @@ class _Taker:
             if refused:
                 intake.refused += 1
                 return None
+            suspect = was_suspect(self._fold.latest.get(key))
             doubt = state in UNCERTAIN or (state in ENDED and place.standing.doubted)
         scope = (profile, row.region)
         intake.to_do[scope] += 1
@@ -113,6 +114,8 @@ class _Taker:
             strand = self.strand(scope)
             if doubt:
                 strand.doubts.append(request)
+            elif suspect:
+                strand.suspects.append(request)
             else:
                 strand.worklist.add(request)
         return None
@@ -125,6 +128,9 @@ class _Taker:
 
     def seal(self) -> None:
         for strand in self.intake.strands.values():
+            for request in strand.suspects:
+                strand.worklist.add(request, last=True)
+            strand.suspects.clear()
             strand.worklist.seal()
 
     def owe(self, gone: Container[str], *, retry_failed: bool, spool: bool) -> None:

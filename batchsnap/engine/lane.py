@@ -13,11 +13,13 @@ from functools import partial
 
 import anyio
 
+from batchsnap.cloud.codes import QUOTAS
+from batchsnap.engine import ask
 from batchsnap.engine.access import Access
-from batchsnap.engine.attempt import Desk, attempt, details_of
+from batchsnap.engine.attempt import Desk, attempt, details_of, refusal
 from batchsnap.engine.brakes import Brakes
 from batchsnap.engine.feeder import Feeder
-from batchsnap.engine.halts import Halts
+from batchsnap.engine.halts import Fate, Halts, Held
 from batchsnap.engine.row import Row
 from batchsnap.engine.settle import Claimed, Doubt, Settled, Settler
 from batchsnap.engine.slots import AHEAD_MAX, Slots
@@ -26,11 +28,13 @@ from batchsnap.engine.turns import Turns
 from batchsnap.engine.watch import Watched, Watcher
 from batchsnap.ledger.gap import Gap
 from batchsnap.lifecycle import TABLE
-from batchsnap.model import Ruling, Verdict
+from batchsnap.model import Ruling, Scope, Verdict
 from batchsnap.retry import DOUBTS_MAX, Decision, Do, quota_breaker
 from batchsnap.settings import written
+from batchsnap.suspicion import Next
 
 _LOOK_AGAIN_S = 1.0
+_LOOK_AT = 100  # disks, as many as a question may name
 _LATER_S = 0.001  # a moment is over when the clock is past it
 
 
@@ -64,6 +68,7 @@ class Lane:
         self._asking = 0  # rows that the settler has
         self._doubts = 0  # those of them that are in doubt, not only owed a last question
         brakes.join(self._at_work)
+        halts.join(strands, self._wake_up)
         self._slots = Slots(desk.settings)
         self._breaker = quota_breaker(desk.waits)
         self._turns = Turns()
@@ -87,6 +92,7 @@ class Lane:
             LedgerUnwritable: nothing was sent after it.
         """
         async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
             tasks.start_soon(self._settler.run)
             tasks.start_soon(self._watcher.run)
             for strand in self._strands:
@@ -97,6 +103,7 @@ class Lane:
                     await self._rest()
                 else:
                     tasks.start_soon(self._slot, *self._launched(*picked))
+            self._halts.leave(self._strands)
             await self._brakes.fed()
             if self._wait:
                 with self._desk.stop.ends():
@@ -135,10 +142,20 @@ class Lane:
                 continue
             if strand.rests(now):
                 continue
-            while (row := strand.pick(now)) is not None:
+            rests = self._halts.rests(strand)
+            if rests and not self._halts.wants_probe(strand):
+                continue
+            while (row := strand.probe(now) if rests else strand.pick(now)) is not None:
                 if not self._turns.waits(strand, row):
                     return strand, row
         return None
+
+    def _next_due(self, strand: Strand) -> float:
+        """When the strand's next row may be sent; +inf where that needs something else first."""
+        rests = self._halts.rests(strand)
+        if self._halted(strand) or (rests and not self._halts.wants_probe(strand)):
+            return math.inf
+        return strand.next_due(probing=rests)
 
     def _spent_at(self) -> float:
         """When patience ends, with a series of faults or with a region that takes nothing."""
@@ -160,7 +177,10 @@ class Lane:
         """Wait until something changes or falls due."""
         desk = self._desk
         now = desk.clock.monotonic()
-        due = min((s.next_due() for s in self._strands if not self._halted(s)), default=now + 60)
+        if self._halts.ended():
+            self._heed()
+            return
+        due = min((self._next_due(strand) for strand in self._strands), default=math.inf)
         spent_at = self._spent_at()
         if now <= spent_at:
             due = min(max(due, self._breaker.rest_until), spent_at + _LATER_S)
@@ -189,6 +209,7 @@ class Lane:
         self._slots.take()
         self._brakes.launched()
         strand.in_flight += 1
+        self._halts.started(strand, row)
         self._turns.take(row)
         return strand, row
 
@@ -215,6 +236,10 @@ class Lane:
                 self._progress_at = now
                 row.snapshot_id = ruling.snapshot_id
             self._follow(strand, row, ruling, decision, now)
+        else:
+            self._turns.leave(row)
+        if decision.do is not Do.HOLD:
+            self._halts.heard(strand, row, ruling)
         self._changed(row)
 
     def _started(self) -> None:
@@ -225,6 +250,7 @@ class Lane:
 
     def _changed(self, row: Row | None = None) -> None:
         """Something may start now that might not before; or a brake says that nothing may."""
+        self._heed()
         self._braked(self._brakes.review(), row)
         self._wake_up()
 
@@ -237,6 +263,12 @@ class Lane:
             if told is not None and "halted" in TABLE[standing(told.key).state]:
                 self._desk.note("halted", told, scope="run", code="brake", message=why)
                 return
+
+    def _heed(self) -> None:
+        """Record what suspects have stopped."""
+        for row, ruling in self._halts.news():
+            scope = Scope.REGION if ruling.scope is None else ruling.scope
+            self._desk.note("halted", row, **details_of(ruling), scope=scope.value)
 
     def _wake_up(self) -> None:
         self._wake.set()
@@ -251,11 +283,61 @@ class Lane:
             row.last = ruling
             row.rejection = None if ruling.verdict is Verdict.IN_DOUBT else ruling
             self._doubt(strand, row, now)
+        elif decision.do is Do.HOLD:
+            self._hold(strand, row, ruling)
         elif decision.do is Do.HALT:
             self._halts.halt(strand.profile, strand.region, ruling)
             self._turns.leave(row)
         else:
             self._at_rest(strand, row)
+
+    def _hold(self, strand: Strand, row: Row, ruling: Ruling) -> None:
+        """A suspect: it was not executed, and waits for what other rows meet."""
+        self._turns.leave(row)
+        held, following = self._halts.hold(strand, row, ruling)
+        strand.held += 1
+        self._tasks.start_soon(self._held, strand, held)
+        if following is Next.LOOK:
+            self._tasks.start_soon(self._look, strand)
+
+    async def _held(self, strand: Strand, held: Held) -> None:
+        row, ruling = held.row, held.ruling
+        fate = await held.fate()
+        if fate is not Fate.HALTED and ruling.code.partition(".")[0] in QUOTAS:
+            row.remark = await self._remark(row)
+        strand.held -= 1
+        if fate is Fate.AGAIN:
+            row.tries.cleared = True
+            strand.put_first(row)
+        elif fate is Fate.REFUSED:
+            self._refuse(strand, row, refusal(row, ruling))
+        self._changed(row)
+
+    def _refuse(self, strand: Strand, row: Row, ruling: Ruling) -> None:
+        """The row will never work, as others have shown; if it was in doubt, after a last look."""
+        doubted = self._desk.sink.fold.standing(row.key).doubted
+        self._desk.note("in_doubt" if doubted else "rejected", row, **details_of(ruling))
+        if doubted:
+            row.rejection = ruling
+            self._doubt(strand, row, self._desk.clock.monotonic())
+        else:
+            self._at_rest(strand, row)
+
+    async def _remark(self, row: Row) -> str:
+        """What the disk itself says of a quota: it words the remedy and decides nothing."""
+        answer = await ask.disks(self.access, row.request.region, [row.disk_id])
+        counts = [fact.snapshot_count for fact in answer.facts if fact.disk_id == row.disk_id]
+        return f"this disk holds {counts[0]} snapshots" if counts else ""
+
+    async def _look(self, strand: Strand) -> None:
+        """The first rows of a region were not found: does this credential see any of the next?"""
+        coming = strand.coming(_LOOK_AT)
+        seen = None
+        if coming:
+            answer = await ask.disks(self.access, strand.region, coming)
+            seen = True if answer.facts else False if isinstance(answer, ask.Whole) else None
+        self._halts.looked(strand, seen, len(coming))
+        self._changed()
 
     def _doubt(self, strand: Strand, row: Row, since: float) -> None:
         row.doubt_since = since
@@ -281,6 +363,8 @@ class Lane:
             self._progress_at = now
             self._breaker.note(Verdict.ACCEPTED, now)  # as good a sign of life
             row.snapshot_id = snapshot_id
+            if row.number:  # this process sent it
+                self._halts.accepted(strand, row)
             self._at_rest(strand, row)
         else:
             self._turns.leave(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import binds
-from batchsnap.model import PlannedRequest, Ruling
+from batchsnap.model import PlannedRequest, Ruling, Verdict
 from batchsnap.retry import Tries
 
 
@@ -13,8 +13,8 @@ class Row:
     """One row on its way. Dropped as soon as it is at rest."""
 
     __slots__ = (
-        *("attempt", "baseline", "doubt_since", "last", "rejection", "request", "snapshot_id"),
-        "tries",
+        *("attempt", "baseline", "doubt_since", "last", "number", "rejection", "remark"),
+        *("request", "snapshot_id", "tries"),
     )
 
     def __init__(
@@ -24,9 +24,11 @@ class Row:
         row's latest one, so that no number is given twice."""
         self.request = request
         self.attempt = attempt
+        self.number = 0  # of its latest start, of all that this process made
         self.tries = Tries()
         self.last: Ruling | None = None  # what its latest doubt came from
         self.rejection: Ruling | None = None  # a refusal that waits for an old doubt to settle
+        self.remark = ""  # what is known of its disk, to be told with a refusal
         self.doubt_since = 0.0  # monotonic; no doubted attempt left later than this
         self.snapshot_id = ""  # what this process saw it being given
         self.baseline: list[str] | None = None
@@ -47,6 +49,9 @@ class Row:
         return self.request.disk_id
 
 
+_SUSPECT = frozenset({Verdict.SUSPECT, Verdict.REJECTED})
+
+
 def in_force(fold: Fold, key: str, *, ask_first: bool) -> Record | None:
     """The intent that still holds the row to its name, baseline, region and profile; without one
     the row goes by the manifest. `ask_first`: the ledger has a gap, its silence is no answer."""
@@ -58,6 +63,13 @@ def resumed(fold: Fold, request: PlannedRequest, *, ask_first: bool) -> Row:
     latest = fold.latest.get(request.key)
     intent = in_force(fold, request.key, ask_first=ask_first)
     return Row(request, intent, attempt=latest["attempt"] if latest else 0)
+
+
+def was_suspect(record: Record | None) -> bool:
+    """Whether a row's latest record held it back, for a code that may mean its whole scope."""
+    if record is None or record["event"] != "deferred":
+        return False
+    return record.get("verdict") in _SUSPECT
 
 
 def request_of(record: Record) -> PlannedRequest:

@@ -178,7 +178,8 @@ class Fold:
             record = _brief(record)
             if key in self.intents:
                 self.intents[key] = _brief(self.intents[key])
-        self.latest[key] = record
+        if event != "halted" or key not in self.latest:  # that is of its scope, not of the row
+            self.latest[key] = record
 
     def _next_place(self, start: Place, record: Record) -> Place:
         """Where the record moves a row of this place; kept, for the next row that goes so."""

@@ -68,7 +68,9 @@ def refusal(code: object, message: object = "why", **more: object) -> Reply:
 @pytest.mark.parametrize("code", sorted({*OF_THE_ACTION, *OF_THE_PRODUCT, *COMMON}))
 def test_every_published_code_has_a_row_and_a_remedy(code: str) -> None:
     meaning = CODES[code]
-    assert (meaning.scope is not None) == (meaning.verdict is Verdict.HALT)
+    reaching = {Verdict.HALT, Verdict.SUSPECT}
+    assert meaning.scope is None or meaning.verdict in reaching | {Verdict.REJECTED}
+    assert meaning.scope is not None or meaning.verdict not in reaching
     assert meaning.verdict not in {Verdict.ACCEPTED, Verdict.TRANSIENT}
     assert hint(code) == meaning.hint
     assert 10 < len(meaning.hint) < 150
@@ -98,23 +100,23 @@ def test_the_remedy_of_a_denial_grants_both_spellings(code: str) -> None:
         ("FailedOperation.New", _V.IN_DOUBT, None),
         ("ServiceUnavailable.New", _V.IN_DOUBT, None),
         ("LimitExceeded.TagQuotaLimitExceeded", _V.IN_DOUBT, None),
-        ("InvalidDiskId.NotFound", _V.REJECTED, None),
+        ("InvalidDiskId.NotFound", _V.REJECTED, Scope.REGION),
         ("InvalidDisk.New", _V.REJECTED, None),
-        ("InvalidSomething.New", _V.REJECTED, None),
-        ("InvalidSnapshotId.NotFound", _V.REJECTED, None),
+        ("InvalidSomething.New", _V.REJECTED, Scope.REGION),
+        ("InvalidSnapshotId.NotFound", _V.REJECTED, Scope.REGION),
         ("UnsupportedOperation.New", _V.REJECTED, None),
-        ("OperationDenied.New", _V.REJECTED, None),
+        ("OperationDenied.New", _V.REJECTED, Scope.REGION),
         ("OperationDenied.AccountSecurityRisk", _V.HALT, Scope.ACCOUNT),
-        ("InvalidAccount.New", _V.HALT, Scope.ACCOUNT),
+        ("InvalidAccount.New", _V.SUSPECT, Scope.ACCOUNT),
         ("InvalidAccount.InsufficientBalance", _V.HALT, Scope.ACCOUNT),
-        ("AuthFailure.New", _V.HALT, Scope.ACCOUNT),
+        ("AuthFailure.New", _V.SUSPECT, Scope.ACCOUNT),
         ("AuthFailure.SignatureExpire", _V.HALT, Scope.ACCOUNT),
         ("AuthFailure.TokenFailure", _V.HALT, Scope.ACCOUNT),
-        ("UnauthorizedOperation.New", _V.HALT, Scope.ACCOUNT),
+        ("UnauthorizedOperation.New", _V.SUSPECT, Scope.ACCOUNT),
         ("InvalidAction", _V.HALT, Scope.ACCOUNT),
-        ("InsufficientSnapshotQuota", _V.HALT, Scope.REGION),
+        ("InsufficientSnapshotQuota", _V.SUSPECT, Scope.REGION),
         ("UnsupportedRegion", _V.HALT, Scope.REGION),
-        ("LimitExceeded.New", _V.HALT, Scope.REGION),
+        ("LimitExceeded.New", _V.SUSPECT, Scope.REGION),
     ],
 )
 @pytest.mark.parametrize("doubted", [False, True])
@@ -124,6 +126,23 @@ def test_codes_and_families(
     ruling = rule(refusal(code), doubted=doubted)
     assert (ruling.verdict, ruling.scope) == (verdict, scope)
     assert hint(code)
+
+
+CERTAIN = words("""
+InvalidAccount.InsufficientBalance OperationDenied.AccountSecurityRisk
+UnauthorizedOperation.NotCertification UnauthorizedOperation.NotHavePaymentRight
+UnauthorizedOperation.RoleNotExists UnauthorizedOperation.InvalidToken
+UnauthorizedOperation.MFAExpired UnauthorizedOperation.AuthFailure
+AuthFailure AuthFailure.SignatureExpire AuthFailure.SignatureFailure
+AuthFailure.InvalidAuthorization AuthFailure.InvalidSecretId AuthFailure.SecretIdNotFound
+AuthFailure.MFAFailure AuthFailure.TokenFailure
+ActionOffline InvalidAction NoSuchProduct NoSuchVersion UnsupportedProtocol UnsupportedRegion
+IpInBlacklist IpNotInWhitelist
+""")
+
+
+def test_what_halts_at_the_first_answer_can_only_mean_the_scope() -> None:
+    assert {c for c, meaning in CODES.items() if meaning.verdict is _V.HALT} == set(CERTAIN)
 
 
 @pytest.mark.parametrize("code", ["Strange", "Strange.Thing", "requestlimitexceeded", "."])

@@ -200,6 +200,7 @@ class Promise(RuleBasedStateMachine):
             ruling,
             self.tries[key],
             doubted=doubted,
+            suspect=False,
             now=self.now,
             retry_for_s=1800.0,
             waits=Waits(),
