@@ -23,7 +23,7 @@ from batchsnap.manifest.reader import Manifest
 from batchsnap.model import DiskRow, Problem
 from batchsnap.settings import Settings, Waits
 
-Scope = tuple[str, str]
+RegionKey = tuple[str, str]
 """(profile, region)"""
 
 
@@ -43,8 +43,8 @@ class Intake:
     done: int = 0  # rows that have their snapshot
     refused: int = 0  # rejected rows, left as they are without --retry-failed
     doubts: int = 0  # rows to be settled before anything else
-    to_do: Counter[Scope] = field(default_factory=Counter)
-    strands: dict[Scope, Strand] = field(default_factory=dict)
+    to_do: Counter[RegionKey] = field(default_factory=Counter)
+    strands: dict[RegionKey, Strand] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)  # keys that the ledger has and the manifest not
     names: list[str] = field(default_factory=list)  # the first three
     owed: int = 0  # rows that will not be sent and are asked about
@@ -120,7 +120,7 @@ class _Taker:
                 strand.worklist.add(request)
         return None
 
-    def strand(self, scope: Scope) -> Strand:
+    def strand(self, scope: RegionKey) -> Strand:
         strand = self.intake.strands.get(scope)
         if strand is None:
             strand = self.intake.strands[scope] = Strand(*scope, self._waits)
