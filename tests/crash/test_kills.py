@@ -8,7 +8,7 @@ them: beyond the schedule no client could tell a late snapshot from none.
 from __future__ import annotations
 
 import random
-import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ OPTIONS = ("--settle-for", "1s", "--timeout", "1s", "--retry-for", "60s")
 PACE_PER_S = 40
 PACE = ("--rate", str(PACE_PER_S), "--api-limit", str(PACE_PER_S))
 LEDGER = "fleet.csv.ledger.jsonl"
+MOST_WRITTEN = 8000  # bytes of ledger that a life may add before it is killed: some 25 records
 
 
 def write_mixed_fleet(folder: Path, rows: int) -> list[str]:
@@ -56,11 +57,14 @@ def hammer(cli: Cli, folder: Path, *, rows: int, kills: int, seed: int) -> dict[
         older = {s["snapshot_id"] for s in cloud.state()["snapshots"]}
         cloud.scenario(**HOSTILE, seed=seed)
         while killed < kills or (not left_open and killed < 4 * kills):
-            if not _life(cli, command, rng, env):
+            if not _life(cli, command, rng, folder / LEDGER, env):
                 break
             killed += 1
             left_open += _left_open(folder / LEDGER)
-        done = cli.run(*command, **env)
+        for _ in range(10):  # a slow machine may need more than one life
+            done = cli.run(*command, **env)
+            if done.code != 5:
+                break
         assert done.code == 0, (seed, done.code, done.err)
         ours = _ours(cloud, older)
     doubles, losses = counts(ours, disks)
@@ -78,20 +82,29 @@ def hammer(cli: Cli, folder: Path, *, rows: int, kills: int, seed: int) -> dict[
     }
 
 
-def _life(cli: Cli, command: tuple[str, ...], rng: random.Random, env: dict[str, str]) -> bool:
-    """One process, killed at a random moment of its work; False where it had ended before."""
+def _life(
+    cli: Cli, command: tuple[str, ...], rng: random.Random, ledger: Path, env: dict[str, str]
+) -> bool:
+    """One process, killed at a random moment of its work: before it sends, or after so much that it
+    wrote, for how long that takes is the machine's. False where it had ended before."""
     process = cli.start(*command, **env)
     assert process.stderr is not None
     process.stderr.readline()  # its first line: the ledger is open, nothing is sent for a second
-    try:
-        process.wait(timeout=rng.choice([rng.uniform(0.0, 1.1), rng.uniform(1.0, 2.0)]))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return True
-    finally:
-        _, err = process.communicate()
+    wanted = _size(ledger) + rng.choice([0, rng.randrange(1, MOST_WRITTEN)])
+    until = time.monotonic() + rng.uniform(0.0, 1.1)
+    while process.poll() is None:
+        if _size(ledger) >= wanted and time.monotonic() >= until:
+            process.kill()
+            process.communicate()
+            return True
+        time.sleep(0.001)
+    _, err = process.communicate()
     assert process.returncode in {0, 5}, err
     return process.returncode != 0
+
+
+def _size(ledger: Path) -> int:
+    return ledger.stat().st_size if ledger.exists() else 0
 
 
 def _left_open(ledger: Path) -> int:
