@@ -10,6 +10,7 @@ settle     doubts, until the cloud has answered
 preflight  what must be known before a row's first intent
 turns      rows of one disk go one after the other
 slots      how many calls may be out, how many rows on their way
+halts      stopped regions and accounts, and the rows that wait to know whether it is them
 lane       one quota: strands, slots, deferrals, breakers
 stopping   signals and other reasons to stop feeding
 connections  the doors of this process: transport, gates, accesses

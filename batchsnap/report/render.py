@@ -14,7 +14,7 @@ from batchsnap.report.summary import Summary
 _LINES = (
     ("accepted", "accepted", "the cloud took the order"),
     ("ready", "ready", "usable, 100 %"),
-    ("pending", "pending", "nothing was sent"),
+    ("pending", "pending", "not executed, waiting for its turn"),
     ("deferred", "deferred", "not executed, to be sent again"),
     ("in_doubt", "in doubt", "may have been executed, to be settled"),
     ("rejected", "rejected", "will never work as it stands"),

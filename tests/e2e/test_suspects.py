@@ -216,5 +216,6 @@ def test_a_key_that_is_gone_halts_at_once(cli: Cli, tmp_path: Path) -> None:
         done = cli.run("run", "fleet.csv", "--json", **to(cloud))
 
         assert done.code == 3, done.err
+    assert "nothing was sent" not in cli.run("status", "fleet.csv.ledger.jsonl").out
     # What waited for its token then was given back.
     assert "unsent" in [r["event"] for r in cli.records()]
