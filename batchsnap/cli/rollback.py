@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +28,25 @@ def command(ledger: Path, *, yes: bool, **options: Any) -> int:
     later run never makes a deleted row again. Exit 5: some could not be deleted, each with why.
     """
     with reopened(ledger, options) as opened:
-        snapshots = opened.deletable()
-        regions = Counter(watched.row.region for watched in snapshots)
-        say(f"run {opened.fold.header['run_id']}: {len(snapshots):,} snapshots to delete")
-        for region, number in regions.most_common():
-            say(f"  {number:>9,}  {region}")
-        for watched in snapshots[:_SHOWN]:
-            say(f"  {watched.snapshot_id} of {watched.row.disk_id or watched.row.key}")
-        if len(snapshots) > _SHOWN:
-            say(f"  … and {len(snapshots) - _SHOWN:,} more")
-        if snapshots and not yes:
+        piles = opened.deletable()
+        number = sum(map(len, piles.values()))
+        regions: Counter[str] = Counter()
+        for (_, region), pile in piles.items():
+            regions[region] += len(pile)
+        say(f"run {opened.fold.header['run_id']}: {number:,} snapshots to delete")
+        for region, count in regions.most_common():
+            say(f"  {count:>9,}  {region}")
+        for snapshot in islice(
+            chain.from_iterable(p.first(_SHOWN) for p in piles.values()), _SHOWN
+        ):
+            say(f"  {snapshot.snapshot_id} of {snapshot.disk_id or snapshot.key}")
+        if number > _SHOWN:
+            say(f"  … and {number - _SHOWN:,} more")
+        if number and not yes:
             if not (sys.stdin.isatty() and sys.stderr.isatty()):
                 raise UsageError("rollback deletes snapshots: off a terminal it needs --yes")
             click.confirm("Delete them? This can't be undone.", abort=True, err=True)
-        result, left = with_cloud(opened, options, opened.rollback)
-    for reason, number in left.most_common():
-        say(f"not deleted: {number:,}: {reason}")
+        result, left = with_cloud(opened, options, partial(opened.rollback, piles))
+    for reason, count in left.most_common():
+        say(f"not deleted: {count:,}: {reason}")
     return show_result(result, as_json=options["as_json"])

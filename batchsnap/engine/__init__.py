@@ -6,6 +6,10 @@ worklist   the rows to do of one strand, in a temporary file
 access     one credential at one host: signs, sends, paces every action
 ask        questions to the cloud, paged and answered or not
 attempt    one attempt, top to bottom
+snapshots  what rows were given, packed, and held against what the cloud shows
+watch      accepted snapshots, until each is ready or gone
+rollback   accepted snapshots, until each is deleted or left with its reason
+reopen     a ledger taken up without its manifest: settle, wait, rollback
 settle     doubts, until the cloud has answered
 preflight  what must be known before a row's first intent
 turns      rows of one disk go one after the other

@@ -23,9 +23,10 @@ from batchsnap.engine.halts import Fate, Halts, Held
 from batchsnap.engine.row import Row
 from batchsnap.engine.settle import Claimed, Doubt, Settled, Settler
 from batchsnap.engine.slots import AHEAD_MAX, Slots
+from batchsnap.engine.snapshots import Pile, Snapshot
 from batchsnap.engine.strand import Strand
 from batchsnap.engine.turns import Turns
-from batchsnap.engine.watch import Watched, Watcher
+from batchsnap.engine.watch import Intents, Watcher
 from batchsnap.ledger.gap import Gap
 from batchsnap.lifecycle import TABLE
 from batchsnap.model import Ruling, Scope, Verdict
@@ -50,6 +51,7 @@ class Lane:
         halts: Halts,
         brakes: Brakes,
         claimed: Claimed,
+        intents: Intents,
         ask_first: Gap,
         send: bool,
         wait: bool,
@@ -62,7 +64,7 @@ class Lane:
         self._halts = halts
         self._brakes = brakes
         self._wait = wait
-        self._watcher = Watcher(access, desk, self._changed)
+        self._watcher = Watcher(access, desk, self._changed, intents=intents)
         self._send = send
         self._settler = Settler(access, desk, claimed)
         self._asking = 0  # rows that the settler has
@@ -111,9 +113,12 @@ class Lane:
             self._ended = True
             tasks.cancel_scope.cancel()
 
-    def watch(self, watched: Watched) -> None:
-        """Await a snapshot that was accepted."""
-        self._watcher.add(watched)
+    def watch(self, accepted: Snapshot | Pile) -> None:
+        """Await what was accepted."""
+        if isinstance(accepted, Pile):
+            self._watcher.take(accepted)
+        else:
+            self._watcher.add(accepted)
 
     def _halted(self, strand: Strand) -> bool:
         return self._halts.of(strand.profile, strand.region) is not None

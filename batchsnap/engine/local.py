@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,15 +18,14 @@ from batchsnap.engine.connections import Doors, Say
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.lane import Lane
 from batchsnap.engine.ports import CredentialSource
+from batchsnap.engine.snapshots import Pile, Scope, Snapshot, accepted_in, piled, snapshot_of
 from batchsnap.engine.stopping import Stop
 from batchsnap.engine.strand import Strand
-from batchsnap.engine.watch import Watched, accepted_in, watched_of
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import State
-from batchsnap.model import PlannedRequest
 from batchsnap.settings import Settings, Waits
 
 
@@ -64,7 +63,7 @@ class LocalExecutor:
         desk = new_desk(ledger, self._clock, stop, work.settings, work.waits, say=self._say)
         brakes = Brakes(_braking(work), ledger.fold, work.rows, stop, self._say)
         watching = work.wait or brakes.watching
-        earlier = _accepted_earlier(ledger) if watching else []
+        earlier = _accepted_earlier(ledger) if watching else {}
         by_quota = _by_quota(work, earlier)
         doors = Doors(work.settings, self._clock, self._credentials, say=self._say, stop=stop)
         async with doors.open(shared=not work.simulated):
@@ -76,6 +75,7 @@ class LocalExecutor:
                     halts=halts,
                     brakes=brakes,
                     claimed=partial(_claimed, ledger),
+                    intents=partial(_intents, ledger),
                     ask_first=work.ask_first,
                     send=work.send,
                     wait=work.wait,
@@ -86,11 +86,11 @@ class LocalExecutor:
             def heard(record: Record) -> None:
                 brakes.heard(record)
                 if watching and record["event"] == "accepted":
-                    watched = watched_of(record)
-                    lanes[_quota_of(work, watched.row)].watch(watched)
+                    snapshot = snapshot_of(record)
+                    lanes[_quota_of(work, snapshot)].watch(snapshot)
 
-            for watched in earlier:
-                lanes[_quota_of(work, watched.row)].watch(watched)
+            for pile in earlier.values():
+                lanes[_quota_of(work, pile)].watch(pile)
             ledger.taps.append(heard)
             async with committing(ledger), anyio.create_task_group() as tasks:
                 for quota, lane in lanes.items():
@@ -138,27 +138,26 @@ def _braking(work: Work) -> Settings:
     return replace(work.settings, max_errors="", canary=0, max_creating=0)
 
 
-def _quota_of(work: Work, of: Strand | PlannedRequest) -> tuple[str, str]:
+def _quota_of(work: Work, of: Strand | Snapshot | Pile) -> tuple[str, str]:
     return of.profile, endpoint_url(work.endpoint, of.region)
 
 
-def _by_quota(work: Work, earlier: list[Watched]) -> dict[tuple[str, str], list[Strand]]:
+def _by_quota(work: Work, earlier: dict[Scope, Pile]) -> dict[tuple[str, str], list[Strand]]:
     """Strands that share a credential and a host share a lane; one that has none may have
     snapshots to await."""
     lanes: dict[tuple[str, str], list[Strand]] = {}
     for strand in work.strands:
         lanes.setdefault(_quota_of(work, strand), []).append(strand)
-    for watched in earlier:
-        lanes.setdefault(_quota_of(work, watched.row), [])
+    for pile in earlier.values():
+        lanes.setdefault(_quota_of(work, pile), [])
     return lanes
 
 
-def _accepted_earlier(ledger: Ledger) -> list[Watched]:
+def _accepted_earlier(ledger: Ledger) -> dict[Scope, Pile]:
     """The snapshots that earlier processes were given and did not see ready."""
     standing = ledger.fold.standing
-    return accepted_in(
-        records(ledger.path), lambda key: standing(key).state, frozenset({State.ACCEPTED})
-    )
+    accepted = frozenset({State.ACCEPTED})
+    return piled(accepted_in(records(ledger.path), lambda key: standing(key).state, accepted))
 
 
 def _claimed(ledger: Ledger, disk_id: str) -> set[str]:
@@ -167,4 +166,13 @@ def _claimed(ledger: Ledger, disk_id: str) -> set[str]:
         record["snapshot_id"]
         for record in records(ledger.path)
         if record["event"] == "accepted" and record["disk_id"] == disk_id
+    }
+
+
+def _intents(ledger: Ledger, keys: Set[str]) -> dict[str, Record]:
+    """The latest intents of rows, also of those that are at rest; as rare."""
+    return {
+        record["key"]: record
+        for record in records(ledger.path)
+        if record["event"] == "intent" and record["key"] in keys
     }

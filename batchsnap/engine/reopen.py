@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from batchsnap.engine.ports import CredentialSource
 from batchsnap.engine.rollback import Rollback, seconds_in
 from batchsnap.engine.row import request_of
 from batchsnap.engine.run import SIMULATED, Result, Say
+from batchsnap.engine.snapshots import Pile, Scope, accepted_in, piled
 from batchsnap.engine.stopping import Stop, bounded
 from batchsnap.engine.strand import Strand
-from batchsnap.engine.watch import Watched, accepted_in
 from batchsnap.errors import Exit, LedgerForeign
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.reading import records
@@ -80,33 +80,36 @@ class Reopened:
         """Until every accepted snapshot is ready or gone."""
         return await self._execute({}, credentials, stop, say, wait=True)
 
-    def deletable(self) -> list[Watched]:
+    def deletable(self) -> dict[Scope, Pile]:
         """The snapshots that a rollback may delete. A row that owes its last question is asked
         about first: once its snapshot is deleted, a second one would pass for it."""
         standing = self.fold.standing
         found = accepted_in(records(self.path), lambda key: standing(key).state, _DELETABLE)
-        return [watched for watched in found if not standing(watched.row.key).owed]
+        return piled(snapshot for snapshot in found if not standing(snapshot.key).owed)
 
     async def rollback(
-        self, credentials: CredentialSource, stop: Stop, say: Say
+        self, snapshots: dict[Scope, Pile], credentials: CredentialSource, stop: Stop, say: Say
     ) -> tuple[Result, Counter[str]]:
-        """Delete what this ledger's rows were given; (how it stands, what was left and why)."""
+        """Delete what is `deletable`; (how it stands, what was left and why)."""
         clock = LoopClock()
         left: Counter[str] = Counter()
-        snapshots, seconds = _by_scope(self.deletable()), _by_scope(seconds_in(records(self.path)))
+        seconds = piled(seconds_in(lambda: records(self.path)))
         desk = new_desk(self.ledger, clock, stop, self.settings, Waits(), say=say)
         self._begin(clock)
         async with (
             Doors(self.settings, clock, credentials, say=say, stop=stop).open(shared=True) as doors,
             committing(self.ledger),
         ):
-            for profile, region in {**snapshots, **seconds}:
+            for scope in {**snapshots, **seconds}:
+                profile, region = scope
                 url = endpoint_url(self.endpoint, region)
                 rollback = Rollback(doors.access(profile, url), desk)
-                await rollback.run(region, snapshots[profile, region])
-                await rollback.tell_seconds(region, seconds[profile, region])
+                if scope in snapshots:
+                    await rollback.run(snapshots[scope])
+                if scope in seconds:
+                    await rollback.tell_seconds(seconds[scope])
                 left += rollback.left
-        summary = summing(records(self.path)).close()
+        summary = summing(records(self.path), self.fold).close()
         left += self._unasked()
         code = stop.exit or (Exit.UNFINISHED if left else Exit.DONE)
         return Result(summary, code, self.path), left
@@ -160,7 +163,7 @@ class Reopened:
         )
         async with bounded(stop, self.settings.max_duration_s):
             await LocalExecutor(clock, credentials, say).execute(work, stop)
-        summary = summing(records(self.path)).close()
+        summary = summing(records(self.path), self.fold).close()
         owed = any(strand.owed for strand in self._strands().values())
         return Result(summary, _exit_of(summary, stop, owed=owed, wait=wait), self.path)
 
@@ -175,13 +178,6 @@ class Reopened:
             elif standing.owed and standing.state in _AT_REST:
                 strands.setdefault(scope, Strand(*scope, Waits())).owed.append(request)
         return strands
-
-
-def _by_scope(snapshots: Iterable[Watched]) -> defaultdict[tuple[str, str], list[Watched]]:
-    scopes: defaultdict[tuple[str, str], list[Watched]] = defaultdict(list)
-    for watched in snapshots:
-        scopes[watched.row.profile, watched.row.region].append(watched)
-    return scopes
 
 
 def _exit_of(summary: Summary, stop: Stop, *, owed: bool, wait: bool) -> Exit:

@@ -1,33 +1,42 @@
 """Deletes exactly the snapshots that a ledger's rows were given: intent durable, then the call.
 
 Only a snapshot that the cloud shows under the recorded id, on the recorded disk and NORMAL, is
-deleted. A deletion that may have happened is a doubt like any other: the next question tells. A
-snapshot that is not shown may be too fresh to be; it is gone only if it is not shown for so long
-as a doubt is settled for, to a credential that sees its disk.
+deleted. A deletion that may have happened is a doubt like any other: what is shown after it is
+deleted again, and what is not shown counts as deleted only once no answer of the whole settle
+schedule showed it (`snapshots.look`). It goes on while something moves, and for --retry-for after.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from batchsnap.cloud import actions
-from batchsnap.engine import ask
+from batchsnap.cloud.faults import ReadRuling
 from batchsnap.engine.access import Access
 from batchsnap.engine.attempt import Desk
-from batchsnap.engine.row import request_of
-from batchsnap.engine.watch import IDS_A_QUESTION, Watched
+from batchsnap.engine.snapshots import (
+    NORMAL,
+    Look,
+    Pauses,
+    Pile,
+    Snapshot,
+    look,
+    patience_with,
+    snapshot_of,
+)
+from batchsnap.errors import CredentialsError
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.lifecycle import State
 
-_NORMAL = "NORMAL"
-_PATIENCE_S = 15.0
-_ROUND_S = 3.0
+_NOT_THERE = "NotFound"
 _INVISIBLE = (
     "this credential sees neither the snapshot nor its disk: check the account and the region, or "
     "whether the disk is gone"
 )
+_Judge = Callable[[Look], Awaitable[list[Snapshot]]]
+"""Acts on what a look told; returns what must be asked about again."""
 
 
 class Rollback:
@@ -37,143 +46,144 @@ class Rollback:
         self.left: Counter[str] = Counter()
         self._access = access
         self._desk = desk
-        self._unseen_until = 0.0  # monotonic
+        self._denied = ""  # why asking or deleting is forbidden
+        self._why = "stopped"  # the latest reason for which nothing is known
 
-    async def run(self, region: str, snapshots: Sequence[Watched]) -> None:
-        """Delete the snapshots of a region, in rounds: what is still there is tried again."""
-        todo = list(snapshots)
-        desk = self._desk
-        self._unseen_until = desk.clock.monotonic() + desk.settings.settle_for_s
-        patient_until = max(self._unseen_until, desk.clock.monotonic() + _PATIENCE_S)
+    async def run(self, pile: Pile) -> None:
+        """Delete the snapshots of a region."""
+        await self._rounds(pile, self._delete_shown)
+
+    async def tell_seconds(self, pile: Pile) -> None:
+        """Count as left what is still there of the second snapshots of rows: the life of a row
+        has room for one, so a person deletes them."""
+        await self._rounds(pile, self._tell_shown)
+
+    async def _rounds(self, pile: Pile, judge: _Judge) -> None:
+        """Ask about all; what is open after a round is asked about in the next."""
+        desk, self._denied = self._desk, ""
+        pauses, moved_at = Pauses(self._access, desk), desk.clock.monotonic()
         while True:
-            again: list[Watched] = []
-            for first in range(0, len(todo), IDS_A_QUESTION):
-                if desk.stop.stopping:
-                    again += todo[first:]
-                    break
-                again += await self._batch(region, todo[first : first + IDS_A_QUESTION])
-            todo = again
-            if not todo or desk.stop.stopping or desk.clock.monotonic() > patient_until + _ROUND_S:
+            before = len(pile)
+            for some in pile.round():
+                for snapshot in await self._batch(pile.region, some, judge):
+                    pile.add(snapshot)
+            now, moved = desk.clock.monotonic(), len(pile) < before
+            moved_at = now if moved else moved_at
+            settling_s = patience_with(self._access, desk).looks_s[-1]
+            spent = now - moved_at > settling_s + desk.settings.retry_for_s
+            if not pile or desk.stop.stopping or spent:
                 break
             with desk.stop.ends():
-                await desk.clock.sleep(_ROUND_S)
-        if todo:
-            self.left["not answered"] += len(todo)
+                await pauses.pause(moved=moved)
+        if pile:
+            self.left[f"not known yet ({self._why}): run rollback again"] += len(pile)
 
-    async def tell_seconds(self, region: str, seconds: Sequence[Watched]) -> None:
-        """Count as left what is still there of the second snapshots: the life of a row has room
-        for one, so a person deletes them."""
-        for first in range(0, len(seconds), IDS_A_QUESTION):
-            some = seconds[first : first + IDS_A_QUESTION]
-            answer = await ask.snapshots_by_id(self._access, region, [w.snapshot_id for w in some])
-            shown = {fact.snapshot_id for fact in answer.facts}
-            silent = {w.row.disk_id: answer for w in some if w.snapshot_id not in shown}
-            silence = await ask.silence(self._access, region, silent, self._desk.say)
-            for watched in some:
-                if watched.snapshot_id in shown:
-                    what = f"{watched.snapshot_id}, a second snapshot of {watched.row.disk_id}"
-                    self.left[f"{what}: delete it by hand"] += 1
-                elif not silence.proves(watched.row.disk_id):
-                    why = silence.why(watched.row.disk_id)
-                    what = f"second snapshots, not answered: {why.code}"
-                    self.left[f"in {region} {_INVISIBLE}" if why.code == ask.UNSEEN else what] += 1
-
-    async def _batch(self, region: str, some: Sequence[Watched]) -> list[Watched]:
-        """One question and one deletion; what must be asked about again."""
-        ids = [watched.snapshot_id for watched in some]
-        answer = await ask.snapshots_by_id(self._access, region, ids)
-        if isinstance(answer, ask.Part) and answer.why.denied:
-            self.left[f"denied: {answer.why.code}"] += len(some)
-            return []
-        facts = {fact.snapshot_id: fact for fact in answer.facts}
-        silent, normal = [], []
-        for watched in some:
-            fact = facts.get(watched.snapshot_id)
-            if fact is None:
-                silent.append(watched)
-            elif watched.row.disk_id and fact.disk_id != watched.row.disk_id:
-                self.left["on another disk than the ledger says"] += 1
-            elif fact.state != _NORMAL:
-                self.left[f"{fact.state}, only NORMAL ones can be deleted"] += 1
-            else:
-                normal.append(watched)
-        again = await self._silent(region, silent, answer)
-        return again + (await self._delete(region, normal) if normal else [])
-
-    async def _silent(
-        self, region: str, silent: Sequence[Watched], answer: ask.Answer[actions.SnapshotFact]
-    ) -> list[Watched]:
-        """Note what the cloud does not show as gone; what must be asked about again.
-
-        What is fresh may be shown yet, and a wrong account is shown nothing at all.
-        """
-        if isinstance(answer, ask.Part):
-            return list(silent)
-        fresh = self._desk.clock.monotonic() < self._unseen_until
-        again, gone = [], []
-        for watched in silent:
-            state = self._desk.sink.fold.standing(watched.row.key).state
-            if state is State.VANISHED:
-                continue  # as the ledger says
-            if fresh and state is not State.DELETING:
-                again.append(watched)
-            else:
-                gone.append((watched, "deleted" if state is State.DELETING else "vanished"))
-        asked = {watched.row.disk_id: answer for watched, _ in gone}
-        silence = await ask.silence(self._access, region, asked, self._desk.say)
-        for watched, event in gone:
-            if silence.proves(watched.row.disk_id):
-                self._note(event, watched)
-            elif silence.why(watched.row.disk_id).code == ask.UNSEEN:
-                self.left[f"in {region} {_INVISIBLE}"] += 1
-            else:
-                again.append(watched)
+    async def _batch(
+        self, region: str, some: Sequence[Snapshot], judge: _Judge
+    ) -> Iterable[Snapshot]:
+        """One question and what follows from it; what must be asked about again."""
+        if self._desk.stop.stopping:
+            return some
+        if self._denied:
+            self.left[self._denied] += len(some)
+            return ()
+        found = await look(self._access, self._desk, region, some)
+        again = await judge(found)
+        if found.unseen:
+            self.left[f"in {region} {_INVISIBLE}"] += len(found.unseen)
+        if found.why is not None:
+            self._why = found.why.code
+        if found.why is None or not found.why.denied:
+            return found.open + again
+        self._denied = f"denied: {found.why.code}"
+        self.left[self._denied] += len(found.open)
         return again
 
-    async def _delete(self, region: str, some: Sequence[Watched]) -> list[Watched]:
-        """Delete all of them, or by halves where the cloud refuses the batch for one of them."""
-        sink = self._desk.sink
-        group = None
-        for watched in some:
-            group = self._note("deleting", watched)
-        await sink.durable(group)
-        failpoint("deleting_synced")
-        body = actions.delete_snapshots([watched.snapshot_id for watched in some])
-        ruling = await self._access.read("DeleteSnapshots", region, body)
-        failpoint("deletion_sent")
-        if ruling.kind == "ok":
-            for watched in some:
-                self._note("deleted", watched)
-            return []
-        if ruling.kind in {"temporary", "throttled"}:
-            return list(some)
-        if len(some) > 1 and ruling.kind == "invalid":
-            half = len(some) // 2
-            return [
-                *await self._delete(region, some[:half]),
-                *await self._delete(region, some[half:]),
-            ]
-        for watched in some:
-            self._note("deferred", watched, code=ruling.code, message=ruling.message)
-        self.left[f"{ruling.code}: {ruling.message}"] += len(some)
+    async def _tell_shown(self, found: Look) -> list[Snapshot]:
+        for snapshot, fact in found.shown + found.elsewhere:
+            what = f"{snapshot.snapshot_id}, a second snapshot of {fact.disk_id}"
+            self.left[f"{what}: delete it by hand"] += 1
         return []
 
-    def _note(self, event: str, watched: Watched, **details: object) -> object:
+    async def _delete_shown(self, found: Look) -> list[Snapshot]:
+        """Delete what may be deleted, and note what is gone."""
+        for snapshot in found.gone:
+            state = self._desk.sink.fold.standing(snapshot.key).state
+            if state is not State.VANISHED:  # which the ledger says already
+                self._note("deleted" if state is State.DELETING else "vanished", snapshot)
+        for snapshot, fact in found.elsewhere:
+            self._leave(
+                "on another disk than the ledger says",
+                f"it is on {fact.disk_id or 'no disk'}, the ledger says {snapshot.disk_id}",
+                snapshot,
+            )
+        normal = []
+        for snapshot, fact in found.shown:
+            if fact.state == NORMAL:
+                normal.append(snapshot)
+            else:
+                self.left[f"{fact.state}, only NORMAL ones can be deleted"] += 1
+        return await self._delete(normal) if normal else []
+
+    async def _delete(self, some: Sequence[Snapshot]) -> list[Snapshot]:
+        """Delete all of them, or by halves where the cloud refuses the batch for one of them."""
+        ruling = await self._ask_to_delete(some)
+        if ruling.kind == "ok":
+            for snapshot in some:
+                self._note("deleted", snapshot)
+            return []
+        if ruling.kind == "invalid" and len(some) > 1:
+            half = len(some) // 2
+            return [*await self._delete(some[:half]), *await self._delete(some[half:])]
+        self._why = ruling.code
+        if ruling.kind in {"temporary", "throttled"} or _NOT_THERE in ruling.code:
+            return list(some)  # the next looks tell
+        if ruling.kind == "denied":
+            self._denied = f"denied: {ruling.code}"
+        for snapshot in some:
+            self._note("deferred", snapshot, code=ruling.code, message=ruling.message)
+            self._leave(ruling.code, ruling.message, snapshot)
+        return []
+
+    async def _ask_to_delete(self, some: Sequence[Snapshot]) -> ReadRuling:
+        sink = self._desk.sink
+        group = None
+        for snapshot in some:
+            group = self._note("deleting", snapshot)
+        await sink.durable(group)
+        failpoint("deleting_synced")
+        body = actions.delete_snapshots([snapshot.snapshot_id for snapshot in some])
+        try:
+            ruling = await self._access.read("DeleteSnapshots", some[0].region, body)
+        except CredentialsError as error:
+            return ReadRuling("denied", "credentials", str(error), {})
+        failpoint("deletion_sent")
+        return ruling
+
+    def _leave(self, reason: str, why: str, snapshot: Snapshot) -> None:
+        """Tell of one that stays, and count it."""
+        self.left[reason] += 1
+        self._desk.say(f"{snapshot.snapshot_id} of {snapshot.disk_id} stays: {reason}: {why}")
+
+    def _note(self, event: str, snapshot: Snapshot, **details: object) -> object:
         at = stamp(self._desk.clock.wall())
         record = row_record(
-            event, watched.row, watched.attempt, at, snapshot_id=watched.snapshot_id, **details
+            event, snapshot, snapshot.attempt, at, snapshot_id=snapshot.snapshot_id, **details
         )
         return self._desk.sink.append(record)
 
 
-def seconds_in(records: Iterable[Record]) -> list[Watched]:
-    """The snapshots that rows have beside the one they were given."""
-    given: set[str] = set()
-    found: dict[str, Watched] = {}
-    for record in records:
-        if record["event"] == "accepted":
-            given.add(record["snapshot_id"])
-        elif record["event"] == "doubled":
-            row = request_of(record)
-            found.update((i, Watched(row, record["attempt"], i)) for i in record["snapshot_ids"])
-    return [watched for snapshot_id, watched in found.items() if snapshot_id not in given]
+def seconds_in(records: Callable[[], Iterable[Record]]) -> list[Snapshot]:
+    """The snapshots that rows have beside the one they were given. They are few, and so is what
+    is kept of what the rows were given."""
+    found = {
+        snapshot_id: snapshot_of(record, snapshot_id)
+        for record in records()
+        if record["event"] == "doubled"
+        for snapshot_id in record["snapshot_ids"]
+    }
+    if found:
+        for record in records():
+            if record["event"] == "accepted":
+                found.pop(record["snapshot_id"], None)
+    return list(found.values())

@@ -171,7 +171,7 @@ class Prepared:
         return self.ledger
 
     async def _finish(self, ledger: Ledger, stop: Stop, *, halted: bool, clock: Clock) -> Result:
-        folded = summing(records(self.path))
+        folded = summing(records(self.path), ledger.fold)
         exit_code = self._exit_of(folded, stop, halted=halted)
         if exit_code in {Exit.DONE, Exit.SOME_FAILED}:
             record: Record = {"event": "finished", "at": stamp(clock.wall()), "exit": exit_code}

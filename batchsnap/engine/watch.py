@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import anyio
 
@@ -12,162 +11,176 @@ from batchsnap.engine import ask
 from batchsnap.engine.access import Access
 from batchsnap.engine.attempt import Desk
 from batchsnap.engine.row import Row, request_of
+from batchsnap.engine.snapshots import NORMAL, Look, Pauses, Pile, Snapshot, look, patience_with
 from batchsnap.ledger.record import Record, row_record, stamp
-from batchsnap.lifecycle import State
-from batchsnap.model import PlannedRequest
 
-IDS_A_QUESTION = 100
-EVERY_S = 5.0
-EVERY_MOST_S = 30.0
-_MISSES = 4
-"""A fresh snapshot may not be visible yet: it is called vanished after so many answers in a row
-without it, over --settle-for or longer."""
-_READY = "NORMAL"
-
-
-class Watched(NamedTuple):
-    """A snapshot whose end is awaited."""
-
-    row: PlannedRequest
-    attempt: int
-    snapshot_id: str
-    misses: int = 0
-    missed_since: float = 0.0  # monotonic
+Intents = Callable[[Set[str]], Mapping[str, Record]]
+"""The latest intents of rows, by key: what names their snapshots bear."""
 
 
 class Watcher:
     """Awaits the snapshots of one access."""
 
-    def __init__(self, access: Access, desk: Desk, changed: Callable[[Row | None], None]) -> None:
+    def __init__(
+        self,
+        access: Access,
+        desk: Desk,
+        changed: Callable[[Row | None], None],
+        *,
+        intents: Intents,
+    ) -> None:
         """`changed` is told a row whose wait is over: a brake that it pulls is recorded with it."""
         self._access = access
         self._desk = desk
         self._changed = changed
-        self._waiting: dict[str, Watched] = {}
+        self._intents = intents
+        self._piles: dict[str, Pile] = {}  # by region
+        self._asking = 0  # taken from their pile by the question that is out
+        self._over = 0  # not awaited any more, whatever became of them
         self._added = anyio.Event()
         self._empty = anyio.Event()
         self._ended: Row | None = None  # the latest
         self._told_unseen = False
 
-    def add(self, watched: Watched) -> None:
+    def add(self, snapshot: Snapshot) -> None:
         """Await one more."""
-        self._waiting[watched.snapshot_id] = watched
+        pile = self._piles.get(snapshot.region)
+        if pile is None:
+            pile = self._piles[snapshot.region] = Pile(snapshot.profile, snapshot.region)
+        pile.add(snapshot)
+        self._added.set()
+
+    def take(self, pile: Pile) -> None:
+        """Await all of these, before any other of their region."""
+        self._piles[pile.region] = pile
         self._added.set()
 
     @property
     def waits(self) -> bool:
         """Whether a snapshot is awaited."""
-        return bool(self._waiting)
+        return self._asking > 0 or any(self._piles.values())
 
     async def drained(self) -> None:
         """Wait until nothing is awaited any more, or no answer is to be had."""
-        if self._waiting:
+        if self.waits:
             self._empty = anyio.Event()
             await self._empty.wait()
 
     async def run(self) -> None:
         """Ask every few seconds, more seldom while nothing changes."""
-        pause = EVERY_S
+        pauses, moved = Pauses(self._access, self._desk), False
         while True:
-            if not self._waiting:
+            if not self.waits:
                 self._empty.set()
                 self._added = anyio.Event()
                 await self._added.wait()
-            await self._desk.clock.sleep(pause * min(1.0, self._desk.settings.settle_scale))
-            before = len(self._waiting)
-            for region in sorted({w.row.region for w in self._waiting.values()}):
-                if not await self._ask(region):
-                    for watched in [w for w in self._waiting.values() if w.row.region == region]:
-                        del self._waiting[watched.snapshot_id]
-            changed = len(self._waiting) < before
-            pause = EVERY_S if changed else min(EVERY_MOST_S, pause * 1.5)
-            if changed:
+            await pauses.pause(moved=moved)
+            before = self._over
+            for region in sorted(self._piles):
+                await self._round(self._piles[region])
+            moved = self._over > before
+            if moved:
                 self._changed(self._ended)
 
-    async def _ask(self, region: str) -> bool:
-        """One round over a region; False where asking is forbidden."""
-        ids = [i for i, watched in self._waiting.items() if watched.row.region == region]
-        for first in range(0, len(ids), IDS_A_QUESTION):
-            some = ids[first : first + IDS_A_QUESTION]
-            answer = await ask.snapshots_by_id(self._access, region, some)
-            if isinstance(answer, ask.Part) and answer.why.denied:
-                self._desk.say(f"{region}: can't ask about snapshots: {answer.why.code}")
-                return False
-            await self._take(region, some, answer)
-        return True
+    async def _round(self, pile: Pile) -> None:
+        """Ask about all of a region; where asking is forbidden none is awaited any more."""
+        elsewhere: list[tuple[Snapshot, SnapshotFact]] = []
+        denied = False
+        for some in pile.round():
+            if denied:
+                self._over += len(some)
+                continue
+            self._asking = len(some)
+            found = await look(self._access, self._desk, pile.region, some)
+            elsewhere += found.elsewhere
+            if found.why is not None and found.why.denied:
+                self._desk.say(f"{pile.region}: can't ask about snapshots: {found.why.code}")
+                denied = True
+                found.open.clear()
+            kept = self._judge(found)
+            for snapshot in kept:
+                pile.add(snapshot)
+            self._over += len(some) - len(kept)
+            self._asking = 0
+        if elsewhere:
+            await self._tell_elsewhere(pile.region, elsewhere)
 
-    async def _take(
-        self, region: str, asked: Iterable[str], answer: ask.Answer[SnapshotFact]
-    ) -> None:
-        facts = {fact.snapshot_id: fact for fact in answer.facts}
-        missed = []
-        for snapshot_id in asked:
-            watched = self._waiting[snapshot_id]
-            fact = facts.get(snapshot_id)
-            if fact is None:
-                if isinstance(answer, ask.Whole) and self._missed(watched):
-                    missed.append(self._waiting[snapshot_id])
-            elif fact.state == _READY and fact.percent >= 100:
-                self._end("ready", watched)
+    def _judge(self, found: Look) -> list[Snapshot]:
+        """Record what is ready or gone; what is awaited still."""
+        kept: list[Snapshot] = []
+        for snapshot, fact in found.shown:
+            if fact.state == NORMAL and fact.percent >= 100:
+                self._end("ready", snapshot)
             else:
-                self._waiting[snapshot_id] = watched._replace(misses=0)
-        await self._gone(region, missed, answer)
+                kept.append(snapshot)
+        for snapshot in found.gone:
+            self._end("vanished", snapshot)
+        for snapshot in found.unseen:
+            if snapshot.key in self._desk.sink.fold.gone:  # out of the manifest, as is its disk
+                self._end("vanished", snapshot)
+            elif self._patient(snapshot):
+                self._tell_unseen(snapshot)
+                kept.append(snapshot)
+        if found.why is not None:  # no answer is no reason to despair of one
+            return kept + found.open
+        return kept + [snapshot for snapshot in found.open if self._patient(snapshot)]
 
-    def _missed(self, watched: Watched) -> bool:
-        """Count one more answer without it; whether they are enough to call it vanished."""
-        now = self._desk.clock.monotonic()
-        since = watched.missed_since if watched.misses else now
-        misses = watched.misses + 1
-        self._waiting[watched.snapshot_id] = watched._replace(misses=misses, missed_since=since)
-        return misses >= _MISSES and now - since >= self._desk.settings.settle_for_s
-
-    async def _gone(
-        self, region: str, missed: Iterable[Watched], answer: ask.Answer[SnapshotFact]
-    ) -> None:
-        """Call them vanished, but for those whose disk this credential can't see either: a wrong
-        account sees nothing too. Those are awaited for --retry-for, if their rows aren't gone."""
-        silent = {watched.row.disk_id: answer for watched in missed}
-        silence = await ask.silence(self._access, region, silent, self._desk.say)
-        patience = self._desk.settings.settle_for_s + self._desk.settings.retry_for_s
-        for watched in missed:
-            gone = watched.row.key in self._desk.sink.fold.gone
-            if gone or silence.proves(watched.row.disk_id):
-                self._end("vanished", watched)
-            elif self._desk.clock.monotonic() - watched.missed_since > patience:
-                del self._waiting[watched.snapshot_id]
-                self._desk.say(
-                    f"{watched.snapshot_id} is not awaited any more. If {watched.row.disk_id} is "
-                    "gone, take its row out of the manifest and run again"
-                )
-            elif not self._told_unseen:
-                self._told_unseen = True
-                self._desk.say(
-                    f"this credential sees neither {watched.snapshot_id} nor its disk "
-                    f"{watched.row.disk_id} in {region}, so nothing is known of it: still waiting. "
-                    "Check the account and the region, or whether the disk is gone"
-                )
-
-    def _end(self, event: str, watched: Watched) -> None:
-        del self._waiting[watched.snapshot_id]
-        at = stamp(self._desk.clock.wall())
-        self._desk.sink.append(
-            row_record(event, watched.row, watched.attempt, at, snapshot_id=watched.snapshot_id)
+    def _patient(self, snapshot: Snapshot) -> bool:
+        """Whether one that is not shown is awaited still. Nothing is, for ever."""
+        looks_s = patience_with(self._access, self._desk).looks_s
+        silent_s = self._desk.clock.monotonic() - snapshot.missed_at
+        few = snapshot.looks < len(looks_s)
+        if few or silent_s <= looks_s[-1] + self._desk.settings.retry_for_s:
+            return True
+        self._desk.say(
+            f"{snapshot.snapshot_id} is not awaited any more. If {snapshot.disk_id} is gone, take "
+            "its row out of the manifest and run again"
         )
-        self._ended = Row(watched.row)
-        self._ended.attempt = watched.attempt
+        return False
+
+    def _tell_unseen(self, snapshot: Snapshot) -> None:
+        if self._told_unseen:
+            return
+        self._told_unseen = True
+        self._desk.say(
+            f"this credential sees neither {snapshot.snapshot_id} nor its disk {snapshot.disk_id} "
+            f"in {snapshot.region}, so nothing is known of it: still waiting. Check the account "
+            "and the region, or whether the disk is gone"
+        )
+
+    async def _tell_elsewhere(
+        self, region: str, elsewhere: Sequence[tuple[Snapshot, SnapshotFact]]
+    ) -> None:
+        """An id that is another disk's proves nothing of its row, which stays accepted. What the
+        row's disk has under the row's name is told, for a person to judge."""
+        intents = self._intents({snapshot.key for snapshot, _ in elsewhere})
+        for first in range(0, len(elsewhere), ask.DISKS_A_QUESTION):
+            some = elsewhere[first : first + ask.DISKS_A_QUESTION]
+            disks = sorted({snapshot.disk_id for snapshot, _ in some})
+            answers = await ask.snapshots_on(self._access, region, disks)
+            for snapshot, fact in some:
+                intent = intents.get(snapshot.key, {})
+                named = _named(intent, answers[snapshot.disk_id].facts)
+                self._desk.say(
+                    f"{snapshot.snapshot_id} is on {fact.disk_id or 'no disk'}, not on "
+                    f"{snapshot.disk_id} as the ledger says: its row stays accepted and is not "
+                    f"awaited any more. On {snapshot.disk_id}, of the name "
+                    f"{intent.get('snapshot_name', '')}: {', '.join(named) or 'none is seen'}"
+                )
+
+    def _end(self, event: str, snapshot: Snapshot) -> None:
+        at = stamp(self._desk.clock.wall())
+        record = row_record(event, snapshot, snapshot.attempt, at, snapshot_id=snapshot.snapshot_id)
+        self._desk.sink.append(record)
+        self._ended = Row(request_of(record))
+        self._ended.attempt = snapshot.attempt
 
 
-def watched_of(accepted: Record) -> Watched:
-    """The snapshot that a record accepted."""
-    return Watched(request_of(accepted), accepted["attempt"], accepted["snapshot_id"])
-
-
-def accepted_in(
-    records: Iterable[Record], standing: Callable[[str], State], states: Container[State]
-) -> list[Watched]:
-    """The snapshots that records accepted, of rows that are now in one of `states`."""
-    found: dict[str, Watched] = {}
-    for record in records:
-        if record["event"] == "accepted" and standing(record["key"]) in states:
-            found[record["key"]] = watched_of(record)
-    return list(found.values())
+def _named(intent: Record, on_its_disk: Sequence[SnapshotFact]) -> list[str]:
+    """The snapshots that bear a row's name on its disk, but for those from before it."""
+    name, before = intent.get("snapshot_name"), intent.get("baseline") or ()
+    return [
+        fact.snapshot_id
+        for fact in on_its_disk
+        if fact.name == name and fact.snapshot_id not in before
+    ]

@@ -86,8 +86,11 @@ class _WorstSecond:
 class Summing:
     """Folds records, in ledger order, into what a Summary needs."""
 
-    def __init__(self) -> None:
-        self.fold = Fold()
+    def __init__(self, whole: Fold | None = None) -> None:
+        """`whole` is the fold of all records that will be added, where there is one: rows are
+        kept once then."""
+        self.fold = Fold() if whole is None else whole
+        self._own = whole is None
         self._requests = 0
         self._throttled = 0
         self._doubled: set[str] = set()
@@ -100,7 +103,8 @@ class Summing:
 
     def add(self, record: Record) -> None:
         """Fold one record in; raises as `Fold.apply` does."""
-        self.fold.apply(record)
+        if self._own:
+            self.fold.apply(record)
         event = record["event"]
         if event in RUN_EVENTS:
             self._add_run(record)
@@ -187,9 +191,9 @@ class Summing:
         )
 
 
-def summing(records: Iterable[Record]) -> Summing:
-    """All records folded."""
-    result = Summing()
+def summing(records: Iterable[Record], whole: Fold | None = None) -> Summing:
+    """All records folded; `whole` as in Summing."""
+    result = Summing(whole)
     for record in records:
         result.add(record)
     return result

@@ -177,6 +177,7 @@ class Scenario:
     # Snapshots.
     creating_s: float = 1.0  # CREATING before NORMAL
     visible_after_s: float = 0.0  # before DescribeSnapshots shows it
+    hides_snapshots: bool = False  # DescribeSnapshots shows none, and nothing declares that
     # Account.
     bad_credentials: bool = False
     no_describe_disks: bool = False

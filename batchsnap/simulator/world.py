@@ -87,7 +87,7 @@ class World:
         """DescribeSnapshots: `{TotalCount, SnapshotSet}`."""
         self._ripen(now)
         filters = requests.filters_of(body)
-        things = self._candidates(region, body, filters)
+        things = [] if self.scenario.hides_snapshots else self._candidates(region, body, filters)
         things = requests.match_snapshots(things, filters, now)
         lag = self.scenario.visible_after_s
         if lag:

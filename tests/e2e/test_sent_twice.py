@@ -33,7 +33,7 @@ def test_a_rollback_tells_the_second_snapshot_of_a_row(cli: Cli, tmp_path: Path)
         told = f"{second['snapshot_id']}, a second snapshot of {disk(1)}: delete it by hand"
         assert told in rolled.err
 
-        cloud.scenario(visible_after_s=1e6)  # as if it had been
+        cloud.scenario(hides_snapshots=True)  # as if it had been
         assert cli.run("rollback", LEDGER, "--yes", *SOON).code == 0
 
 

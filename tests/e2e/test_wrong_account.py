@@ -16,7 +16,7 @@ MADE = sets(cap_per_s=0, creating_s=0.0)
 
 def look_with(cloud: Cloud, *, ours: bool, **more: Any) -> None:
     """What our own key sees, or another account's: neither these disks nor their snapshots."""
-    cloud.scenario(not_found=0.0 if ours else 1.0, visible_after_s=0.0 if ours else 1e6, **more)
+    cloud.scenario(not_found=0.0 if ours else 1.0, hides_snapshots=not ours, **more)
 
 
 def test_a_rollback_under_another_account_calls_nothing_gone(cli: Cli, tmp_path: Path) -> None:

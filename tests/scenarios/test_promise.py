@@ -262,6 +262,7 @@ class World:
             halts=Halts(lambda text: None),
             brakes=Brakes(options, fold, intake.rows, stop, lambda text: None),
             claimed=lambda disk_id: set(),
+            intents=lambda keys: {},
             ask_first=self.gap,
             send=True,
             wait=False,
