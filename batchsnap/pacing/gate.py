@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from aiolimiter import AsyncLimiter
 
@@ -35,18 +35,22 @@ FIRST_START_AFTER_S = 1.0
 """A process starts nothing sooner than this after it opened the quota, or lost sight of it: what
 a dead process may have sent without our knowing lies outside the window then."""
 _LEAVE_WITHIN = 0.9  # of a window
+_DATED_WITHIN_S = 0.0005  # a sixth of the least half margin, which the guard leaves free
 _SLOT_POLL_S = 0.02
 _RANKS = 4
 _RANK_S = 0.0006  # all ranks together: less than the half margin that the guard leaves free
 
 
-class _Out(NamedTuple):
-    """A start: when it was allowed, its number in the shared ones, and the slot of a strict one."""
+@dataclass(slots=True)
+class _Out:
+    """A start: when it was allowed, its number in the shared ones, the slot of a strict one, and
+    when the records say that it left."""
 
     at: float
     number: int
     slot: int
     until: float
+    dated: float
 
 
 class LocalGate:
@@ -164,15 +168,15 @@ class LocalGate:
 
     def _date(self, token: int, out: _Out, now: float) -> None:
         """A start leaves now, later than it was known to so far."""
-        if self._closed():
+        if now - out.dated < _DATED_WITHIN_S or self._closed():
             return
+        out.dated = now
         self._own.left(token, now)
         if self._shared is not self._own:
             self._shared.left(out.number, now)
         if out.until > now:  # else another may have the slot by now
-            until = now + STRICT_HOLD_S
-            self._shared.hold(out.slot, until)
-            self._out[token] = out._replace(until=until)
+            out.until = now + STRICT_HOLD_S
+            self._shared.hold(out.slot, out.until)
 
     def replied(self, token: int, *, throttled: bool) -> None:
         """The call of this start is over: what it teaches about the margin is learned."""
@@ -269,7 +273,7 @@ class LocalGate:
     def _begin(self, now: float, slot: int = -1, until: float = 0.0) -> None:
         """Record a lawful start."""
         own, shared, margin_s = self._own, self._shared, self.margin_s
-        self._out[own.count] = _Out(now, shared.count, slot, until)
+        self._out[own.count] = _Out(now, shared.count, slot, until, now)
         if shared is not own:
             self._others = shared.count - own.count
             pace = max(self.rate_per_s, shared.peak_rate_per_s)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 
 WINDOW_S = 1.0
 MARGIN_MIN_S = 0.006  # a still network on a busy host
@@ -38,11 +39,13 @@ _DENSE_FACTOR = 3
 _SHARED_SHARE = 0.25  # of the margin, a step where others use the quota
 
 
+@lru_cache
 def window_size(rate_per_s: float) -> int:
     """How many starts one window may hold."""
     return max(1, math.floor(rate_per_s))
 
 
+@lru_cache
 def window_s(rate_per_s: float) -> float:
     """The window that holds `window_size` starts: a second, longer for rates below one."""
     return max(WINDOW_S, 1.0 / rate_per_s)
