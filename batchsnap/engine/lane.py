@@ -18,10 +18,12 @@ from batchsnap.engine import ask
 from batchsnap.engine.access import Access
 from batchsnap.engine.attempt import Desk, attempt, details_of, refusal
 from batchsnap.engine.brakes import Brakes
+from batchsnap.engine.evidence import Claimed
 from batchsnap.engine.feeder import Feeder
 from batchsnap.engine.halts import Fate, Halts, Held
+from batchsnap.engine.looks import Doubt, Settled
 from batchsnap.engine.row import Row
-from batchsnap.engine.settle import Claimed, Doubt, Settled, Settler
+from batchsnap.engine.settle import Settler
 from batchsnap.engine.slots import AHEAD_MAX, Slots
 from batchsnap.engine.snapshots import Pile, Snapshot
 from batchsnap.engine.strand import Strand

@@ -4,75 +4,55 @@ A doubt is a row that may have been executed. It is asked about several times af
 since a snapshot may become visible late and a request may arrive late. Found ends it. Absence
 counts only at the last question, and only if this credential sees the disk. A row that was
 settled absent and sent again is asked about once more when no earlier signature can be alive and
-what came with its last breath can be seen.
-
-Evidence is the disk, the name that the intent recorded, and the ids that were there before it;
-time is none, for the cloud's CreateTime has no zone. Doubts hold no slot and stop no feed.
+what came with its last breath can be seen; where its own snapshot is not among the answers then,
+that is asked for by its id, and gone only after as many looks. Doubts hold no slot and stop no
+feed.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from itertools import count
 
 import anyio
 
 from batchsnap.cloud.actions import SnapshotFact
-from batchsnap.engine import ask
+from batchsnap.engine import ask, evidence
 from batchsnap.engine.access import Access
 from batchsnap.engine.attempt import Desk
+from batchsnap.engine.looks import Doubt, Looks, Settled
 from batchsnap.engine.row import Row
 from batchsnap.failpoints import failpoint
-from batchsnap.lifecycle import DONE
-from batchsnap.settings import Patience, patience
+from batchsnap.lifecycle import DONE, State
 
+_THERE = frozenset({State.ACCEPTED, State.READY})
 _UNSEEN_ASKS = 3
 _HEAR_AGAIN_S = 5.0
+_IDLE_S = 3600.0
 
 
-class Settled(StrEnum):
-    """What became of a doubt."""
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What the cloud said to one question."""
 
-    FOUND = "found"
-    ABSENT = "absent"
-    ASKED = "asked"  # the last question of a row that was sent again
-    OPEN = "open"  # no answer is to be had; the doubt stays
-
-
-@dataclass(slots=True)
-class Doubt:
-    """A question to be asked until it is answered."""
-
-    row: Row
-    report: Callable[[Row, Settled, str], None]  # the id with FOUND
-    final: bool = False  # the last question of a row that was sent again
-    stage: int = 0
-    failures: int = 0
-
-
-Claimed = Callable[[str], set[str]]
-"""Snapshot ids on a disk that other rows of this ledger were given."""
+    answers: dict[str, ask.Answer[SnapshotFact]]  # by disk
+    silence: ask.Silence
+    owns: ask.Answer[SnapshotFact]  # of the snapshots that rows have, those not shown so far
 
 
 class Settler:
     """Settles the doubts of one access."""
 
-    def __init__(self, access: Access, desk: Desk, claimed: Claimed) -> None:
+    def __init__(self, access: Access, desk: Desk, claimed: evidence.Claimed) -> None:
         self._access = access
         self._desk = desk
         self._claimed = claimed
-        self._heap: list[tuple[float, int, Doubt]] = []
-        self._order = count()
+        self._looks = Looks(access, desk)
         self._wake = anyio.Event()
         self._closed = False
-        self._scheduled_by = self._patience  # how the heap is ordered
 
     def add(self, doubt: Doubt) -> None:
         """Take a doubt; its `report` is called once, when it is settled or can't be."""
-        self._push(doubt)
+        self._looks.add(doubt)
         self._wake.set()
 
     def close(self) -> None:
@@ -85,49 +65,24 @@ class Settler:
         while not self._closed:
             await self._get_to_know()
             now = self._desk.clock.monotonic()
-            due = self._heap[0][0] - now if self._heap else 3600.0
-            if due > 0:
+            pause = min(_IDLE_S, self._looks.next_due() - now)
+            if pause > 0:
                 self._wake = anyio.Event()
-                with anyio.move_on_after(min(due, _HEAR_AGAIN_S) if self._access.unheard else due):
+                with anyio.move_on_after(
+                    min(pause, _HEAR_AGAIN_S) if self._access.unheard else pause
+                ):
                     await self._wake.wait()
                 continue
-            batch = []
-            while self._heap and self._heap[0][0] <= now:
-                batch.append(heapq.heappop(self._heap)[2])
+            batch = self._looks.take(now)
             for region in sorted({d.row.request.region for d in batch}):
                 await self._ask_region(region, [d for d in batch if d.row.request.region == region])
 
     async def _get_to_know(self) -> None:
-        """Ask something where it is unknown whether this is a simulator, whose time is shorter;
-        order the doubts anew where that was learned."""
-        if self._heap and self._access.unheard:
-            row = self._heap[0][2].row
+        """Ask something where it is unknown whether this is a simulator, whose time is shorter."""
+        doubt = self._looks.first()
+        if doubt is not None and self._access.unheard:
+            row = doubt.row
             await ask.snapshots_on(self._access, row.request.region, [row.disk_id])
-        if self._scheduled_by != self._patience:
-            self._scheduled_by = self._patience
-            doubts = [doubt for _, _, doubt in self._heap]
-            self._heap.clear()
-            for doubt in doubts:
-                self._push(doubt)
-
-    @property
-    def _patience(self) -> Patience:
-        return patience(self._desk.settings, self._desk.waits, self._access.declared_s)
-
-    def _due(self, doubt: Doubt) -> float:
-        taken = self._patience
-        if not doubt.final:
-            return doubt.row.doubt_since + taken.looks_s[doubt.stage]
-        # A request may arrive in the last moment of its signature, and be visible later still.
-        dead_s = taken.signature_dead_s + self._access.ahead_s
-        return doubt.row.doubt_since + dead_s + taken.looks_s[-1]
-
-    def _push(self, doubt: Doubt) -> None:
-        due = self._due(doubt)
-        if doubt.failures:
-            pause = min(60.0, 5.0 * 2 ** min(doubt.failures - 1, 4)) * self._patience.scale
-            due = max(due, self._desk.clock.monotonic() + pause)
-        heapq.heappush(self._heap, (due, next(self._order), doubt))
 
     async def _ask_region(self, region: str, doubts: list[Doubt]) -> None:
         for first in range(0, len(doubts), ask.DISKS_A_QUESTION):
@@ -137,9 +92,14 @@ class Settler:
             answers = await ask.snapshots_on(self._access, region, disk_ids)
             failpoint("settle_asked")
             silence = await self._silence(region, some, answers)
+            owns = await self._owns(region, some, answers)
             for doubt in some:
-                if self._due(doubt) > asked_at:
-                    self._push(doubt)  # the reply told that signatures live longer than was known
+                if self._looks.due(doubt) > asked_at:
+                    self._looks.add(
+                        doubt
+                    )  # the reply told that signatures live longer than was known
+                elif doubt.final:
+                    self._final(doubt, _Heard(answers, silence, owns))
                 else:
                     self._answered(doubt, answers[doubt.row.disk_id], silence)
 
@@ -150,45 +110,46 @@ class Settler:
         silent = {
             d.row.disk_id: answers[d.row.disk_id]
             for d in doubts
-            if (d.final or self._last_look(d)) and not self._matches(d.row, answers[d.row.disk_id])
+            if (d.final or self._looks.last(d)) and not self._matches(d.row, answers[d.row.disk_id])
         }
         return await ask.silence(self._access, region, silent, self._desk.say)
 
-    def _last_look(self, doubt: Doubt) -> bool:
-        return doubt.stage >= len(self._desk.waits.settle_s) - 1
+    async def _owns(
+        self, region: str, doubts: list[Doubt], answers: dict[str, ask.Answer[SnapshotFact]]
+    ) -> ask.Answer[SnapshotFact]:
+        """Of the snapshots that rows were given, and that their disks' answers lack, those that
+        are found by their ids."""
+        sought = {
+            self._promised(d.row): {f.snapshot_id for f in answers[d.row.disk_id].facts}
+            for d in doubts
+            if d.final and not self._matches(d.row, answers[d.row.disk_id])
+        }
+        ids = sorted(own for own, shown in sought.items() if own and own not in shown)
+        return await ask.snapshots_by_id(self._access, region, ids) if ids else ask.Whole(())
+
+    def _promised(self, row: Row) -> str:
+        """The snapshot that is to be there: the row's own, unless it was deleted or is gone."""
+        fold = self._desk.sink.fold
+        there = fold.standing(row.key).state in _THERE
+        return evidence.own(row, fold, self._claimed) if there else ""
 
     def _matches(self, row: Row, answer: ask.Answer[SnapshotFact]) -> list[str]:
-        """Ids of the snapshots that are this row's."""
-        before = set(row.baseline or ())
-        ids = [
-            fact.snapshot_id
-            for fact in answer.facts
-            if fact.disk_id == row.disk_id
-            and fact.name == row.request.name
-            and fact.snapshot_id not in before
-        ]
-        if ids and row.request.named and row.disk_id in self._desk.sink.fold.backup_disks:
-            mine = self._desk.sink.fold.latest.get(row.key, {}).get("snapshot_id")
-            others = self._claimed(row.disk_id) - {mine}
-            ids = [i for i in ids if i not in others]
-        return ids
+        return evidence.matches(row, answer.facts, self._desk.sink.fold, self._claimed)
 
     def _answered(
         self, doubt: Doubt, answer: ask.Answer[SnapshotFact], silence: ask.Silence
     ) -> None:
         row, desk = doubt.row, self._desk
         ids = self._matches(row, answer)
-        if doubt.final:
-            self._final(doubt, ids, answer, silence)
-        elif ids:
+        if ids:
             self._found(row, ids, desk)
             doubt.report(row, Settled.FOUND, ids[0])
         elif isinstance(answer, ask.Part):
             self._unanswered(doubt, answer.why)
-        elif not self._last_look(doubt):
+        elif not self._looks.last(doubt):
             doubt.stage += 1
             doubt.failures = 0
-            self._push(doubt)
+            self._looks.add(doubt)
         elif (why := self._unproved(row, silence)) is not None:
             self._unanswered(doubt, why)
         else:
@@ -209,63 +170,86 @@ class Settler:
 
     def _absent(self, row: Row, *, seen: bool) -> None:
         disk = "though the disk is visible" if seen else "nor is the disk visible"
-        evidence = f"no snapshot named {row.request.name} on {row.disk_id}"
+        told = f"no snapshot named {row.request.name} on {row.disk_id}"
         if not self._access.disks_denied:
-            evidence += f", {disk}"
-        self._desk.note("settled", row, found=False, evidence=evidence)
+            told += f", {disk}"
+        self._desk.note("settled", row, found=False, evidence=told)
         if not seen:  # if its row is ever put back, it is asked about again before it is sent
             why = ask.unseen(row.disk_id, row.request.region)
             self._desk.note("gave_up", row, code=why.code, message=why.message)
 
-    def _final(
-        self,
-        doubt: Doubt,
-        ids: list[str],
-        answer: ask.Answer[SnapshotFact],
-        silence: ask.Silence,
-    ) -> None:
+    def _final(self, doubt: Doubt, heard: _Heard) -> None:
         """The last question: one snapshot is right, two are told, none is right only if none
         was promised."""
         row, desk = doubt.row, self._desk
-        standing = desk.sink.fold.standing
-        if isinstance(answer, ask.Part):
+        standing, answer = desk.sink.fold.standing, heard.answers[row.disk_id]
+        ids = self._matches(row, answer)
+        done = standing(row.key).state in DONE
+        two = evidence.second(row, ids, desk.sink.fold, self._claimed) if ids and done else []
+        if isinstance(answer, ask.Part) and not two:
             self._unanswered(doubt, answer.why)
             return
-        if not ids and (why := self._unproved(row, silence)) is not None:
+        if not ids and (why := self._unproved(row, heard.silence)) is not None:
             self._unanswered(doubt, why)
             return
-        if ids and standing(row.key).state not in DONE:
+        told = f"{len(ids)} of this name: {ids}"
+        if ids and not done:
             desk.note("in_doubt", row, code="settle.late", message="found after it was given up")
             self._found(row, ids, desk)
-        elif ids and (second := self._second(row, ids)):
-            desk.note("doubled", row, snapshot_ids=second)
-        blind = not (ids or silence.proves(row.disk_id) or standing(row.key).state in DONE)
-        why = silence.why(row.disk_id) if blind else None
+        elif two:
+            desk.note("doubled", row, snapshot_ids=two)
+        elif not ids and (own := self._promised(row)):
+            found = self._own(doubt, own, heard)
+            if found is None:
+                return
+            told = found
+        blind = not (ids or done or heard.silence.proves(row.disk_id))
+        why = heard.silence.why(row.disk_id) if blind else None
         desk.note(
             "settled",
             row,
-            found=bool(ids),
+            found=bool(ids or self._promised(row)),
             final=True,
             code=why and why.code,
             message=why and why.message,
-            evidence=f"{len(ids)} of this name: {ids}",
+            evidence=told,
         )
         doubt.report(row, Settled.ASKED, "")
 
-    def _second(self, row: Row, ids: list[str]) -> list[str]:
-        """All snapshots of a row that has its own, where one of them is not that: its own may be
-        too fresh to be shown, or gone."""
-        latest = self._desk.sink.fold.latest.get(row.key, {})
-        own = row.snapshot_id or latest.get("snapshot_id", "")
-        claimed = {own} if own else self._claimed(row.disk_id)
-        if claimed.issuperset(ids):
-            return []
-        return [*ids, own] if own and own not in ids else ids
+    def _own(self, doubt: Doubt, own: str, heard: _Heard) -> str | None:
+        """What became of a row's own snapshot that is not shown under its name; None where that
+        is not known yet."""
+        row, desk = doubt.row, self._desk
+        facts = (*heard.answers[row.disk_id].facts, *heard.owns.facts)
+        fact = next((fact for fact in facts if fact.snapshot_id == own), None)
+        if fact is not None and fact.disk_id != row.disk_id:
+            what = f"{own} is on {fact.disk_id}, the ledger has it on {row.disk_id}: look at both"
+            desk.say(what)
+            self._unanswered(doubt, ask.Unanswered(True, "settle.other_disk", what))
+            return None
+        if fact is not None:
+            if fact.name == row.request.name:
+                return f"{own} is there"
+            desk.say(f"{own} of {row.disk_id} was renamed to {fact.name}")
+            return f"{own} is there, renamed to {fact.name}"
+        if isinstance(heard.owns, ask.Part):
+            self._unanswered(doubt, heard.owns.why)
+            return None
+        if doubt.missed_at is not None and self._looks.last(doubt):
+            desk.note("vanished", row, snapshot_id=own)
+            return f"{own} is gone"
+        if doubt.missed_at is None:
+            doubt.missed_at = desk.clock.monotonic()
+        else:
+            doubt.stage += 1
+        doubt.failures = 0
+        self._looks.add(doubt)
+        return None
 
     @staticmethod
     def _found(row: Row, ids: list[str], desk: Desk) -> None:
-        evidence = f"{ids[0]} has the name {row.request.name} on {row.disk_id}"
-        desk.note("settled", row, found=True, snapshot_id=ids[0], evidence=evidence)
+        told = f"{ids[0]} has the name {row.request.name} on {row.disk_id}"
+        desk.note("settled", row, found=True, snapshot_id=ids[0], evidence=told)
         failpoint("settle_found")
         desk.note("accepted", row, snapshot_id=ids[0])
         if len(ids) > 1:
@@ -276,10 +260,10 @@ class Settler:
         desk = self._desk
         doubt.failures += 1
         unseen = why.code == ask.UNSEEN and doubt.failures >= _UNSEEN_ASKS
-        patient_since = self._due(doubt) if doubt.final else doubt.row.doubt_since
-        patience = desk.settings.retry_for_s + self._patience.looks_s[-1]
+        patient_since = self._looks.due(doubt) if doubt.final else doubt.row.doubt_since
+        patience = desk.settings.retry_for_s + self._looks.patience.looks_s[-1]
         if not why.denied and not unseen and desk.clock.monotonic() - patient_since < patience:
-            self._push(doubt)
+            self._looks.add(doubt)
             return
         if not doubt.final:
             desk.note("in_doubt", doubt.row, code=why.code, message=why.message)
