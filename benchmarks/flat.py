@@ -2,6 +2,8 @@
 
 The real command as a process, with its durable ledger, at 16,000/s against a server that costs
 next to nothing. Time should double with the rows; memory may grow by the index of keys alone.
+Then peak memory of `wait` and `rollback` over a ledger whose rows are all accepted: they ask about
+every row, 100 at a time and 20 questions a second, so their time is the cloud's.
 """
 
 from __future__ import annotations
@@ -9,10 +11,14 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from batchsnap.ledger.record import Record, row_record, stamp
 from benchmarks.common import Cost, alone, cost, report, server
+from tests.ledgers import BORN, header, request, write_records
 from tests.process import write_fleet
 
 ROWS = (20_000, 40_000, 80_000)
@@ -30,13 +36,44 @@ def measure(rows: int) -> Cost:
         return took
 
 
+def accepted_rows(rows: int, path: Path, url: str) -> Iterator[Record]:
+    """A ledger of rows that were accepted and not seen ready."""
+    yield {**header(path, rows), "endpoint": url}
+    for number in range(rows):
+        row, at = request(number, region="ap-guangzhou"), stamp(BORN + number / 20)
+        yield row_record("intent", row, 1, at, snapshot_name=row.name)
+        yield row_record("accepted", row, 1, at, snapshot_id=f"snap-{number:08x}")
+
+
+def measure_after(command: str, rows: int) -> Cost:
+    """One `wait` or `rollback` of so many rows to its end."""
+    options = ("--yes",) if command == "rollback" else ()
+    with tempfile.TemporaryDirectory() as place, server("cheap_server", "--asked") as (url, _):
+        path = Path(place) / "fleet.jsonl"
+        write_records(path, accepted_rows(rows, path, url))
+        took = cost(["-m", "batchsnap", command, path.name, "-q", *options], Path(place))
+        assert took.code == 0, took.err
+        return took
+
+
 def main(small: bool = False, sizes: tuple[int, ...] = ROWS) -> dict[str, Any]:
     """Each size once, with its ratio to the size before."""
+    sizes = ROWS_SMALL if small else sizes
+    found = growth("run", sizes, measure)
+    for command in ("wait", "rollback"):
+        found += growth(command, sizes, partial(measure_after, command))
+    return {"rows": found}
+
+
+def growth(
+    command: str, sizes: tuple[int, ...], measured: Callable[[int], Cost]
+) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     before: tuple[int, Cost] | None = None
-    for rows in ROWS_SMALL if small else sizes:
-        took = measure(rows)
+    for rows in sizes:
+        took = measured(rows)
         line = {
+            "command": command,
             "rows": rows,
             "wall_s": round(took.wall_s, 1),
             "cpu_us_a_row": round(took.cpu_s / rows * 1e6),
@@ -52,7 +89,7 @@ def main(small: bool = False, sizes: tuple[int, ...] = ROWS) -> dict[str, Any]:
             line["bytes_a_row"] = round((took.peak_mb - then.peak_mb) * 1e6 / (rows - fewer))
         found.append(line)
         before = rows, took
-    return {"rows": found}
+    return found
 
 
 if __name__ == "__main__":
