@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -174,9 +174,10 @@ CONTENDERS: dict[str, Callable[[VirtualLoop], Pacer]] = {
 
 
 def simulate(
-    name: str, jitter_s: float, calls: int, *, fixed: bool, seed: int = 1
+    name: str, jitter_s: float, calls: int, *, fixed: bool, seed: int = 1, known_s: float = 0.0
 ) -> dict[str, float]:
-    """Goodput and throttled share in percent, and the most starts in any second."""
+    """Goodput and throttled share in percent, the most starts in any second, and the margin at the
+    end; `known_s`: the margin that the quota file remembers."""
     loop = VirtualLoop(late_s=LATE_S)
     rng = random.Random(seed)
     server = Server(fixed)
@@ -195,12 +196,16 @@ def simulate(
                 refused = server.refuses(call, loop.time())
                 pacer.replied(token, throttled=refused)
 
-    async def main() -> None:
+    async def main() -> float:
         pacer = CONTENDERS[name](loop)
+        if isinstance(pacer, Ours) and known_s:
+            pacer.gate.margin_s = law.remembered(known_s, 0.0)
         await asyncio.gather(*(work(pacer) for _ in range(OUT_AT_ONCE)))
+        return pacer.gate.margin_s if isinstance(pacer, Ours) else 0.0
 
-    run_virtual(main(), loop)
+    learned_s = run_virtual(main(), loop)
     return {
+        "margin_s": learned_s,
         "goodput_pct": round((calls - 1) / ((starts[-1] - starts[0]) * RATE) * 100, 2),
         "throttled_pct": round(len(server.refused) / len(starts) * 100, 2),
         "worst_second": law.worst_window(starts),
@@ -247,14 +252,19 @@ def main(small: bool = False) -> dict[str, Any]:
                 figures = simulate(name, jitter_ms / 1000, calls, fixed=server == "fixed")
                 key = {"server": server, "pacer": name, "calls": calls, "jitter_ms": jitter_ms}
                 result["rows"].append({**key, **figures})
-    for jitter_ms in jitters:  # what a run of twenty seconds sees: mostly learning
+    # What a run of twenty seconds sees: mostly learning, or what an earlier one of the day learned.
+    for jitter_ms, known in product(jitters, (False, True)):
+        jitter_s = jitter_ms / 1000
+        earlier = simulate("batchsnap", jitter_s, calls // 4, fixed=False, seed=99) if known else {}
+        known_s = earlier.get("margin_s", 0.0)
         runs = [
-            simulate("batchsnap", jitter_ms / 1000, 400, fixed=False, seed=seed)
+            simulate("batchsnap", jitter_s, 400, fixed=False, seed=seed, known_s=known_s)
             for seed in range(2 if small else 20)
         ]
         mean = {name: round(sum(run[name] for run in runs) / len(runs), 2) for name in runs[0]}
         mean["worst_second"] = max(run["worst_second"] for run in runs)
-        key = {"server": "sliding", "pacer": "batchsnap", "calls": 400, "jitter_ms": jitter_ms}
+        pacer = "batchsnap, known" if known else "batchsnap"
+        key = {"server": "sliding", "pacer": pacer, "calls": 400, "jitter_ms": jitter_ms}
         result["rows"].append({**key, **mean})
     return result
 

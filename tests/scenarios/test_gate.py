@@ -138,6 +138,22 @@ def test_the_margin_learns_the_network(jitter_s: float, goodput: float, throttle
     assert found["worst_second"] == 20
 
 
+@pytest.mark.parametrize(
+    ("jitter_s", "goodput", "throttled"), [(0.005, 97.3, 0.15), (0.02, 92.3, 0.3)]
+)
+def test_a_network_known_from_earlier_is_not_learned_again(
+    jitter_s: float, goodput: float, throttled: float
+) -> None:
+    known_s = simulate("batchsnap", jitter_s, 5000, fixed=False, seed=99)["margin_s"]
+    runs = [
+        simulate("batchsnap", jitter_s, 400, fixed=False, seed=seed, known_s=known_s)
+        for seed in range(5)
+    ]
+
+    assert sum(run["goodput_pct"] for run in runs) / 5 >= goodput
+    assert sum(run["throttled_pct"] for run in runs) / 5 <= throttled
+
+
 @pytest.mark.parametrize("jitter_s", [0.0, 0.005, 0.02, 0.08, 0.5])
 def test_strict_is_never_throttled_at_any_jitter(jitter_s: float) -> None:
     assert simulate("batchsnap --strict", jitter_s, 3_000, fixed=False)["throttled_pct"] == 0
