@@ -100,6 +100,8 @@ class Suspicion:
         """A row was accepted: suspects that had left before it are cleared."""
         self.well = True
         self._latest = max(self._latest, number)
+        if not self._suspects:
+            return _STAY
         self._out.discard(key)
         cleared = tuple(k for k, started in self._suspects.items() if started < number)
         if not cleared:

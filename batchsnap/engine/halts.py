@@ -72,6 +72,7 @@ class Halts:
         self._strands: list[Strand] = []
         self._wakes: list[Callable[[], None]] = []
         self._watches: dict[tuple[str, str, str], _Watch] = {}
+        self._of_strand: dict[Strand, tuple[_Watch, ...]] = {}
         self._news: list[Halting] = []
         self._number = 0  # of the latest start
 
@@ -160,8 +161,7 @@ class Halts:
 
     def accepted(self, strand: Strand, row: Row) -> None:
         """A row that this process sent was accepted."""
-        for kind in ("account", "region", "heads"):
-            watch = self._at(kind, strand)
+        for watch in self._of(strand):
             self._carry_out(watch, watch.suspicion.accepted(row.key, row.number))
 
     def looked(self, strand: Strand, seen: bool | None, asked: int) -> None:
@@ -206,6 +206,8 @@ class Halts:
         self._changed()
 
     def _carry_out(self, watch: _Watch, move: Move, why: str = "") -> None:
+        if move.next is Next.NOTHING:
+            return
         if move.next is Next.HALT:
             held = watch.held[move.keys[-1]]
             why = why or "none was accepted between them"
@@ -218,17 +220,15 @@ class Halts:
             fate = Fate.AGAIN if move.next is Next.AGAIN else Fate.REFUSED
             for key in move.keys:
                 watch.held.pop(key).tell(fate)
-        if move.next is not Next.NOTHING:
-            self._changed()
+        self._changed()
 
-    def _of(self, strand: Strand) -> list[_Watch]:
-        """The scopes under suspicion that the strand is in."""
-        names = (
-            ("account", strand.profile, ""),
-            ("region", strand.profile, strand.region),
-            ("heads", strand.profile, strand.region),
-        )
-        return [watch for name in names if (watch := self._watches.get(name)) is not None]
+    def _of(self, strand: Strand) -> tuple[_Watch, ...]:
+        """The scopes that the strand is in: its account, its region, and that region's heads."""
+        watches = self._of_strand.get(strand)
+        if watches is None:
+            kinds = ("account", "region", "heads")
+            watches = self._of_strand[strand] = tuple(self._at(kind, strand) for kind in kinds)
+        return watches
 
     def _watch(self, strand: Strand, ruling: Ruling) -> _Watch:
         if ruling.verdict is Verdict.REJECTED:
