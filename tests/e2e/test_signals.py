@@ -104,8 +104,9 @@ def test_the_second_signal_stops_at_once_and_the_next_run_settles(cli: Cli, tmp_
         while "waiting for replies" not in process.stderr.readline():
             pass
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        _, err = process.communicate(timeout=30)
         assert process.returncode == 130
+        assert "Unclosed" not in err
         cloud.scenario(cap_per_s=0)
         done = cli.run("run", "fleet.csv", "--settle-for", "0.5s", **to(cloud))
 
