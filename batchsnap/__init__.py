@@ -32,7 +32,7 @@ from batchsnap.version import __version__
 if TYPE_CHECKING:
     from batchsnap.engine.api import run as run
     from batchsnap.engine.api import stream as stream
-    from batchsnap.engine.run import Result as Result
+    from batchsnap.engine.order import Result as Result
     from batchsnap.engine.stopping import Stop as Stop
     from batchsnap.errors import BatchsnapError as BatchsnapError
     from batchsnap.errors import Exit as Exit

@@ -14,7 +14,8 @@ from batchsnap.cli.talk import say, show
 from batchsnap.errors import UsageError
 
 if TYPE_CHECKING:
-    from batchsnap.engine.run import Prepared, Result
+    from batchsnap.engine.order import Result
+    from batchsnap.engine.run import Prepared
 
 _DISKS = 200
 _REGIONS = ("ap-guangzhou", "ap-singapore", "eu-frankfurt")

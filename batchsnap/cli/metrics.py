@@ -31,6 +31,9 @@ class Metrics:
         self._requests = client.Counter(
             "batchsnap_requests", "CreateSnapshot calls by verdict", ["verdict"], **in_ours
         )
+        self._made = client.Counter(
+            "batchsnap_made", "Snapshots that this command made, or found", **in_ours
+        )
         self._latency = client.Histogram(
             "batchsnap_latency_seconds", "First byte out to last in", buckets=_BUCKETS_S, **in_ours
         )
@@ -48,6 +51,7 @@ class Metrics:
         """Follow one record."""
         if record["event"] == "accepted":
             self._accepted_at = time.monotonic()
+            self._made.inc()
         if "latency_ms" not in record:
             return
         self._requests.labels(record.get("verdict", "ACCEPTED")).inc()

@@ -16,9 +16,9 @@ from batchsnap.cli.talk import say, show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from batchsnap.engine.order import Result
     from batchsnap.engine.ports import CredentialSource
     from batchsnap.engine.reopen import Reopened
-    from batchsnap.engine.run import Result
     from batchsnap.engine.stopping import Stop
 
 _Answer = TypeVar("_Answer")
@@ -42,9 +42,12 @@ def reopened(ledger: Path, options: dict[str, Any]) -> Iterator[Reopened]:
     from batchsnap.cli.run import given_of
     from batchsnap.engine.reopen import Reopened
     from batchsnap.engine.run import raised
+    from batchsnap.ledger.store import Ledger
 
     opened = Reopened(
-        ledger.absolute(), endpoint=options.get("endpoint") or "", given=given_of(options)
+        Ledger.open(ledger.absolute()),
+        endpoint=options.get("endpoint") or "",
+        given=given_of(options),
     )
     try:
         for text in raised(opened.fold, opened.settings):

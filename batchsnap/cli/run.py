@@ -15,9 +15,10 @@ from batchsnap.cli.talk import fail_softly, on_terminal, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
-    from batchsnap.engine.order import Order
-    from batchsnap.engine.run import Prepared, Result
+    from batchsnap.engine.order import Order, Result
+    from batchsnap.engine.run import Prepared
     from batchsnap.engine.stopping import Stop
+    from batchsnap.ledger.record import Record
 
 SETTINGS = (
     *("region", "profile", "rate_per_s", "api_limit_per_s", "strict", "max_in_flight"),
@@ -114,13 +115,25 @@ def command(manifest: str, **options: Any) -> int:
         stack.callback(prepared.close)
         for text in warnings(prepared):
             fail_softly(text)
+        made = Made()
+        prepared.taps.append(made.take)
         if (finished := prepared.finished) is not None:
             say(f"finished at {finished['at']}; nothing is left to do. --new starts another run")
-            return _show(prepared.result(), finished["exit"], as_json=options["as_json"])
+            return _show(prepared.result(), finished["exit"], made, as_json=options["as_json"])
         stack.enter_context(serving(prepared, options["metrics_port"]))
         _ask(prepared, yes=options["yes"] or options["simulate"])
         result: Result = anyio.run(partial(_run, prepared, options))
-    return _show(result, result.exit, as_json=options["as_json"])
+    return _show(result, result.exit, made, as_json=options["as_json"])
+
+
+class Made:
+    """How many snapshots this command made, or found to be its rows'."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def take(self, record: Record) -> None:
+        self.count += record["event"] == "accepted"
 
 
 async def _run(prepared: Prepared, options: dict[str, Any]) -> Result:
@@ -163,7 +176,7 @@ def _ask(prepared: Prepared, *, yes: bool) -> None:
         click.confirm("Snapshots cost money. Go on?", abort=True, err=True)
 
 
-def _show(result: Result, earned: int, *, as_json: bool) -> int:
+def _show(result: Result, earned: int, made: Made, *, as_json: bool) -> int:
     from batchsnap.report.render import summary_json, summary_text
 
     text = summary_json(result.summary) if as_json else summary_text(result.summary)
@@ -171,6 +184,8 @@ def _show(result: Result, earned: int, *, as_json: bool) -> int:
     if not as_json and result.exit is not Exit.DONE:
         say(f"exit {int(result.exit)}: {MEANING[result.exit]}")
         say(f"details: batchsnap status {result.ledger}")
+    if not made.count:
+        say(f"no new snapshot was made; ledger {result.ledger}")
     return code
 
 

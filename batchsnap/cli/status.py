@@ -77,7 +77,7 @@ class View:
         lines = [summary_text(summary, reasons_of(self.summing.outcomes()))]
         lines += now.lines()
         if (finished := self.finished) is not None:
-            lines.append(f"  finished at {finished['at']} with exit {finished['exit']}")
+            lines.append(_end(finished))
         return "\n".join(lines)
 
     def screen(self) -> RenderableType:
@@ -115,6 +115,12 @@ class View:
             why.append(f"{reason.rows:,} {reason.word.replace('_', ' ')}: {reason.code}", "bold")
             lines.append(why.append(f"  {reason.hint}", "dim"))
         return Group(picture, *lines)
+
+
+def _end(finished: Record) -> str:
+    if by := finished.get("superseded_by"):
+        return f"  closed unfinished at {finished['at']}: superseded by {by}"
+    return f"  finished at {finished['at']} with exit {finished['exit']}"
 
 
 def _watch(ledger: Path, seen: View) -> View:

@@ -19,6 +19,8 @@ slots      how many calls may be out, how many rows on their way
 halts      stopped regions and accounts, and the rows that wait to know whether it is them
 lane       one quota: strands, slots, deferrals, breakers
 stopping   signals and other reasons to stop feeding
+series     which ledger a command means, where each day or each run has its own
+supersede  an unfinished night makes room for the next one
 connections  the doors of this process: transport, gates, accesses
 local      runs the lanes in this process
 """

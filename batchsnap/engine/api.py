@@ -15,9 +15,9 @@ from typing import Unpack
 import anyio
 import anyio.to_thread
 
-from batchsnap.engine.order import Order
+from batchsnap.engine.order import Order, Result
 from batchsnap.engine.ports import CredentialSource
-from batchsnap.engine.run import Result, prepare
+from batchsnap.engine.run import prepare
 from batchsnap.engine.stopping import Stop
 from batchsnap.errors import Exit, first_of_ours
 from batchsnap.ledger.record import Record

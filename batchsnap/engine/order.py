@@ -1,19 +1,35 @@
-"""What the user asked for, which ledger that means, and whether the two fit."""
+"""What the user asked for, which ledger that means, and whether the two fit; what came of it."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from batchsnap.engine.intake import Birth
-from batchsnap.errors import LedgerForeign, UsageError
+from batchsnap.engine.series import Series, series_beside, series_of
+from batchsnap.errors import Exit, LedgerForeign, UsageError
 from batchsnap.ledger.record import Record, unstamp
 from batchsnap.ledger.replay import Fold
+from batchsnap.report.summary import Summary
 from batchsnap.settings import Waits
+
+SIMULATED = "simulated"
+"""The endpoint of a rehearsal: its port changes, and it is never the real cloud."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended."""
+
+    summary: Summary
+    exit: Exit
+    ledger: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +48,18 @@ class Order:
     waits: Waits = field(default_factory=Waits)
 
 
-def ledger_paths(order: Order) -> tuple[Path, Path]:
-    """Where the run's ledger is, the newest of its series, and where `--new` makes the next.
-
-    `x.jsonl` is followed by `x.2.jsonl` and `x.3.jsonl`. A number that the given name has (a date)
-    is part of that name and never counted up: it would be tomorrow's ledger, or another run's.
+def series_meant(order: Order, now: datetime) -> Series:
+    """The ledgers that the order means.
 
     Raises:
-        UsageError: standard input needs --ledger; the folder does not exist.
+        UsageError: standard input needs --ledger; and as `series_of` does.
     """
     if order.ledger:
-        today = datetime.now(UTC).strftime("%Y%m%d")
-        first = Path(order.ledger.replace("{date}", today)).absolute()
-    elif order.manifest == "-":
+        return series_of(order.ledger, now)
+    if order.manifest == "-":
         raise UsageError("a manifest from standard input needs --ledger PATH, so that it resumes")
-    else:
-        kind = ".simulated" if order.simulated else ""
-        first = Path(f"{order.manifest}{kind}.ledger.jsonl").absolute()
-    if not first.parent.is_dir():
-        raise UsageError(f"no folder {first.parent} for the ledger: make it, or give --ledger PATH")
-    newest = first
-    for number in count(2):
-        following = first.with_name(f"{first.stem}.{number}{first.suffix}")
-        if not following.exists():
-            break
-        newest = following
-    return newest, following
+    kind = ".simulated" if order.simulated else ""
+    return series_beside(Path(f"{order.manifest}{kind}.ledger.jsonl"))
 
 
 def check_same_cloud(header: Record, order: Order) -> None:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from batchsnap import plan
 from batchsnap.cloud.quotas import check_endpoint, endpoint_url, host_of
 from batchsnap.engine.intake import Intake, take_in
-from batchsnap.engine.order import Order, birth_of, check_same_cloud, ledger_paths
-from batchsnap.ledger.reading import records
+from batchsnap.engine.order import Order, birth_of, check_same_cloud, series_meant
+from batchsnap.engine.series import stands
 from batchsnap.ledger.replay import Fold
 from batchsnap.manifest.reader import Manifest
 from batchsnap.settings import ENDPOINT_DEFAULT, Settings
@@ -38,18 +38,16 @@ def look_ahead(order: Order, *, spool: bool = False) -> Outlook:
     """
     manifest = Manifest.open(order.manifest, encoding=order.encoding)
     try:
-        fold = Fold()
+        today, fold = datetime.now(UTC), Fold()
         if order.ledger or order.manifest != "-":
-            path, _ = ledger_paths(order)
-            if path.exists():
-                for record in records(path):
-                    fold.apply(record)
+            fold = stands(series_meant(order, today), today) or fold
+            if fold.header:
                 check_same_cloud(fold.header, order)
         settings = Settings().merged(fold.settings).merged(order.given)
         settings.check()
         endpoint = order.endpoint or fold.header.get("endpoint", ENDPOINT_DEFAULT)
         check_endpoint(endpoint)
-        now = datetime.now(UTC).timestamp()
+        now = today.timestamp()
         intake = take_in(
             manifest,
             fold,

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from batchsnap.clock import LoopClock
 from batchsnap.cloud.quotas import check_endpoint, endpoint_url, is_local
 from batchsnap.engine.connections import Doors
 from batchsnap.engine.local import LocalExecutor, Work, committing, new_desk
+from batchsnap.engine.order import SIMULATED, Result, Say
 from batchsnap.engine.ports import CredentialSource
 from batchsnap.engine.rollback import Rollback, seconds_in
 from batchsnap.engine.row import request_of
-from batchsnap.engine.run import SIMULATED, Result, Say
 from batchsnap.engine.snapshots import Pile, Scope, accepted_in, piled
 from batchsnap.engine.stopping import Stop, bounded
 from batchsnap.engine.strand import Strand
@@ -36,11 +35,11 @@ _AT_REST = DONE | ENDED
 class Reopened:
     """A ledger, locked, with the settings it was run with and those given now over them."""
 
-    def __init__(self, path: Path, *, endpoint: str, given: dict[str, Any]) -> None:
-        """Raises LedgerError, UsageError."""
-        self.path = path
-        self.ledger = Ledger.open(path)
-        self.fold = self.ledger.fold
+    def __init__(self, ledger: Ledger, *, endpoint: str, given: dict[str, Any]) -> None:
+        """Raises LedgerForeign, UsageError; the ledger is let go then."""
+        self.path = ledger.path
+        self.ledger = ledger
+        self.fold = ledger.fold
         self.taps: list[Callable[[Record], None]] = []
         try:
             # What bounds a run's time does not bound what is done after it, nor the reverse.

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from batchsnap.clock import Clock, LoopClock
 from batchsnap.cloud.quotas import check_endpoint, is_local
 from batchsnap.engine.intake import Intake, take_in
 from batchsnap.engine.local import LocalExecutor, Work, committing
 from batchsnap.engine.order import (
+    SIMULATED,
     Order,
+    Result,
+    Say,
     birth_of,
     check_same_cloud,
-    ledger_paths,
+    series_meant,
 )
 from batchsnap.engine.ports import CredentialSource
+from batchsnap.engine.series import Opened, open_newest
 from batchsnap.engine.stopping import Stop, bounded
+from batchsnap.engine.supersede import supersede
 from batchsnap.errors import CredentialsError, Exit
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.place import volatile
@@ -29,32 +32,21 @@ from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import State
 from batchsnap.manifest.reader import Manifest
 from batchsnap.pacing.quota_file import home_folder, state_folder
-from batchsnap.report.summary import Summary, Summing, exit_of, summing
+from batchsnap.report.summary import Summing, exit_of, summing
 from batchsnap.settings import ENDPOINT_DEFAULT, SETTLE_FOR_MIN_S, Settings
 from batchsnap.version import __version__
-
-Say = Callable[[str], None]
-SIMULATED = "simulated"
-"""The endpoint of a rehearsal: its port changes, and it is never the real cloud."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a run ended."""
-
-    summary: Summary
-    exit: Exit
-    ledger: Path
 
 
 class Prepared:
     """A validated run that has sent nothing. It holds the ledger's lock if there is a ledger."""
 
-    def __init__(self, order: Order, manifest: Manifest, path: Path, ledger: Ledger | None) -> None:
+    def __init__(self, order: Order, manifest: Manifest, opened: Opened) -> None:
         self.order = order
         self.manifest = manifest
-        self.path = path
-        self.ledger = ledger
+        self.path = opened.path
+        self.ledger = ledger = opened.ledger
+        self.elder = opened.elder  # locked too: it is superseded before anything is sent
+        self.told = opened.told
         self.taps: list[Callable[[Record], None]] = []  # each sees every record that is written
         self.fold = ledger.fold if ledger is not None else Fold()
         self.settings = Settings().merged(self.fold.settings).merged(order.given)
@@ -97,9 +89,10 @@ class Prepared:
         """Let go of ledger and manifest."""
         self.manifest.close()
         self.intake.close()
-        if self.ledger is not None:
-            self.ledger.release()
-            self.ledger = None
+        for ledger in (self.ledger, self.elder):
+            if ledger is not None:
+                ledger.release()
+        self.ledger = self.elder = None
 
     async def execute(
         self, endpoint: str, credentials: CredentialSource, stop: Stop, say: Say
@@ -111,6 +104,8 @@ class Prepared:
             LedgerError: nothing was sent after it.
         """
         await _need_credentials(credentials, {p for p, _ in self.intake.strands})
+        if self.elder is not None:
+            await supersede(self.elder, self.order, credentials, stop, say, by=self.path)
         clock: Clock = LoopClock()
         ledger = self._open_ledger(clock)
         ledger.taps.extend(self.taps)
@@ -193,21 +188,17 @@ def prepare(order: Order) -> Prepared:
         ManifestError, UsageError: exit 2. LedgerError: exit 4.
     """
     manifest = Manifest.open(order.manifest, encoding=order.encoding)
-    ledger = None
+    opened = None
     try:
-        path, following = ledger_paths(order)
-        ledger = Ledger.find(path)
-        if ledger is not None:
-            if order.new and ledger.fold.ended is not None:
-                ledger.release()
-                ledger, path = None, following
-            else:
-                check_same_cloud(ledger.fold.header, order)
-        return Prepared(order, manifest, path, ledger)
+        now = datetime.now(UTC)
+        opened = open_newest(series_meant(order, now), now, new=order.new)
+        if opened.ledger is not None:
+            check_same_cloud(opened.ledger.fold.header, order)
+        return Prepared(order, manifest, opened)
     except BaseException:
         manifest.close()
-        if ledger is not None:
-            ledger.release()
+        if opened is not None:
+            opened.release()
         raise
 
 
@@ -227,7 +218,7 @@ async def _need_credentials(credentials: CredentialSource, profiles: set[str]) -
 
 def warnings(prepared: Prepared) -> list[str]:
     """What a careful person should hear before the run begins."""
-    said = list(prepared.manifest.warnings)
+    said = [*filter(None, [prepared.told]), *prepared.manifest.warnings]
     if prepared.manifest.ignored:
         said.append(f"ignored columns: {', '.join(prepared.manifest.ignored)}")
     if kind := volatile(prepared.path):

@@ -7,8 +7,9 @@ Line 1 is the birth certificate, event `run`: v, run_id, tool, manifest (path, s
 endpoint, simulated, settings, at, home (path, inode, generation: the file it was born as). Records
 of the whole run are `resumed` (settings given anew, manifest, gone: the keys that the newest
 manifest no longer has, home: the file that is written to from here on, recovered: what a repair
-cut, or why records may be missing) and `finished` (exit). All others are records of one row; one
-without a key and of another event is a later version's, and ignored.
+cut, or why records may be missing) and `finished` (exit; superseded_by: the ledger for which an
+unfinished run was closed). All others are records of one row; one without a key and of another
+event is a later version's, and ignored.
 
 | field | holds |
 |---|---|

@@ -61,6 +61,7 @@ class Record(TypedDict, total=False):
     home: Home
     recovered: dict[str, Any]
     exit: int
+    superseded_by: str
     crc: int
 
 

@@ -46,7 +46,7 @@ class Marks:
             self._canary -= 1
             if not self._canary:
                 self._mark(record, "canary", "the canary was ready", "mark")
-        elif event in _MARKS:
+        elif event in _MARKS and "at" in record:
             word, text, kind = _MARKS[event]
             self._mark(record, word, text.format_map(defaultdict(str, record)), kind)
 

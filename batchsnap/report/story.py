@@ -57,7 +57,7 @@ def read_story(path: Path) -> Story:
     summing, facts, series, marks = Summing(), RowFacts(), Series(), Marks()
     count, as_of = 0, ""
     for record in records(path):
-        count, as_of = count + 1, record["at"]
+        count, as_of = count + 1, record.get("at", as_of)
         marks.add(record)
         summing.add(record)
         facts.add(record)

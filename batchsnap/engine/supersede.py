@@ -1,0 +1,68 @@
+"""A night that was left unfinished makes room for the next one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+
+from batchsnap.clock import LoopClock
+from batchsnap.engine.local import committing
+from batchsnap.engine.order import Order, Say
+from batchsnap.engine.ports import CredentialSource
+from batchsnap.engine.reopen import Reopened
+from batchsnap.engine.stopping import Stop, bounded
+from batchsnap.errors import Exit
+from batchsnap.ledger.record import Record, stamp
+from batchsnap.ledger.store import Ledger
+from batchsnap.lifecycle import UNCERTAIN
+
+_SETTLE_MOST_S = 900.0  # twice what the longest schedule of a doubt takes, last question and all
+
+
+async def supersede(
+    elder: Ledger, order: Order, credentials: CredentialSource, stop: Stop, say: Say, *, by: Path
+) -> None:
+    """Settle the doubts of an unfinished ledger as far as the cloud answers in time, then close
+    and name it. A stop leaves it as it is, for the next start.
+
+    Raises:
+        LedgerError: it can't be written.
+    """
+    header = elder.fold.header
+    cloud_is_there = not header["simulated"] and not order.simulated
+    if cloud_is_there and order.endpoint in {"", header["endpoint"]}:
+        reopened = Reopened(elder, endpoint="", given={})
+        if doubts := reopened.doubts:
+            say(f"{elder.path} was left unfinished: its {doubts:,} doubts are settled first")
+            await _settle(reopened, credentials, stop, say)
+    if stop.stopping:
+        return
+    left = sum(elder.fold.counts[state] for state in UNCERTAIN)
+    record: Record = {
+        "event": "finished",
+        "at": stamp(LoopClock().wall()),
+        "exit": Exit.UNFINISHED,
+        "superseded_by": str(by),
+    }
+    async with committing(elder):
+        await elder.durable(elder.append(record))
+    say(
+        f"{elder.path} was left unfinished, {left:,} rows in doubt, and is closed: {by.name} "
+        f"supersedes it. What it lacks: batchsnap status {elder.path}"
+    )
+
+
+async def _settle(reopened: Reopened, credentials: CredentialSource, stop: Stop, say: Say) -> None:
+    """Within bounds: a doubt that nobody answers must not stop the next night."""
+    own = Stop()
+
+    async def pass_on() -> None:
+        with stop.ends():
+            await anyio.sleep_forever()
+        own.request(stop.exit or Exit.UNFINISHED, stop.reason)
+
+    async with anyio.create_task_group() as tasks, bounded(own, _SETTLE_MOST_S):
+        tasks.start_soon(pass_on)
+        await reopened.settle(credentials, own, say)
+        tasks.cancel_scope.cancel()
