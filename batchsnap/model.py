@@ -102,6 +102,8 @@ class FaultKind(StrEnum):
     DNS = "dns"
     CONNECT = "connect"
     TLS = "tls"
+    CERTIFICATE = "certificate"  # unknown authority, expired, another name's
+    PROXY_AUTH = "proxy_auth"  # the proxy wants a login (407)
     REFUSED = "refused_by_us"  # plain http to an address that is not loopback, and the like
     TIMEOUT = "timeout"
     RESET = "reset"
@@ -114,8 +116,9 @@ class Fault(NamedTuple):
 
     kind: FaultKind
     sent: bool  # False only where surely no byte of the request left
-    message: str
+    message: str  # nothing of what the other side sent
     latency_ms: float
+    lasting: bool = False  # waiting won't help, and this host has answered nothing so far
 
 
 class Verdict(StrEnum):

@@ -7,5 +7,8 @@ faults       F0  a reply or fault -> what it means
 quotas       F0  endpoints, hosts, and what the cloud counts calls by
 sources      F1  the places that one credential is read from
 credentials  F1  which of them a profile has, read again before it expires
-transport    F1  the only client use of aiohttp: SignedRequest -> Reply | Fault
+masks        F0  secrets that a reply echoes, masked before anything reads them
+proxies      F1  the environment's proxy for an endpoint
+wire         F1  our bytes on aiohttp's connections; all that it does not document
+transport    F1  the client's door: SignedRequest -> Reply | Fault
 """

@@ -193,6 +193,9 @@ OURS: dict[str, str] = {
     "fault.dns": "the endpoint's name can't be resolved: check DNS and --endpoint",
     "fault.connect": "no connection to the endpoint: check network, proxy and --endpoint",
     "fault.tls": "TLS failed: check the clock, the proxy and the certificates of this host",
+    "fault.certificate": "the host's certificate is not trusted: check the clock, the proxy and "
+    "--endpoint; SSL_CERT_FILE names a file of authorities of your own",
+    "fault.proxy_auth": "the proxy wants a login: put USER:PASSWORD@ into HTTPS_PROXY",
     "fault.refused_by_us": "plain http goes to loopback only: use https in --endpoint",
     "fault.timeout": "no reply in time; settled by asking",
     "fault.reset": "the connection broke; settled by asking",

@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from batchsnap.cloud.codes import CODES, FAMILIES, INVALID, INVALID_MEANING, OURS, Meaning
-from batchsnap.model import Fault, FaultKind, Reply, Ruling, Scope, Verdict
+from batchsnap.cloud.masks import MASK
+from batchsnap.model import Fault, Reply, Ruling, Scope, Verdict
 
 _MESSAGE_MAX = 500
 _TEXT_MAX = 128  # of codes and ids; the cloud's own are far shorter
@@ -68,7 +69,7 @@ def rule(outcome: Reply | Fault, *, doubted: bool) -> Ruling:
     code, message, request_id, response = open_envelope(outcome)
     if not code:
         snapshot_id = response.get("SnapshotId")
-        if isinstance(snapshot_id, str) and snapshot_id:
+        if isinstance(snapshot_id, str) and snapshot_id and MASK not in snapshot_id:
             return Ruling(Verdict.ACCEPTED, "", "", request_id, snapshot_id, None)
         code, message = "reply.no_snapshot_id", "the Response has no SnapshotId"
     meaning = _meaning(code, outcome, doubted=doubted)
@@ -88,7 +89,8 @@ def read_ruling(outcome: Reply | Fault) -> ReadRuling:
         Verdict.HALT,
         Verdict.SUSPECT,
     }:  # of a region: a quota of snapshots, which no question uses up
-        kind = "denied" if scope is Scope.ACCOUNT or code == _NO_REGION else "temporary"
+        no_way = scope is Scope.ACCOUNT or code == _NO_REGION or isinstance(outcome, Fault)
+        kind = "denied" if no_way else "temporary"
     elif verdict is Verdict.THROTTLED:
         kind = "throttled"
     elif verdict is Verdict.REJECTED:
@@ -112,8 +114,8 @@ def hint(code: str) -> str:
 
 def _meaning(code: str, outcome: Reply | Fault, *, doubted: bool) -> Meaning:
     if isinstance(outcome, Fault):
-        if outcome.kind is FaultKind.REFUSED:
-            return Meaning(Verdict.HALT, Scope.ACCOUNT, "")
+        if outcome.lasting:  # it is the way to this host, which regions may have to themselves
+            return Meaning(Verdict.HALT, Scope.REGION, "")
         return Meaning(Verdict.IN_DOUBT if outcome.sent else Verdict.TRANSIENT, None, "")
     if code.partition(".")[0] in {"http", "reply"}:
         return Meaning(Verdict.IN_DOUBT, None, "")

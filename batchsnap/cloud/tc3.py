@@ -32,6 +32,11 @@ class Credential:
     source: str
     expires_at: float | None = None  # Unix seconds; None: does not expire
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be told, wherever it turns up."""
+        return (self.secret_key, self.token, self.secret_id)
+
     def __repr__(self) -> str:
         return f"Credential({self.source})"
 

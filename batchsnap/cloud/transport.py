@@ -33,7 +33,9 @@ BODY_MAX_BYTES = 8 << 20
 SIMULATOR_HEADER = "X-Batchsnap-Simulator"  # "visible-after=SECONDS", in every reply of one
 KEEPALIVE_S = 15.0  # well below a server's own, so that few sends meet a closing connection
 CONNECT_WITHIN_S = 10.0
+_PROXY_AUTH = 407
 _METADATA_MAX_BYTES = 64 << 10
+_LASTING = frozenset({FaultKind.CERTIFICATE, FaultKind.PROXY_AUTH, FaultKind.REFUSED})
 _REMOTE = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
 
 
@@ -57,6 +59,7 @@ class Transport:
         self._connections = connections
         self._wires: dict[str, Wires] = {}
         self._proxies: dict[str, Proxy] = {}
+        self._answered: set[str] = set()  # URLs whose host has answered something
 
     async def __aenter__(self) -> Self:
         self._wires = {
@@ -101,10 +104,13 @@ class Transport:
                     wire.close()
                     raise
                 wire.release()
+            self._answered.add(request.url)
             return _reply(answer, (loop.time() - left_at) * 1000)
         except _REMOTE as error:
             latency_ms = (loop.time() - (left_at or began)) * 1000
-            return Fault(_kind(error), left_at > 0, _words(error), latency_ms)
+            kind = _kind(error)
+            lasting = kind in _LASTING and request.url not in self._answered
+            return Fault(kind, left_at > 0, _words(error), latency_ms, lasting)
 
     async def warm(self, url: str, connections: int) -> None:
         """Open connections and park them, so that the first starts wait for none. No request is
@@ -186,7 +192,11 @@ def _kind(error: Exception) -> FaultKind:
         return FaultKind.DNS
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, _NotLoopback):
         return FaultKind.REFUSED
-    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return FaultKind.CERTIFICATE
+    if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == _PROXY_AUTH:
+        return FaultKind.PROXY_AUTH
+    if isinstance(error, aiohttp.ClientSSLError):
         return FaultKind.TLS
     if isinstance(error, TimeoutError):
         return FaultKind.TIMEOUT
@@ -200,8 +210,18 @@ def _kind(error: Exception) -> FaultKind:
 
 
 def _words(error: Exception) -> str:
+    """What happened, in words that hold nothing the other side sent: it may echo our secrets."""
     if isinstance(error, TooLarge):
         return "the body is larger than any reply of the API"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        why = getattr(error.certificate_error, "verify_message", "") or "not trusted"
+        return f"the certificate of {error.host} does not verify: {why}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered {error.status}"
+    if isinstance(error, HttpProcessingError):
+        return "the reply is not HTTP, or its head is too large"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the body is cut short or garbled"
     return str(error) or type(error).__name__
 
 

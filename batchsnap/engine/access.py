@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from batchsnap.cloud import actions, faults, tc3
+from batchsnap.cloud.masks import masked
 from batchsnap.cloud.quotas import host_of, is_local
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.engine.ports import Clock, CredentialSource, Gate, Gates, Send
@@ -127,9 +128,10 @@ class Access:
             credential=credential,
         )
         outcome = await self._send.send(request, self._timeout_s, start)
-        if isinstance(outcome, Reply):
-            self._hear(outcome, timestamp)
-        return outcome
+        if isinstance(outcome, Fault):
+            return outcome
+        self._hear(outcome, timestamp)
+        return outcome._replace(body=masked(outcome.body, credential.secrets))
 
     def _hear(self, reply: Reply, timestamp: int) -> None:
         """Learn from a reply to a call of that timestamp what it tells of the cloud's time."""

@@ -9,6 +9,7 @@ from typing import Self
 
 from batchsnap.clock import Clock
 from batchsnap.cloud import actions
+from batchsnap.cloud.proxies import proxy_of
 from batchsnap.cloud.transport import Transport
 from batchsnap.engine.access import Access
 from batchsnap.engine.attempt import CREATE
@@ -141,9 +142,14 @@ class Doors:
         )
 
     def access(self, profile: str, url: str) -> Access:
-        """How this profile reaches this endpoint."""
+        """How this profile reaches this endpoint.
+
+        Raises:
+            UsageError: the way there is a proxy that can't be used.
+        """
         access = self._accesses.get((profile, url))
         if access is None:
+            proxy_of(url)
             access = self._accesses[profile, url] = Access(
                 profile,
                 url,

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from batchsnap.clock import Clock, LoopClock
-from batchsnap.cloud.quotas import check_endpoint, is_local
+from batchsnap.cloud.proxies import proxy_of
+from batchsnap.cloud.quotas import check_endpoint, endpoint_url, is_local
 from batchsnap.engine.intake import Intake, take_in
 from batchsnap.engine.local import LocalExecutor, Work, committing
 from batchsnap.engine.order import (
@@ -100,9 +101,12 @@ class Prepared:
         """Make the snapshots through `endpoint` (the run's own, or the simulator's).
 
         Raises:
+            UsageError: the way to an endpoint is a proxy that can't be used; nothing was sent.
             CredentialsError: there are none for any row; nothing was sent.
             LedgerError: nothing was sent after it.
         """
+        for _, region in self.intake.strands:
+            proxy_of(endpoint_url(endpoint, region))  # one that can't be used is an error now
         await _need_credentials(credentials, {p for p, _ in self.intake.strands})
         if self.elder is not None:
             await supersede(self.elder, self.order, credentials, stop, say, by=self.path)

@@ -273,6 +273,21 @@ async def test_a_name_is_judged_when_it_connects(monkeypatch: pytest.MonkeyPatch
         assert isinstance(await outcome(url), Reply)
 
 
+async def test_what_answered_once_may_answer_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def shut(_: Seen, __: asyncio.StreamReader, ___: asyncio.StreamWriter) -> None:
+        """Hangs up at once."""
+
+    monkeypatch.setattr("batchsnap.cloud.transport._kind", lambda _: FaultKind.CERTIFICATE)
+    got: list[bool] = []
+    async with server(saying(OK)) as well, server(shut) as other, Transport() as transport:
+        assert isinstance(await transport.send(request(well.url), PATIENT_S), Reply)
+        for url in (well.url, other.url):
+            fault = await transport.send(request(url), 1e-9)
+            assert isinstance(fault, Fault)
+            got.append(fault.lasting)
+    assert got == [False, True]
+
+
 async def test_loopback_goes_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     async with server(saying(OK)) as proxy, server(saying(OK)) as seen:
         for name in ("http_proxy", "https_proxy", "all_proxy"):
@@ -289,7 +304,9 @@ async def test_https_goes_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         async with server(plain) as straight:
             around = await outcome(straight.url.replace("http:", "https:"))
-    assert is_fault(got, FaultKind.CONNECT, sent=False)
+    assert is_fault(got, FaultKind.PROXY_AUTH, sent=False)
+    assert isinstance(got, Fault)
+    assert got.lasting
     assert proxy.heads[0].startswith(b"CONNECT cbs.example:443 ")
     assert b"Proxy-Authorization: Basic c29tZW9uZTpzZWNyZXQh" in proxy.heads[0]
     assert b"TC3-HMAC" not in proxy.heads[0]

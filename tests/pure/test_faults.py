@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from batchsnap.cloud.codes import CODES, FAMILIES, OURS
 from batchsnap.cloud.faults import hint, read_ruling, rule
+from batchsnap.cloud.masks import MASK
 from batchsnap.model import Fault, FaultKind, Reply, Scope, Verdict
 
 
@@ -211,14 +212,19 @@ def test_no_answer_is_a_doubt(outcome: Reply, code: str, doubted: bool) -> None:
 @pytest.mark.parametrize("kind", list(FaultKind))
 @pytest.mark.parametrize("doubted", [False, True])
 def test_faults(kind: FaultKind, doubted: bool) -> None:
-    ours = kind is FaultKind.REFUSED
     before = rule(Fault(kind, False, "why", 1.0), doubted=doubted)
     after = rule(Fault(kind, True, "why", 1.0), doubted=doubted)
-    assert before.verdict is (Verdict.HALT if ours else Verdict.TRANSIENT)
-    assert after.verdict is (Verdict.HALT if ours else Verdict.IN_DOUBT)
-    assert before.scope is (Scope.ACCOUNT if ours else None)
+    lasting = rule(Fault(kind, False, "why", 1.0, lasting=True), doubted=doubted)
+    assert before.verdict is Verdict.TRANSIENT
+    assert after.verdict is Verdict.IN_DOUBT
+    assert (lasting.verdict, lasting.scope) == (Verdict.HALT, Scope.REGION)
     assert (before.code, before.message) == (f"fault.{kind.value}", "why")
     assert hint(before.code) == OURS[f"fault.{kind.value}"]
+
+
+def test_an_id_that_held_a_secret_is_none() -> None:
+    ruling = rule(reply({"SnapshotId": f"snap-{MASK}"}), doubted=False)
+    assert (ruling.verdict, ruling.code) == (Verdict.IN_DOUBT, "reply.no_snapshot_id")
 
 
 def test_the_other_side_s_text_is_bounded_and_printable() -> None:
@@ -248,7 +254,7 @@ def test_the_other_side_s_text_is_bounded_and_printable() -> None:
         (Reply(200, b"<html>", None, 1.0), "temporary"),
         (Fault(FaultKind.TIMEOUT, True, "why", 1.0), "temporary"),
         (Fault(FaultKind.DNS, False, "why", 1.0), "temporary"),
-        (Fault(FaultKind.REFUSED, False, "why", 1.0), "denied"),
+        (Fault(FaultKind.REFUSED, False, "why", 1.0, lasting=True), "denied"),
     ],
 )
 def test_read_ruling(outcome: Reply | Fault, kind: str) -> None:
