@@ -101,3 +101,19 @@ async def test_keys_that_are_wrong_are_tried_once(tmp_path: Path) -> None:
 
     assert (ruling.kind, ruling.code) == ("denied", "AuthFailure.SignatureFailure")
     assert door.signed_by == [OLD[0]]
+
+
+async def test_a_secret_that_the_cloud_echoes_is_masked(tmp_path: Path) -> None:
+    key = ("AKIDmadeupmadeup", "made-up-secret-key-1")
+    write(tmp_path, key)
+
+    class Echo(Door):
+        async def send(self, request: SignedRequest, *_: Any) -> Reply | Fault:
+            error = {"Code": "InvalidParameter", "Message": "m" * 490 + key[1]}  # cut at 500
+            body = json.dumps({"Response": {"Error": error, "RequestId": key[1]}}).encode()
+            return Reply(200, body, None, 1.0)
+
+    ruling = await access_of(tmp_path, Echo({})).read("DescribeDisks", "ap-tokyo", b"{}")
+
+    assert ruling.code == "InvalidParameter"
+    assert key[1][:8] not in ruling.message
