@@ -30,20 +30,20 @@ from typing import TYPE_CHECKING
 from batchsnap.version import __version__
 
 if TYPE_CHECKING:
-    from batchsnap.engine.api import run as run
-    from batchsnap.engine.api import stream as stream
-    from batchsnap.engine.order import Result as Result
-    from batchsnap.engine.stopping import Stop as Stop
+    from batchsnap.client.stopping import Stop as Stop
     from batchsnap.errors import BatchsnapError as BatchsnapError
     from batchsnap.errors import Exit as Exit
+    from batchsnap.job.api import run as run
+    from batchsnap.job.api import stream as stream
+    from batchsnap.job.spec import Result as Result
     from batchsnap.report.summary import Summary as Summary
 
 
 _HOMES = {
-    "run": "batchsnap.engine.api",
-    "stream": "batchsnap.engine.api",
-    "Result": "batchsnap.engine.run",
-    "Stop": "batchsnap.engine.stopping",
+    "run": "batchsnap.job.api",
+    "stream": "batchsnap.job.api",
+    "Result": "batchsnap.job.run",
+    "Stop": "batchsnap.client.stopping",
     "Summary": "batchsnap.report.summary",
     "BatchsnapError": "batchsnap.errors",
     "Exit": "batchsnap.errors",

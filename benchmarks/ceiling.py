@@ -105,7 +105,7 @@ async def _send(url: str, calls: int) -> None:
 async def _ours(url: str, calls: int, *, gate: bool) -> None:
     import batchsnap
     from batchsnap.cli.main import ease_collector
-    from batchsnap.engine import connections
+    from batchsnap.client import connections
     from batchsnap.settings import API_LIMIT_MAX_PER_S
 
     ease_collector()

@@ -19,7 +19,7 @@ from threading import local
 from typing import Any
 
 from batchsnap.cloud import actions, tc3
-from batchsnap.cloud.quotas import host_of
+from batchsnap.cloud.endpoints import host_of
 from batchsnap.model import SignedRequest
 from benchmarks.common import CAP_PER_S, CREDENTIAL
 from tests.ledgers import request

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchsnap.engine.ports import Gate
+from batchsnap.client.ports import Gate
 from batchsnap.model import Quota
 from tests.virtual import VirtualLoop
 

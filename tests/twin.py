@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchsnap.client.account import Account
+from batchsnap.client.ports import Departure
+from batchsnap.client.stopping import Stop
 from batchsnap.cloud.tc3 import Credential
-from batchsnap.engine.access import Access
-from batchsnap.engine.attempt import Desk
-from batchsnap.engine.ports import Departure
+from batchsnap.engine.attempt import RunContext
 from batchsnap.engine.snapshots import Snapshot, snapshot_of
-from batchsnap.engine.stopping import Stop
 from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.model import Fault, FaultKind, PlannedRequest, Quota, Reply, SignedRequest
@@ -162,7 +162,7 @@ class Twin:
         self.ledger = MemoryLedger()
         self.said: list[str] = []
         self.stop = Stop()
-        self.desk = Desk(
+        self.context = RunContext(
             self.ledger,
             self.clock,
             self.stop,
@@ -171,7 +171,7 @@ class Twin:
             random.Random(1),
             self.said.append,
         )
-        self.access = Access(
+        self.account = Account(
             "",
             "https://cbs.example.com",
             credentials=Keys(),

@@ -42,7 +42,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"batchsnap.cli.{name}")
+        module = importlib.import_module(f"batchsnap.cli.commands.{name}")
         command: click.Command = module.command
         return command
 

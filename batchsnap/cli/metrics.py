@@ -13,7 +13,7 @@ from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import WORD, State
 
 if TYPE_CHECKING:
-    from batchsnap.engine.run import Prepared
+    from batchsnap.job.run import Prepared
 
 _BUCKETS_S = (0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _RECENT_S = 10.0

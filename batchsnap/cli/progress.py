@@ -22,8 +22,8 @@ from batchsnap.plan import duration_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from batchsnap.engine.run import Prepared
-    from batchsnap.engine.stopping import Stop
+    from batchsnap.client.stopping import Stop
+    from batchsnap.job.run import Prepared
     from batchsnap.ledger.record import Record
 
 _LIVE_S = 0.5  # a faster view costs the sender's loop

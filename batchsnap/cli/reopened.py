@@ -16,10 +16,10 @@ from batchsnap.cli.talk import say, show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from batchsnap.engine.order import Result
-    from batchsnap.engine.ports import CredentialSource
-    from batchsnap.engine.reopen import Reopened
-    from batchsnap.engine.stopping import Stop
+    from batchsnap.client.ports import CredentialSource
+    from batchsnap.client.stopping import Stop
+    from batchsnap.job.reopen import Reopened
+    from batchsnap.job.spec import Result
 
 _Answer = TypeVar("_Answer")
 
@@ -39,9 +39,9 @@ def ledger_options() -> Decorator:
 @contextmanager
 def reopened(ledger: Path, options: dict[str, Any]) -> Iterator[Reopened]:
     """The ledger, locked while the block runs."""
-    from batchsnap.cli.run import given_of
-    from batchsnap.engine.reopen import Reopened
-    from batchsnap.engine.run import raised
+    from batchsnap.cli.commands.run import given_of
+    from batchsnap.job.reopen import Reopened
+    from batchsnap.job.run import raised
     from batchsnap.ledger.store import Ledger
 
     opened = Reopened(
@@ -74,9 +74,9 @@ async def _with_cloud(
     action: Callable[[CredentialSource, Stop, Callable[[str], None]], Awaitable[_Answer]],
 ) -> _Answer:
     from batchsnap.cli.progress import tapped
+    from batchsnap.client.stopping import Stop, watch_signals
     from batchsnap.cloud.credentials import Credentials
     from batchsnap.cloud.transport import get_unsigned
-    from batchsnap.engine.stopping import Stop, watch_signals
 
     stop = Stop()
     async with tapped(opened.taps, options) as tasks:
@@ -87,7 +87,7 @@ async def _with_cloud(
 
 def show_result(result: Result, *, as_json: bool) -> int:
     """Print the summary; the exit code."""
-    from batchsnap.report.render import summary_json, summary_text
+    from batchsnap.report.text import summary_json, summary_text
 
     text = summary_json(result.summary) if as_json else summary_text(result.summary)
     return show(text, result.exit, talk=not as_json)

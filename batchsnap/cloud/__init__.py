@@ -1,10 +1,10 @@
-"""The cloud: its signature, its calls, its codes, and the two doors that reach it.
+"""The cloud: its signature, its calls, its codes, and the two connections that reach it.
 
 tc3          F0  TC3-HMAC-SHA256, in stages
 actions      F0  body bytes out, reply bytes in
 codes        F0  every error code: verdict, scope, remedy
 faults       F0  a reply or fault -> what it means
-quotas       F0  endpoints, hosts, and what the cloud counts calls by
+endpoints    F0  endpoints, hosts, and what the cloud counts calls by
 sources      F1  the places that one credential is read from
 credentials  F1  which of them a profile has, read again before it expires
 masks        F0  secrets that a reply echoes, masked before anything reads them

@@ -14,8 +14,9 @@ import orjson
 from batchsnap.model import PlannedRequest
 
 VERSION = "2017-03-12"
+CREATE = "CreateSnapshot"
 RATES = {
-    "CreateSnapshot": 20,
+    CREATE: 20,
     "DeleteSnapshots": 20,
     "DescribeSnapshots": 20,
     "DescribeDisks": 100,
@@ -116,7 +117,7 @@ def describe_snapshots(
         "Offset": offset,
         "Limit": limit,
         "OrderField": "CREATE_TIME",
-        "Order": "ASC",
+        "JobSpec": "ASC",
     }
     if snapshot_ids:
         body["SnapshotIds"] = list(snapshot_ids)

@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.http import HttpProcessingError
 
+from batchsnap.cloud.endpoints import is_loopback
 from batchsnap.cloud.proxies import Proxy, proxy_of
-from batchsnap.cloud.quotas import is_loopback
 from batchsnap.cloud.wire import Answer, TooLarge, Unasked, Wire, Wires, message
 from batchsnap.failpoints import failpoint
 from batchsnap.model import Departure, Fault, FaultKind, Reply, SignedRequest

@@ -15,13 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from batchsnap.client.account import Account, Start
+from batchsnap.client.ports import Clock, Gate, RecordSink
+from batchsnap.client.stopping import Stop
 from batchsnap.cloud import actions, faults
 from batchsnap.cloud.tc3 import Credential
-from batchsnap.engine.access import Access, Start
 from batchsnap.engine.halts import Halts
-from batchsnap.engine.ports import Clock, Gate, RecordSink
 from batchsnap.engine.row import Row
-from batchsnap.engine.stopping import Stop
 from batchsnap.errors import CredentialsError
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger.record import row_record, stamp
@@ -30,12 +30,11 @@ from batchsnap.pacing.contention import Shut
 from batchsnap.retry import Decision, Do, decide
 from batchsnap.settings import Settings, Waits
 
-CREATE = "CreateSnapshot"
 _SHARED_LIMIT = "RequestLimitExceeded."  # the account's or the address's, shared with other tools
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class RunContext:
     """What every attempt of one run shares."""
 
     sink: RecordSink
@@ -53,7 +52,7 @@ class Desk:
 
 
 async def attempt(
-    row: Row, access: Access, desk: Desk, halts: Halts, *, started: Callable[[], None]
+    row: Row, account: Account, context: RunContext, halts: Halts, *, started: Callable[[], None]
 ) -> tuple[Ruling | None, Decision]:
     """Try once to make the row's snapshot; (None, WAIT now) where nothing was sent.
 
@@ -62,39 +61,39 @@ async def attempt(
     Raises:
         LedgerUnwritable: nothing may be sent any more.
     """
-    sink = desk.sink
+    sink = context.sink
     doubted = sink.fold.standing(row.key).doubted
     try:
-        credential = await access.credential()
+        credential = await account.credential()
     except CredentialsError as error:
         started()
         ruling = Ruling(Verdict.HALT, "credentials", str(error), "", "", Scope.ACCOUNT)
-        desk.note("halted", row, **details_of(ruling), scope=Scope.ACCOUNT.value)
+        context.note("halted", row, **details_of(ruling), scope=Scope.ACCOUNT.value)
         return ruling, Decision(Do.HALT)
-    gate = access.gate(CREATE)
+    gate = account.gate(actions.CREATE)
     region = row.request.region
 
     def may_leave() -> bool:
-        halted = halts.of(access.profile, region) is not None
-        return not (desk.stop.stopping or desk.sink.failure is not None or halted)
+        halted = halts.of(account.profile, region) is not None
+        return not (context.stop.stopping or context.sink.failure is not None or halted)
 
-    start = await _intend(row, gate, desk, may_leave)
+    start = await _intend(row, gate, context, may_leave)
     started()
     if start is None:
         return None, Decision(Do.WAIT)
     failpoint("token_taken")
-    offset = access.offset_s
-    body = actions.create_snapshot(_dated(row.request, desk))
-    began = desk.clock.wall(), desk.clock.monotonic()
-    outcome = await access.post(CREATE, row.request.region, body, credential, start)
+    offset = account.offset_s
+    body = actions.create_snapshot(_dated(row.request, context))
+    began = context.clock.wall(), context.clock.monotonic()
+    outcome = await account.post(actions.CREATE, row.request.region, body, credential, start)
     failpoint("reply_read")
     ruling = faults.rule(outcome, doubted=doubted)
     start.replied(throttled=ruling.verdict is Verdict.THROTTLED)
-    timing = _timing(outcome, *began, desk.clock.monotonic())
+    timing = _timing(outcome, *began, context.clock.monotonic())
     if ruling.code.startswith(_SHARED_LIMIT):
-        gate.pause(desk.waits.throttled_account_s)
+        gate.pause(context.waits.throttled_account_s)
     if ruling.verdict is Verdict.HALT and await _mended(
-        access, ruling, outcome, credential, offset
+        account, ruling, outcome, credential, offset
     ):
         decision = Decision(Do.WAIT)
     else:
@@ -102,15 +101,15 @@ async def attempt(
             ruling,
             row.tries,
             doubted=doubted,
-            suspect=halts.suspects(access.profile, region, ruling),
-            now=desk.clock.monotonic(),
-            retry_for_s=desk.settings.retry_for_s,
-            waits=desk.waits,
-            rand=desk.rng.random(),
+            suspect=halts.suspects(account.profile, region, ruling),
+            now=context.clock.monotonic(),
+            retry_for_s=context.settings.retry_for_s,
+            waits=context.waits,
+            rand=context.rng.random(),
         )
     if ruling.verdict is Verdict.SUSPECT and decision.do is not Do.HOLD:
         ruling = refusal(row, ruling)
-    _record_outcome(row, ruling, decision, desk, timing)
+    _record_outcome(row, ruling, decision, context, timing)
     return ruling, decision
 
 
@@ -129,36 +128,44 @@ def _timing(outcome: Reply | Fault, wall: float, began: float, now: float) -> di
     return {"sent_at": stamp(wall + left_s), "latency_ms": round(outcome.latency_ms, 1)}
 
 
-async def _intend(row: Row, gate: Gate, desk: Desk, may_leave: Callable[[], bool]) -> Start | None:
+async def _intend(
+    row: Row, gate: Gate, context: RunContext, may_leave: Callable[[], bool]
+) -> Start | None:
     """Make the intent durable and wait for the token; None where the run stops first, or the
     row's scope."""
-    sink = desk.sink
+    sink = context.sink
     row.attempt += 1
     await sink.durable(
-        desk.note("intent", row, snapshot_name=row.request.name, baseline=row.baseline)
+        context.note("intent", row, snapshot_name=row.request.name, baseline=row.baseline)
     )
     with suppress(Shut):  # the stop ends a wait
         token = await gate.start()
         if may_leave():
             return Start(gate, token, may_leave)
         gate.replied(token, throttled=False)
-    desk.note("unsent", row)
+    context.note("unsent", row)
     return None
 
 
-def _dated(request: PlannedRequest, desk: Desk) -> PlannedRequest:
+def _dated(request: PlannedRequest, context: RunContext) -> PlannedRequest:
     """With the Deadline that --expire-after gives, counted from now."""
-    if request.deadline or not desk.settings.expire_after_s:
+    if request.deadline or not context.settings.expire_after_s:
         return request
-    moment = datetime.fromtimestamp(int(desk.clock.wall() + desk.settings.expire_after_s), UTC)
+    moment = datetime.fromtimestamp(
+        int(context.clock.wall() + context.settings.expire_after_s), UTC
+    )
     return request._replace(deadline=moment.isoformat())
 
 
 async def _mended(
-    access: Access, ruling: Ruling, outcome: Reply | Fault, credential: Credential, offset_s: float
+    account: Account,
+    ruling: Ruling,
+    outcome: Reply | Fault,
+    credential: Credential,
+    offset_s: float,
 ) -> bool:
     try:
-        return await access.mend(ruling.code, outcome, credential, offset_s)
+        return await account.mend(ruling.code, outcome, credential, offset_s)
     except CredentialsError:
         return False
 
@@ -192,14 +199,14 @@ def event_of(ruling: Ruling, decision: Decision) -> str:
 
 
 def _record_outcome(
-    row: Row, ruling: Ruling, decision: Decision, desk: Desk, timing: dict[str, object]
+    row: Row, ruling: Ruling, decision: Decision, context: RunContext, timing: dict[str, object]
 ) -> None:
     event = event_of(ruling, decision)
     details = details_of(ruling)
     if event == "accepted":
         details = {"snapshot_id": ruling.snapshot_id, "request_id": ruling.request_id}
     elif decision.do is Do.WAIT:
-        details["not_before"] = stamp(desk.clock.wall() + decision.delay_s)
+        details["not_before"] = stamp(context.clock.wall() + decision.delay_s)
     elif event == "halted" and ruling.scope is not None:
         details["scope"] = ruling.scope.value
-    desk.note(event, row, **details, **timing)
+    context.note(event, row, **details, **timing)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import anyio
 
+from batchsnap.client.stopping import Stop
 from batchsnap.engine.row import was_suspect
-from batchsnap.engine.stopping import Stop
 from batchsnap.errors import Exit
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold

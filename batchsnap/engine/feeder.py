@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from batchsnap.engine.access import Access
-from batchsnap.engine.ask import DISKS_A_QUESTION, Unanswered
-from batchsnap.engine.attempt import Desk, details_of
+from batchsnap.client.account import Account
+from batchsnap.client.questions import DISKS_A_QUESTION, Unanswered
+from batchsnap.engine.attempt import RunContext, details_of
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.preflight import Known, Short, needs_question, preflight
 from batchsnap.engine.row import Row, resumed
@@ -30,8 +30,8 @@ class Feeder:
 
     def __init__(
         self,
-        access: Access,
-        desk: Desk,
+        account: Account,
+        context: RunContext,
         halts: Halts,
         *,
         ahead: int,
@@ -42,12 +42,12 @@ class Feeder:
     ) -> None:
         """`ahead`: rows kept ready. `doubt` takes a row to be settled, `owe` one that waits for
         its last question, `changed` is called when rows are ready."""
-        self._access = access
-        self._desk = desk
+        self._account = account
+        self._context = context
         self._halts = halts
         self._ahead = ahead
         self._ask_first = ask_first
-        self._opened_at = desk.clock.monotonic()
+        self._opened_at = context.clock.monotonic()
         self._doubt = doubt
         self._owe = owe
         self._changed = changed
@@ -86,7 +86,7 @@ class Feeder:
         rows = [row for row in admitted if row is not None]
         if len(rows) < len(batch):
             # Rejections wait for the disk, or a manifest full of them would fill the memory.
-            await self._desk.sink.durable(self._rejections)
+            await self._context.sink.durable(self._rejections)
         if any(needs_question(row, ask_first=self._ask_first) for row in rows):
             known = await self._known(strand, rows)
             if known is None:
@@ -111,7 +111,7 @@ class Feeder:
     async def _known(self, strand: Strand, rows: list[Row]) -> Known | None:
         """What is known of the rows; None where the cloud refuses to tell, or the run stops."""
         answer = await preflight(
-            rows, self._access, self._desk, region=strand.region, ask_first=self._ask_first
+            rows, self._account, self._context, region=strand.region, ask_first=self._ask_first
         )
         if isinstance(answer, Unanswered):
             self._refused(strand, rows, answer)
@@ -120,21 +120,21 @@ class Feeder:
 
     def _defer(self, short: list[Short], *, room: int) -> list[Row]:
         """Record rows about which too little is known; those that this process asks about again."""
-        now = stamp(self._desk.clock.wall() + _SHORT_AGAIN_S)
+        now = stamp(self._context.clock.wall() + _SHORT_AGAIN_S)
         for row, why in short:
             message = f"{row.disk_id or row.request.disk_backup_id}: {why.message}"
-            self._desk.note("deferred", row, code=why.code, message=message, not_before=now)
+            self._context.note("deferred", row, code=why.code, message=message, not_before=now)
         return [row for row, _ in short[: max(0, room)]]
 
     async def _again(self, strand: Strand, short: list[Row]) -> None:
         """Ask about deferred rows again, until all is known or --retry-for is spent; what is left
         stays deferred. The rest of the strand has been fed."""
-        desk = self._desk
-        patient_until = desk.clock.monotonic() + desk.settings.retry_for_s
-        while short and desk.clock.monotonic() < patient_until:
+        context = self._context
+        patient_until = context.clock.monotonic() + context.settings.retry_for_s
+        while short and context.clock.monotonic() < patient_until:
             self._changed()
-            with desk.stop.ends():
-                await desk.clock.sleep(_SHORT_AGAIN_S)
+            with context.stop.ends():
+                await context.clock.sleep(_SHORT_AGAIN_S)
             asked, short = short, []
             for first in range(0, len(asked), DISKS_A_QUESTION):
                 if self._halted(strand):
@@ -147,28 +147,30 @@ class Feeder:
 
     def _halted(self, strand: Strand) -> bool:
         halted = self._halts.of(strand.profile, strand.region) is not None
-        return self._desk.stop.stopping or halted
+        return self._context.stop.stopping or halted
 
     async def _shown(self) -> None:
         """Wait until a lost record's call, made by whoever had the ledger before, must show: an
         answer before that proves nothing, as with any doubt."""
-        desk = self._desk
-        longest = desk.waits.settle_s[-1] * desk.settings.settle_scale
-        with desk.stop.ends():
-            await desk.clock.sleep(max(0.0, self._opened_at + longest - desk.clock.monotonic()))
+        context = self._context
+        longest = context.waits.settle_s[-1] * context.settings.settle_scale
+        with context.stop.ends():
+            await context.clock.sleep(
+                max(0.0, self._opened_at + longest - context.clock.monotonic())
+            )
 
     def _admit(self, strand: Strand, request: PlannedRequest) -> Row | None:
         """The row, unless it can't be sent any more: then it is refused, once it is settled."""
-        desk = self._desk
+        context = self._context
         row = self._resumed(request)
-        wall = desk.clock.wall()
+        wall = context.clock.wall()
         deadline = row.request.deadline
         if deadline and datetime.fromisoformat(deadline).timestamp() < wall + EXPIRE_AFTER_MIN_S:
             why = f"Deadline {deadline} is less than a day ahead; the cloud takes no earlier one"
             ruling = Ruling(Verdict.REJECTED, "plan.deadline", why, "", "", None)
-            doubted = desk.sink.fold.standing(row.key).doubted
+            doubted = context.sink.fold.standing(row.key).doubted
             event = "in_doubt" if doubted else "rejected"
-            self._rejections = desk.note(event, row, **details_of(ruling))
+            self._rejections = context.note(event, row, **details_of(ruling))
             if doubted:
                 row.rejection = ruling
                 self._doubt(strand, row)
@@ -177,13 +179,13 @@ class Feeder:
 
     def _ready(self, strand: Strand, rows: list[Row], *, scouts: bool = False) -> None:
         """Rows that may be sent, those that an earlier process deferred when their time comes."""
-        latest = self._desk.sink.fold.latest
-        wall, now = self._desk.clock.wall(), self._desk.clock.monotonic()
+        latest = self._context.sink.fold.latest
+        wall, now = self._context.clock.wall(), self._context.clock.monotonic()
         for row in rows:
             not_before = latest.get(row.key, {}).get("not_before", "")
             ahead = unstamp(not_before) - wall if not_before else 0.0
             if ahead > 0:
-                strand.put_later(row, now + min(ahead, self._desk.waits.busy_max_s))
+                strand.put_later(row, now + min(ahead, self._context.waits.busy_max_s))
             elif scouts:
                 strand.scouts.append(row)
             else:
@@ -192,25 +194,25 @@ class Feeder:
 
     def _resume_doubt(self, strand: Strand, request: PlannedRequest) -> None:
         """A doubt that an earlier process left: settled from when this one opened the ledger."""
-        desk = self._desk
+        context = self._context
         row = self._resumed(request)
-        state = desk.sink.fold.standing(request.key).state
+        state = context.sink.fold.standing(request.key).state
         if state is State.SENT:
             why = "the process ended before an outcome was recorded"
-            desk.note("in_doubt", row, code="ledger.no_outcome", message=why)
+            context.note("in_doubt", row, code="ledger.no_outcome", message=why)
         elif state is not State.IN_DOUBT:
             why = f"was in doubt before it was {state}: asked about before it is sent again"
-            desk.note("in_doubt", row, code="ledger.asked_again", message=why)
+            context.note("in_doubt", row, code="ledger.asked_again", message=why)
         if row.request.named and row.baseline is None:
             return  # which same-named snapshot is ours can't be known; a person must look
         self._doubt(strand, row)
 
     def _resumed(self, request: PlannedRequest) -> Row:
-        return resumed(self._desk.sink.fold, request, ask_first=bool(self._ask_first))
+        return resumed(self._context.sink.fold, request, ask_first=bool(self._ask_first))
 
     def _refused(self, strand: Strand, rows: list[Row], answer: Unanswered) -> None:
         if not answer.denied:
             return  # the run stops
         ruling = Ruling(Verdict.HALT, answer.code, answer.message, "", "", Scope.REGION)
-        self._desk.note("halted", rows[0], **details_of(ruling), scope=Scope.REGION.value)
+        self._context.note("halted", rows[0], **details_of(ruling), scope=Scope.REGION.value)
         self._halts.halt(strand.profile, strand.region, ruling)

@@ -13,10 +13,10 @@ from functools import partial
 
 import anyio
 
+from batchsnap.client import questions
+from batchsnap.client.account import Account
 from batchsnap.cloud.codes import QUOTAS
-from batchsnap.engine import ask
-from batchsnap.engine.access import Access
-from batchsnap.engine.attempt import Desk, attempt, details_of, refusal
+from batchsnap.engine.attempt import RunContext, attempt, details_of, refusal
 from batchsnap.engine.brakes import Brakes
 from batchsnap.engine.evidence import Claimed
 from batchsnap.engine.feeder import Feeder
@@ -46,9 +46,9 @@ class Lane:
 
     def __init__(
         self,
-        access: Access,
+        account: Account,
         strands: list[Strand],
-        desk: Desk,
+        context: RunContext,
         *,
         halts: Halts,
         brakes: Brakes,
@@ -58,31 +58,31 @@ class Lane:
         send: bool,
         wait: bool,
     ) -> None:
-        self.access = access
+        self.account = account
         self.expired = False  # nothing was accepted for --retry-for
         self._ended = False
         self._strands = deque(strands)
-        self._desk = desk
+        self._context = context
         self._halts = halts
         self._brakes = brakes
         self._wait = wait
-        self._watcher = Watcher(access, desk, self._changed, intents=intents)
+        self._watcher = Watcher(account, context, self._changed, intents=intents)
         self._send = send
-        self._settler = Settler(access, desk, claimed)
+        self._settler = Settler(account, context, claimed)
         self._asking = 0  # rows that the settler has
         self._doubts = 0  # those of them that are in doubt, not only owed a last question
         brakes.join(self._at_work)
         halts.join(strands, self._wake_up)
-        self._slots = Slots(desk.settings)
-        self._breaker = quota_breaker(desk.waits)
+        self._slots = Slots(context.settings)
+        self._breaker = quota_breaker(context.waits)
         self._turns = Turns()
         self._wake = anyio.Event()
-        self._opened_at = self._progress_at = desk.clock.monotonic()
+        self._opened_at = self._progress_at = context.clock.monotonic()
         self._feeder = Feeder(
-            access,
-            desk,
+            account,
+            context,
             halts,
-            ahead=min(AHEAD_MAX, max(1, math.ceil(desk.settings.rate_per_s))),
+            ahead=min(AHEAD_MAX, max(1, math.ceil(context.settings.rate_per_s))),
             ask_first=ask_first,
             doubt=lambda strand, row: self._doubt(strand, row, self._opened_at),
             owe=self._owe,
@@ -110,7 +110,7 @@ class Lane:
             self._halts.leave(self._strands)
             await self._brakes.fed()
             if self._wait:
-                with self._desk.stop.ends():
+                with self._context.stop.ends():
                     await self._watcher.drained()
             self._ended = True
             tasks.cancel_scope.cancel()
@@ -128,15 +128,15 @@ class Lane:
     def _over(self) -> bool:
         if self._slots.out:
             return False
-        if self._desk.stop.stopping or self.expired:
+        if self._context.stop.stopping or self.expired:
             return True
         return all(s.idle() or (self._halted(s) and not s.unsettled) for s in self._strands)
 
     def _pick(self) -> tuple[Strand, Row] | None:
         """The next row and its strand, or None where nothing may be sent now."""
-        desk = self._desk
-        now = desk.clock.monotonic()
-        if desk.stop.stopping or self.expired or self._blocked():
+        context = self._context
+        now = context.clock.monotonic()
+        if context.stop.stopping or self.expired or self._blocked():
             return None
         if now < self._breaker.rest_until or now > self._spent_at():
             return None
@@ -166,7 +166,7 @@ class Lane:
 
     def _spent_at(self) -> float:
         """When patience ends, with a series of faults or with a region that takes nothing."""
-        settings = self._desk.settings
+        settings = self._context.settings
         spent_at = self._breaker.spent_at(settings.retry_for_s, settings.settle_for_s)
         if any(strand.breaker.tripped for strand in self._strands):
             spent_at = min(spent_at, self._progress_at + settings.retry_for_s)
@@ -182,8 +182,8 @@ class Lane:
 
     async def _rest(self) -> None:
         """Wait until something changes or falls due."""
-        desk = self._desk
-        now = desk.clock.monotonic()
+        context = self._context
+        now = context.clock.monotonic()
         if self._halts.ended():
             self._heed()
             return
@@ -194,16 +194,16 @@ class Lane:
         elif self._slots.out or self._doubts:
             due = math.inf  # a reply, or a doubt with a patience of its own, may be good news
         else:
-            patience = written(desk.settings.retry_for_s)
-            desk.say(f"{self.access.host}: nothing accepted for {patience}, giving up for now")
+            patience = written(context.settings.retry_for_s)
+            context.say(f"{self.account.host}: nothing accepted for {patience}, giving up for now")
             self.expired = True
             return
         self._wake = anyio.Event()
-        stopping = desk.stop.stopping
+        stopping = context.stop.stopping
         # What ends a block wakes us; only a brake may be let go by another lane.
         wakened = stopping or self._blocked()
         delay = _LOOK_AGAIN_S if wakened else min(60.0, max(0.001, due - now))
-        with anyio.move_on_after(delay) if stopping else desk.stop.ends(delay) as waited:
+        with anyio.move_on_after(delay) if stopping else context.stop.ends(delay) as waited:
             await self._wake.wait()
         if waited.cancelled_caught:
             self._braked(self._brakes.despair(), None)
@@ -231,12 +231,12 @@ class Lane:
 
     async def _attempt(self, strand: Strand, row: Row) -> None:
         ruling, decision = await attempt(
-            row, self.access, self._desk, self._halts, started=self._started
+            row, self.account, self._context, self._halts, started=self._started
         )
         self._slots.leave()
         strand.in_flight -= 1
         if ruling is not None:
-            now = self._desk.clock.monotonic()
+            now = self._context.clock.monotonic()
             self._breaker.note(ruling.verdict, now)
             strand.breaker.note(ruling.verdict, now)
             if ruling.verdict is Verdict.ACCEPTED:
@@ -265,17 +265,17 @@ class Lane:
         """Record a brake's halt, if there is one, with a row whose life allows it."""
         if not why:
             return
-        standing = self._desk.sink.fold.standing
+        standing = self._context.sink.fold.standing
         for told in (row, *(strand.first() for strand in self._strands)):
             if told is not None and "halted" in TABLE[standing(told.key).state]:
-                self._desk.note("halted", told, scope="run", code="brake", message=why)
+                self._context.note("halted", told, scope="run", code="brake", message=why)
                 return
 
     def _heed(self) -> None:
         """Record what suspects have stopped."""
         for row, ruling in self._halts.news():
             scope = Scope.REGION if ruling.scope is None else ruling.scope
-            self._desk.note("halted", row, **details_of(ruling), scope=scope.value)
+            self._context.note("halted", row, **details_of(ruling), scope=scope.value)
 
     def _wake_up(self) -> None:
         self._wake.set()
@@ -322,17 +322,17 @@ class Lane:
 
     def _refuse(self, strand: Strand, row: Row, ruling: Ruling) -> None:
         """The row will never work, as others have shown; if it was in doubt, after a last look."""
-        doubted = self._desk.sink.fold.standing(row.key).doubted
-        self._desk.note("in_doubt" if doubted else "rejected", row, **details_of(ruling))
+        doubted = self._context.sink.fold.standing(row.key).doubted
+        self._context.note("in_doubt" if doubted else "rejected", row, **details_of(ruling))
         if doubted:
             row.rejection = ruling
-            self._doubt(strand, row, self._desk.clock.monotonic())
+            self._doubt(strand, row, self._context.clock.monotonic())
         else:
             self._at_rest(strand, row)
 
     async def _remark(self, row: Row) -> str:
         """What the disk itself says of a quota: it words the remedy and decides nothing."""
-        answer = await ask.disks(self.access, row.request.region, [row.disk_id])
+        answer = await questions.disks(self.account, row.request.region, [row.disk_id])
         counts = [fact.snapshot_count for fact in answer.facts if fact.disk_id == row.disk_id]
         return f"this disk holds {counts[0]} snapshots" if counts else ""
 
@@ -341,8 +341,8 @@ class Lane:
         coming = strand.coming(_LOOK_AT)
         seen = None
         if coming:
-            answer = await ask.disks(self.access, strand.region, coming)
-            seen = True if answer.facts else False if isinstance(answer, ask.Whole) else None
+            answer = await questions.disks(self.account, strand.region, coming)
+            seen = True if answer.facts else False if isinstance(answer, questions.Whole) else None
         self._halts.looked(strand, seen, len(coming))
         self._changed()
 
@@ -363,7 +363,7 @@ class Lane:
         strand.unsettled -= 1
         self._asking -= 1
         self._doubts -= not final
-        now = self._desk.clock.monotonic()
+        now = self._context.clock.monotonic()
         if settled is Settled.ABSENT:
             self._absent(strand, row)
         elif settled is Settled.FOUND:
@@ -391,11 +391,11 @@ class Lane:
             return
         last = refusal or row.last
         final = refusal is not None and refusal.verdict is Verdict.REJECTED
-        self._desk.note("rejected" if final else "gave_up", row, **details_of(last))
+        self._context.note("rejected" if final else "gave_up", row, **details_of(last))
         self._at_rest(strand, row)
 
     def _at_rest(self, strand: Strand, row: Row) -> None:
-        if self._desk.sink.fold.standing(row.key).owed:
+        if self._context.sink.fold.standing(row.key).owed:
             self._owe(strand, row)
         self._turns.leave(row)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 
-from batchsnap.engine.access import Access
-from batchsnap.engine.attempt import Desk
+from batchsnap.client.account import Account
+from batchsnap.engine.attempt import RunContext
 from batchsnap.engine.row import Row
 from batchsnap.settings import Patience, patience
 
@@ -41,9 +41,9 @@ class Doubt:
 class Looks:
     """The doubts of one access, by when they are to be asked about."""
 
-    def __init__(self, access: Access, desk: Desk) -> None:
-        self._access = access
-        self._desk = desk
+    def __init__(self, account: Account, context: RunContext) -> None:
+        self._account = account
+        self._context = context
         self._heap: list[tuple[float, int, Doubt]] = []
         self._order = count()
         self._ordered_by = self.patience
@@ -51,14 +51,14 @@ class Looks:
     @property
     def patience(self) -> Patience:
         """How long this cloud's silence is listened to, by what is known of it."""
-        return patience(self._desk.settings, self._desk.waits, self._access.declared_s)
+        return patience(self._context.settings, self._context.waits, self._account.declared_s)
 
     def add(self, doubt: Doubt) -> None:
         """Ask about it when its next look is due, not at once after one that failed."""
         due = self.due(doubt)
         if doubt.failures:
             pause = min(_PAUSE_MOST_S, _PAUSE_FIRST_S * 2 ** min(doubt.failures - 1, 4))
-            due = max(due, self._desk.clock.monotonic() + pause * self.patience.scale)
+            due = max(due, self._context.clock.monotonic() + pause * self.patience.scale)
         heapq.heappush(self._heap, (due, next(self._order), doubt))
 
     def due(self, doubt: Doubt) -> float:
@@ -69,12 +69,12 @@ class Looks:
         if not doubt.final:
             return doubt.row.doubt_since + taken.looks_s[doubt.stage]
         # A request may arrive in the last moment of its signature, and be visible later still.
-        dead_s = taken.signature_dead_s + self._access.ahead_s
+        dead_s = taken.signature_dead_s + self._account.ahead_s
         return doubt.row.doubt_since + dead_s + taken.looks_s[-1]
 
     def last(self, doubt: Doubt) -> bool:
         """Whether its next look is the last of the schedule."""
-        return doubt.stage >= len(self._desk.waits.settle_s) - 1
+        return doubt.stage >= len(self._context.waits.settle_s) - 1
 
     def first(self) -> Doubt | None:
         """The one that is to be asked about first."""

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
+from batchsnap.client import questions
+from batchsnap.client.account import Account
 from batchsnap.cloud.actions import BackupFact, SnapshotFact
-from batchsnap.engine import ask
-from batchsnap.engine.access import Access
-from batchsnap.engine.attempt import Desk
+from batchsnap.engine.attempt import RunContext
 from batchsnap.engine.row import Row
 from batchsnap.ledger.gap import Gap
 
@@ -29,7 +29,7 @@ class Short(NamedTuple):
     """A row about which the cloud tells less than it counts."""
 
     row: Row
-    why: ask.Unanswered
+    why: questions.Unanswered
 
 
 class Known(NamedTuple):
@@ -45,23 +45,23 @@ def needs_question(row: Row, *, ask_first: Gap) -> bool:
 
 
 async def preflight(
-    rows: Sequence[Row], access: Access, desk: Desk, *, region: str, ask_first: Gap
-) -> Known | ask.Unanswered:
+    rows: Sequence[Row], account: Account, context: RunContext, *, region: str, ask_first: Gap
+) -> Known | questions.Unanswered:
     """What is known of the rows (at most ten); what became of those that may never be sent is
     recorded.
 
     Waits and asks again while the cloud does not answer; `Unanswered` where it refuses to, or
     where the run stops first.
     """
-    found = await _with_disks(rows, access, desk, region)
-    if isinstance(found, ask.Unanswered):
+    found = await _with_disks(rows, account, context, region)
+    if isinstance(found, questions.Unanswered):
         return found
     asked = [row for row in found.ready if needs_question(row, ask_first=ask_first)]
     if not asked:
         return found
     disk_ids = sorted({row.disk_id for row in asked})
-    answers = await _insist(desk, lambda: ask.snapshots_on(access, region, disk_ids))
-    if isinstance(answers, ask.Unanswered):
+    answers = await _insist(context, lambda: questions.snapshots_on(account, region, disk_ids))
+    if isinstance(answers, questions.Unanswered):
         return answers
     known = Known([row for row in found.ready if row not in asked], found.short)
     for row in asked:
@@ -69,8 +69,8 @@ async def preflight(
         same = [fact.snapshot_id for fact in answer.facts if fact.name == row.request.name]
         unknown = [i for i in same if i not in (row.baseline or ())]
         if ask_first and unknown:
-            _has_one(row, unknown, desk, ask_first)
-        elif isinstance(answer, ask.Part):
+            _has_one(row, unknown, context, ask_first)
+        elif isinstance(answer, questions.Part):
             known.short.append(Short(row, answer.why))
         else:
             if row.request.named and row.baseline is None:
@@ -82,19 +82,19 @@ async def preflight(
 _GAP = {Gap.CUT: "the ledger was cut", Gap.LOST: "records of the ledger may be lost"}
 
 
-def _has_one(row: Row, unknown: Sequence[str], desk: Desk, gap: Gap) -> None:
+def _has_one(row: Row, unknown: Sequence[str], context: RunContext, gap: Gap) -> None:
     """Record what becomes of a row whose name the cloud has, where the ledger has a gap."""
     if row.request.named and row.baseline is None:
-        _leave_to_a_person(row, unknown, desk, gap)
+        _leave_to_a_person(row, unknown, context, gap)
         return
     why = f"{_GAP[gap]}, and the cloud has this row's snapshot"
-    desk.note("in_doubt", row, code=f"ledger.{gap}", message=why)
+    context.note("in_doubt", row, code=f"ledger.{gap}", message=why)
     evidence = f"{unknown[0]} has the name {row.request.name} on {row.disk_id}"
-    desk.note("settled", row, found=True, snapshot_id=unknown[0], evidence=evidence)
-    desk.note("accepted", row, snapshot_id=unknown[0])
+    context.note("settled", row, found=True, snapshot_id=unknown[0], evidence=evidence)
+    context.note("accepted", row, snapshot_id=unknown[0])
 
 
-def _leave_to_a_person(row: Row, namesakes: Sequence[str], desk: Desk, gap: Gap) -> None:
+def _leave_to_a_person(row: Row, namesakes: Sequence[str], context: RunContext, gap: Gap) -> None:
     """Whether a namesake is this row's snapshot only a person can tell."""
     what = f"{_GAP[gap]}, and {', '.join(namesakes)} on {row.disk_id} has this row's own name"
     if gap is Gap.LOST:
@@ -102,29 +102,29 @@ def _leave_to_a_person(row: Row, namesakes: Sequence[str], desk: Desk, gap: Gap)
             f"{what}: go on with the ledger that was written last, or, if none is of this run, "
             "give the row another SnapshotName; then run the same command again"
         )
-        desk.note("deferred", row, code="ledger.lost", message=why)
+        context.note("deferred", row, code="ledger.lost", message=why)
     else:
         why = (
             f"{what}: if none is of this run, give the row another SnapshotName and run with "
             "--retry-failed"
         )
-        desk.note("rejected", row, code=f"ledger.{gap}", message=why, verdict="REJECTED")
+        context.note("rejected", row, code=f"ledger.{gap}", message=why, verdict="REJECTED")
 
 
 async def _with_disks(
-    rows: Sequence[Row], access: Access, desk: Desk, region: str
-) -> Known | ask.Unanswered:
+    rows: Sequence[Row], account: Account, context: RunContext, region: str
+) -> Known | questions.Unanswered:
     """The rows, each with its disk; one whose backup point does not exist is rejected."""
     lost = [row for row in rows if not row.disk_id]
     if not lost:
         return Known(list(rows), [])
     ids = sorted(row.request.disk_backup_id for row in lost)
 
-    async def question() -> dict[str, ask.Answer[BackupFact]]:
-        return {"": await ask.backups(access, region, ids)}
+    async def question() -> dict[str, questions.Answer[BackupFact]]:
+        return {"": await questions.backups(account, region, ids)}
 
-    answers = await _insist(desk, question)
-    if isinstance(answers, ask.Unanswered):
+    answers = await _insist(context, question)
+    if isinstance(answers, questions.Unanswered):
         return answers
     answer = answers[""]
     disk_of = {fact.backup_id: fact.disk_id for fact in answer.facts}
@@ -134,29 +134,30 @@ async def _with_disks(
         row.request = row.request._replace(disk_id=disk_of.get(backup_id, ""))
         if row.disk_id:
             continue
-        if isinstance(answer, ask.Part):
+        if isinstance(answer, questions.Part):
             short.append(Short(row, answer.why))
         else:
             why = f"no backup point {backup_id} in {region}"
-            desk.note("rejected", row, code="plan.backup_unknown", message=why, verdict="REJECTED")
+            code = "plan.backup_unknown"
+            context.note("rejected", row, code=code, message=why, verdict="REJECTED")
     return Known([row for row in rows if row.disk_id], short)
 
 
 async def _insist(
-    desk: Desk, question: Callable[[], Awaitable[dict[str, ask.Answer[_Fact]]]]
-) -> dict[str, ask.Answer[_Fact]] | ask.Unanswered:
+    context: RunContext, question: Callable[[], Awaitable[dict[str, questions.Answer[_Fact]]]]
+) -> dict[str, questions.Answer[_Fact]] | questions.Unanswered:
     """Ask until there are answers, if short ones, a refusal, --retry-for is spent, or the run
     stops."""
     pause = _RETRY_FIRST_S
-    patient_until = desk.clock.monotonic() + desk.settings.retry_for_s
+    patient_until = context.clock.monotonic() + context.settings.retry_for_s
     while True:
         answers = await question()
-        parts = [answer.why for answer in answers.values() if isinstance(answer, ask.Part)]
-        failed = [why for why in parts if why.code != ask.SHORT]
+        parts = [answer.why for answer in answers.values() if isinstance(answer, questions.Part)]
+        failed = [why for why in parts if why.code != questions.SHORT]
         if not failed:
             return answers
-        if failed[0].denied or desk.stop.stopping or desk.clock.monotonic() > patient_until:
+        if failed[0].denied or context.stop.stopping or context.clock.monotonic() > patient_until:
             return failed[0]
-        with desk.stop.ends():
-            await desk.clock.sleep(pause)
+        with context.stop.ends():
+            await context.clock.sleep(pause)
         pause = min(_RETRY_MOST_S, pause * 2)

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from batchsnap.client.account import Account
 from batchsnap.cloud import actions
 from batchsnap.cloud.faults import ReadRuling
-from batchsnap.engine.access import Access
-from batchsnap.engine.attempt import Desk
+from batchsnap.engine.attempt import RunContext
 from batchsnap.engine.snapshots import (
     NORMAL,
     Look,
@@ -42,10 +42,10 @@ _Judge = Callable[[Look], Awaitable[list[Snapshot]]]
 class Rollback:
     """Deletes the snapshots of one access. `left` counts by reason what it did not delete."""
 
-    def __init__(self, access: Access, desk: Desk) -> None:
+    def __init__(self, account: Account, context: RunContext) -> None:
         self.left: Counter[str] = Counter()
-        self._access = access
-        self._desk = desk
+        self._account = account
+        self._context = context
         self._denied = ""  # why asking or deleting is forbidden
         self._why = "stopped"  # the latest reason for which nothing is known
 
@@ -60,20 +60,20 @@ class Rollback:
 
     async def _rounds(self, pile: Pile, judge: _Judge) -> None:
         """Ask about all; what is open after a round is asked about in the next."""
-        desk, self._denied = self._desk, ""
-        pauses, moved_at = Pauses(self._access, desk), desk.clock.monotonic()
+        context, self._denied = self._context, ""
+        pauses, moved_at = Pauses(self._account, context), context.clock.monotonic()
         while True:
             before = len(pile)
             for some in pile.round():
                 for snapshot in await self._batch(pile.region, some, judge):
                     pile.add(snapshot)
-            now, moved = desk.clock.monotonic(), len(pile) < before
+            now, moved = context.clock.monotonic(), len(pile) < before
             moved_at = now if moved else moved_at
-            settling_s = patience_with(self._access, desk).looks_s[-1]
-            spent = now - moved_at > settling_s + desk.settings.retry_for_s
-            if not pile or desk.stop.stopping or spent:
+            settling_s = patience_with(self._account, context).looks_s[-1]
+            spent = now - moved_at > settling_s + context.settings.retry_for_s
+            if not pile or context.stop.stopping or spent:
                 break
-            with desk.stop.ends():
+            with context.stop.ends():
                 await pauses.pause(moved=moved)
         if pile:
             self.left[f"not known yet ({self._why}): run rollback again"] += len(pile)
@@ -82,12 +82,12 @@ class Rollback:
         self, region: str, some: Sequence[Snapshot], judge: _Judge
     ) -> Iterable[Snapshot]:
         """One question and what follows from it; what must be asked about again."""
-        if self._desk.stop.stopping:
+        if self._context.stop.stopping:
             return some
         if self._denied:
             self.left[self._denied] += len(some)
             return ()
-        found = await look(self._access, self._desk, region, some)
+        found = await look(self._account, self._context, region, some)
         again = await judge(found)
         if found.unseen:
             self.left[f"in {region} {_INVISIBLE}"] += len(found.unseen)
@@ -108,7 +108,7 @@ class Rollback:
     async def _delete_shown(self, found: Look) -> list[Snapshot]:
         """Delete what may be deleted, and note what is gone."""
         for snapshot in found.gone:
-            state = self._desk.sink.fold.standing(snapshot.key).state
+            state = self._context.sink.fold.standing(snapshot.key).state
             if state is not State.VANISHED:  # which the ledger says already
                 self._note("deleted" if state is State.DELETING else "vanished", snapshot)
         for snapshot, fact in found.elsewhere:
@@ -146,7 +146,7 @@ class Rollback:
         return []
 
     async def _ask_to_delete(self, some: Sequence[Snapshot]) -> ReadRuling:
-        sink = self._desk.sink
+        sink = self._context.sink
         group = None
         for snapshot in some:
             group = self._note("deleting", snapshot)
@@ -154,7 +154,7 @@ class Rollback:
         failpoint("deleting_synced")
         body = actions.delete_snapshots([snapshot.snapshot_id for snapshot in some])
         try:
-            ruling = await self._access.read("DeleteSnapshots", some[0].region, body)
+            ruling = await self._account.read("DeleteSnapshots", some[0].region, body)
         except CredentialsError as error:
             return ReadRuling("denied", "credentials", str(error), {})
         failpoint("deletion_sent")
@@ -163,14 +163,14 @@ class Rollback:
     def _leave(self, reason: str, why: str, snapshot: Snapshot) -> None:
         """Tell of one that stays, and count it."""
         self.left[reason] += 1
-        self._desk.say(f"{snapshot.snapshot_id} of {snapshot.disk_id} stays: {reason}: {why}")
+        self._context.say(f"{snapshot.snapshot_id} of {snapshot.disk_id} stays: {reason}: {why}")
 
     def _note(self, event: str, snapshot: Snapshot, **details: object) -> object:
-        at = stamp(self._desk.clock.wall())
+        at = stamp(self._context.clock.wall())
         record = row_record(
             event, snapshot, snapshot.attempt, at, snapshot_id=snapshot.snapshot_id, **details
         )
-        return self._desk.sink.append(record)
+        return self._context.sink.append(record)
 
 
 def seconds_in(records: Callable[[], Iterable[Record]]) -> list[Snapshot]:

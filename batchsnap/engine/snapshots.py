@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import orjson
 
+from batchsnap.client import questions
+from batchsnap.client.account import Account
 from batchsnap.cloud.actions import SnapshotFact
-from batchsnap.engine import ask
-from batchsnap.engine.access import Access
-from batchsnap.engine.attempt import Desk
+from batchsnap.engine.attempt import RunContext
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import State
 from batchsnap.settings import Patience, patience
@@ -139,16 +139,18 @@ class Look(NamedTuple):
     gone: list[Snapshot]  # lacked for long enough by who sees their disks
     unseen: list[Snapshot]  # lacked for long enough by who does not see their disks either
     open: list[Snapshot]  # to be asked about again
-    why: ask.Unanswered | None  # of `open`, where the question had no whole answer
+    why: questions.Unanswered | None  # of `open`, where the question had no whole answer
 
 
-async def look(access: Access, desk: Desk, region: str, some: Sequence[Snapshot]) -> Look:
+async def look(
+    account: Account, context: RunContext, region: str, some: Sequence[Snapshot]
+) -> Look:
     """Ask about up to 100 snapshots of a region."""
-    asked_at = desk.clock.monotonic()
-    answer = await ask.snapshots_by_id(access, region, [s.snapshot_id for s in some])
-    taken = patience_with(access, desk)
+    asked_at = context.clock.monotonic()
+    answer = await questions.snapshots_by_id(account, region, [s.snapshot_id for s in some])
+    taken = patience_with(account, context)
     facts = {fact.snapshot_id: fact for fact in answer.facts}
-    found = Look([], [], [], [], [], answer.why if isinstance(answer, ask.Part) else None)
+    found = Look([], [], [], [], [], answer.why if isinstance(answer, questions.Part) else None)
     silent: list[Snapshot] = []
     for snapshot in some:
         fact = facts.get(snapshot.snapshot_id)
@@ -162,19 +164,20 @@ async def look(access: Access, desk: Desk, region: str, some: Sequence[Snapshot]
             found.elsewhere.append((snapshot, fact))
         else:
             found.shown.append((snapshot._replace(looks=0), fact))
-    silence = await ask.silence(access, region, {s.disk_id: answer for s in silent}, desk.say)
+    answers = {s.disk_id: answer for s in silent}
+    silence = await questions.silence(account, region, answers, context.say)
     for snapshot in silent:
         if silence.proves(snapshot.disk_id):
             found.gone.append(snapshot)
         else:
-            unseen = silence.why(snapshot.disk_id).code == ask.UNSEEN
+            unseen = silence.why(snapshot.disk_id).code == questions.UNSEEN
             (found.unseen if unseen else found.open).append(snapshot)
     return found
 
 
-def patience_with(access: Access, desk: Desk) -> Patience:
+def patience_with(account: Account, context: RunContext) -> Patience:
     """How long this cloud's silence is listened to."""
-    return patience(desk.settings, desk.waits, access.declared_s)
+    return patience(context.settings, context.waits, account.declared_s)
 
 
 def _long_enough(snapshot: Snapshot, taken: Patience, now: float) -> bool:
@@ -185,15 +188,15 @@ def _long_enough(snapshot: Snapshot, taken: Patience, now: float) -> bool:
 class Pauses:
     """The pauses between rounds: a few seconds, growing while nothing changes."""
 
-    def __init__(self, access: Access, desk: Desk) -> None:
-        self._access = access
-        self._desk = desk
+    def __init__(self, account: Account, context: RunContext) -> None:
+        self._account = account
+        self._context = context
         self._next_s = _PAUSE_S
 
     async def pause(self, *, moved: bool) -> None:
         """Wait; `moved`: the last round changed something."""
         if moved:
             self._next_s = _PAUSE_S
-        scale = min(1.0, patience_with(self._access, self._desk).scale)
-        await self._desk.clock.sleep(self._next_s * scale)
+        scale = min(1.0, patience_with(self._account, self._context).scale)
+        await self._context.clock.sleep(self._next_s * scale)
         self._next_s = min(_PAUSE_MOST_S, self._next_s * 1.5)

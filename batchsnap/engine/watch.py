@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence, Set
 
 import anyio
 
+from batchsnap.client import questions
+from batchsnap.client.account import Account
 from batchsnap.cloud.actions import SnapshotFact
-from batchsnap.engine import ask
-from batchsnap.engine.access import Access
-from batchsnap.engine.attempt import Desk
+from batchsnap.engine.attempt import RunContext
 from batchsnap.engine.row import Row, request_of
 from batchsnap.engine.snapshots import NORMAL, Look, Pauses, Pile, Snapshot, look, patience_with
 from batchsnap.ledger.record import Record, row_record, stamp
@@ -23,15 +23,15 @@ class Watcher:
 
     def __init__(
         self,
-        access: Access,
-        desk: Desk,
+        account: Account,
+        context: RunContext,
         changed: Callable[[Row | None], None],
         *,
         intents: Intents,
     ) -> None:
         """`changed` is told a row whose wait is over: a brake that it pulls is recorded with it."""
-        self._access = access
-        self._desk = desk
+        self._account = account
+        self._context = context
         self._changed = changed
         self._intents = intents
         self._piles: dict[str, Pile] = {}  # by region
@@ -68,7 +68,7 @@ class Watcher:
 
     async def run(self) -> None:
         """Ask every few seconds, more seldom while nothing changes."""
-        pauses, moved = Pauses(self._access, self._desk), False
+        pauses, moved = Pauses(self._account, self._context), False
         while True:
             if not self.waits:
                 self._empty.set()
@@ -91,10 +91,10 @@ class Watcher:
                 self._over += len(some)
                 continue
             self._asking = len(some)
-            found = await look(self._access, self._desk, pile.region, some)
+            found = await look(self._account, self._context, pile.region, some)
             elsewhere += found.elsewhere
             if found.why is not None and found.why.denied:
-                self._desk.say(f"{pile.region}: can't ask about snapshots: {found.why.code}")
+                self._context.say(f"{pile.region}: can't ask about snapshots: {found.why.code}")
                 denied = True
                 found.open.clear()
             kept = self._judge(found)
@@ -116,7 +116,7 @@ class Watcher:
         for snapshot in found.gone:
             self._end("vanished", snapshot)
         for snapshot in found.unseen:
-            if snapshot.key in self._desk.sink.fold.gone:  # out of the manifest, as is its disk
+            if snapshot.key in self._context.sink.fold.gone:  # out of the manifest, as is its disk
                 self._end("vanished", snapshot)
             elif self._patient(snapshot):
                 self._tell_unseen(snapshot)
@@ -127,12 +127,12 @@ class Watcher:
 
     def _patient(self, snapshot: Snapshot) -> bool:
         """Whether one that is not shown is awaited still. Nothing is, for ever."""
-        looks_s = patience_with(self._access, self._desk).looks_s
-        silent_s = self._desk.clock.monotonic() - snapshot.missed_at
+        looks_s = patience_with(self._account, self._context).looks_s
+        silent_s = self._context.clock.monotonic() - snapshot.missed_at
         few = snapshot.looks < len(looks_s)
-        if few or silent_s <= looks_s[-1] + self._desk.settings.retry_for_s:
+        if few or silent_s <= looks_s[-1] + self._context.settings.retry_for_s:
             return True
-        self._desk.say(
+        self._context.say(
             f"{snapshot.snapshot_id} is not awaited any more. If {snapshot.disk_id} is gone, take "
             "its row out of the manifest and run again"
         )
@@ -142,7 +142,7 @@ class Watcher:
         if self._told_unseen:
             return
         self._told_unseen = True
-        self._desk.say(
+        self._context.say(
             f"this credential sees neither {snapshot.snapshot_id} nor its disk {snapshot.disk_id} "
             f"in {snapshot.region}, so nothing is known of it: still waiting. Check the account "
             "and the region, or whether the disk is gone"
@@ -154,14 +154,14 @@ class Watcher:
         """An id that is another disk's proves nothing of its row, which stays accepted. What the
         row's disk has under the row's name is told, for a person to judge."""
         intents = self._intents({snapshot.key for snapshot, _ in elsewhere})
-        for first in range(0, len(elsewhere), ask.DISKS_A_QUESTION):
-            some = elsewhere[first : first + ask.DISKS_A_QUESTION]
+        for first in range(0, len(elsewhere), questions.DISKS_A_QUESTION):
+            some = elsewhere[first : first + questions.DISKS_A_QUESTION]
             disks = sorted({snapshot.disk_id for snapshot, _ in some})
-            answers = await ask.snapshots_on(self._access, region, disks)
+            answers = await questions.snapshots_on(self._account, region, disks)
             for snapshot, fact in some:
                 intent = intents.get(snapshot.key, {})
                 named = _named(intent, answers[snapshot.disk_id].facts)
-                self._desk.say(
+                self._context.say(
                     f"{snapshot.snapshot_id} is on {fact.disk_id or 'no disk'}, not on "
                     f"{snapshot.disk_id} as the ledger says: its row stays accepted and is not "
                     f"awaited any more. On {snapshot.disk_id}, of the name "
@@ -169,9 +169,9 @@ class Watcher:
                 )
 
     def _end(self, event: str, snapshot: Snapshot) -> None:
-        at = stamp(self._desk.clock.wall())
+        at = stamp(self._context.clock.wall())
         record = row_record(event, snapshot, snapshot.attempt, at, snapshot_id=snapshot.snapshot_id)
-        self._desk.sink.append(record)
+        self._context.sink.append(record)
         self._ended = Row(request_of(record))
         self._ended.attempt = snapshot.attempt
 

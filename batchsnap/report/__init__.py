@@ -3,8 +3,8 @@
 summary  F0  records -> Summary, and the exit code it means
 facts        records -> one line a row: state, ids, code, what to do
 figures      records -> time series, thinned so that no peak is lost
-now          rate, ETA, doubts and the next deferral of a run that is going on
-render       a Summary and its reasons as text and JSON
+progress     rate, ETA, doubts and the next deferral of a run that is going on
+text         a Summary and its reasons as text and JSON
 story        a ledger read once for a report, with its manifest where that is still the same
 files        CSV, the failed rows as a manifest, and the door that writes reports whole
 page         one self-contained HTML file

@@ -15,8 +15,8 @@ from batchsnap.manifest.reader import Manifest
 from batchsnap.model import DiskRow
 from batchsnap.report.facts import RowFact, RowFacts
 from batchsnap.report.figures import Marks, Series
-from batchsnap.report.render import Reason, reasons_of
 from batchsnap.report.summary import Summary, Summing
+from batchsnap.report.text import Reason, reasons_of
 
 
 @dataclass(slots=True)

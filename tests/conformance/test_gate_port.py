@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from batchsnap.engine.ports import Gate
+from batchsnap.client.ports import Gate
 from batchsnap.pacing import law
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import QuotaFile

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from batchsnap.engine.ports import RecordSink
+from batchsnap.client.ports import RecordSink
 from batchsnap.errors import IllegalMove, LedgerUnwritable
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from batchsnap.engine.ports import Departure
+from batchsnap.client.ports import Departure
 from batchsnap.ledger.record import Record, encode
 from batchsnap.model import Fault, FaultKind, Reply
 from batchsnap.report.summary import summing

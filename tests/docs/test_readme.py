@@ -29,7 +29,7 @@ NUMBERED = re.findall(r"`(batchsnap (?:discover|plan|run|status|report|rollback)
 
 
 def command_of(name: str) -> click.Command:
-    command: click.Command = importlib.import_module(f"batchsnap.cli.{name}").command
+    command: click.Command = importlib.import_module(f"batchsnap.cli.commands.{name}").command
     return command
 
 

@@ -42,9 +42,9 @@ def failing(place: str) -> str:
 @pytest.mark.parametrize(
     "place",
     [
-        pytest.param("batchsnap.engine.run:take_in", id="before anything is sent"),
+        pytest.param("batchsnap.job.run:take_in", id="before anything is sent"),
         pytest.param("batchsnap.engine.attempt:decide", id="while rows are out"),
-        pytest.param("batchsnap.engine.run:summing", id="at the end"),
+        pytest.param("batchsnap.job.run:summing", id="at the end"),
     ],
 )
 def test_a_defect_is_exit_70_and_the_next_run_goes_on(cli: Cli, tmp_path: Path, place: str) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from batchsnap.client.account import Start
 from batchsnap.cloud.transport import Transport
-from batchsnap.engine.access import Start
 from batchsnap.model import Fault, Reply
 from tests.raw import OK, request, saying, server
 

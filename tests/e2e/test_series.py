@@ -10,10 +10,10 @@ from typing import Any
 import anyio
 import pytest
 
+from batchsnap.client.stopping import Stop
 from batchsnap.engine import supersede
-from batchsnap.engine.series import series_of
-from batchsnap.engine.stopping import Stop
 from batchsnap.errors import UsageError
+from batchsnap.job.series import series_of
 from batchsnap.ledger.record import decode, encode, stamp
 from batchsnap.ledger.store import Ledger
 from tests.process import Cli, Done, disk, sets, simulator, write_fleet

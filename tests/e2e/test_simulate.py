@@ -102,7 +102,12 @@ def test_a_taken_port_is_an_error_where_it_is_opened() -> None:
 
 def start(*args: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", "from batchsnap.cli.simulate import command; command()", *args],
+        [
+            sys.executable,
+            "-c",
+            "from batchsnap.cli.commands.simulate import command; command()",
+            *args,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

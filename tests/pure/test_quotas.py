@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchsnap.cloud.quotas import check_endpoint, endpoint_url, host_of, is_loopback, quota_of
+from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, host_of, is_loopback, quota_of
 from batchsnap.errors import UsageError
 from batchsnap.model import Quota
 from batchsnap.settings import ENDPOINT_DEFAULT

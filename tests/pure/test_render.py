@@ -16,10 +16,10 @@ from batchsnap.model import DiskRow
 from batchsnap.report.facts import RowFact, RowFacts
 from batchsnap.report.figures import Marks, Series, columns
 from batchsnap.report.files import facts_csv, failed_manifest
-from batchsnap.report.now import Recent, now_of
 from batchsnap.report.page import headline, lede
-from batchsnap.report.render import reasons_of, summary_text
+from batchsnap.report.progress import Recent, now_of
 from batchsnap.report.summary import Summary, Summing, summing
+from batchsnap.report.text import reasons_of, summary_text
 from tests.ledgers import BORN
 from tests.pure.test_record import birth, moved
 

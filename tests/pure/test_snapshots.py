@@ -44,7 +44,7 @@ def of_rollback(rows: int) -> object:
 
 def of_watcher(rows: int) -> object:
     twin = Twin()
-    watcher = Watcher(twin.access, twin.desk, lambda row: None, intents=twin.ledger.intents)
+    watcher = Watcher(twin.account, twin.context, lambda row: None, intents=twin.ledger.intents)
     for record in all_accepted(rows):
         watcher.add(snapshot_of(record))
     twin.loop.close()

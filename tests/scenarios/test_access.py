@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from batchsnap.client.account import Account
 from batchsnap.clock import LoopClock
 from batchsnap.cloud.credentials import Credentials
-from batchsnap.engine.access import Access
 from batchsnap.model import Fault, Quota, Reply, SignedRequest
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.simulator.auth import verify
@@ -61,8 +61,8 @@ def write(home: Path, key: tuple[str, str]) -> None:
     (home / ".tccli" / "x.credential").write_text(json.dumps(keys))
 
 
-def access_of(home: Path, door: Door) -> Access:
-    return Access(
+def access_of(home: Path, door: Door) -> Account:
+    return Account(
         "x",
         "https://cbs.example.com",
         credentials=Credentials(environ={}, home=home),
@@ -85,12 +85,12 @@ async def test_keys_that_were_rotated_are_read_anew(
 ) -> None:
     write(tmp_path, OLD)
     door = Door(dict([OLD]))
-    access = access_of(tmp_path, door)
-    assert (await access.read("DescribeDisks", "ap-tokyo", b"{}")).kind == "ok"
+    account = access_of(tmp_path, door)
+    assert (await account.read("DescribeDisks", "ap-tokyo", b"{}")).kind == "ok"
     door.keys = known
     write(tmp_path, rotated_to)
 
-    assert (await access.read("DescribeDisks", "ap-tokyo", b"{}")).kind == "ok"
+    assert (await account.read("DescribeDisks", "ap-tokyo", b"{}")).kind == "ok"
     assert door.signed_by == [OLD[0], OLD[0], rotated_to[0]]
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import anyio
 import pytest
 
+from batchsnap.client import questions
+from batchsnap.client.account import Account
+from batchsnap.client.ports import Departure
 from batchsnap.cloud.tc3 import Credential
-from batchsnap.engine import ask
-from batchsnap.engine.access import Access
-from batchsnap.engine.discover import Wanted, discover
-from batchsnap.engine.ports import Departure
+from batchsnap.job.discover import Wanted, discover
 from batchsnap.ledger.record import encode
 from batchsnap.lifecycle import State
 from batchsnap.model import Fault, Quota, Reply, SignedRequest
@@ -78,9 +78,9 @@ class Open:
         return Credential("AKIDmodel", "key", "", "model", None)
 
 
-def access_to(cloud: Lists) -> Access:
+def access_to(cloud: Lists) -> Account:
     door: Any = Open()
-    return Access(
+    return Account(
         *("", "https://cbs.example.com"),
         **{"credentials": door, "gates": door, "clock": door},
         send=cloud,
@@ -100,15 +100,15 @@ def test_an_empty_set_that_counts_five_is_not_absence() -> None:
     cloud = Lists(snapshots(5), still)
     cloud.hidden = {item["SnapshotId"] for item in cloud.items}
 
-    async def main() -> tuple[ask.Answer[Any], ask.Silence]:
-        access = access_to(cloud)
-        answer = (await ask.snapshots_on(access, "ap-tokyo", [DISK]))[DISK]
-        return answer, await ask.silence(access, "ap-tokyo", {DISK: answer}, print)
+    async def main() -> tuple[questions.Answer[Any], questions.Silence]:
+        account = access_to(cloud)
+        answer = (await questions.snapshots_on(account, "ap-tokyo", [DISK]))[DISK]
+        return answer, await questions.silence(account, "ap-tokyo", {DISK: answer}, print)
 
     answer, silence = anyio.run(main)
 
-    assert isinstance(answer, ask.Part)
-    assert answer.why == (False, ask.SHORT, "DescribeSnapshots counts 5 and shows 0")
+    assert isinstance(answer, questions.Part)
+    assert answer.why == (False, questions.SHORT, "DescribeSnapshots counts 5 and shows 0")
     assert not silence.proves(DISK)
     assert silence.why(DISK) == answer.why
 
@@ -123,9 +123,9 @@ def test_a_snapshot_at_a_pages_edge_is_not_lost(replaced: bool) -> None:
             cloud.items = cloud.items[1:] + [{"SnapshotId": "new", "DiskId": DISK}] * replaced
 
     cloud.between = between
-    answers = anyio.run(ask.snapshots_on, access_to(cloud), "ap-tokyo", [DISK])
+    answers = anyio.run(questions.snapshots_on, access_to(cloud), "ap-tokyo", [DISK])
 
-    assert isinstance(answers[DISK], ask.Whole)
+    assert isinstance(answers[DISK], questions.Whole)
     assert [f.snapshot_id for f in answers[DISK].facts] == [i["SnapshotId"] for i in cloud.items]
     assert cloud.pages == 4
 
@@ -134,9 +134,15 @@ def test_a_disk_that_stays_short_is_not_the_others_flaw() -> None:
     cloud = Lists([*snapshots(2), {"SnapshotId": "snap-hidden", "DiskId": "disk-b"}], still)
     cloud.hidden = {"snap-hidden"}
 
-    answers = anyio.run(ask.snapshots_on, access_to(cloud), "ap-tokyo", [DISK, "disk-b", "disk-c"])
+    answers = anyio.run(
+        questions.snapshots_on, access_to(cloud), "ap-tokyo", [DISK, "disk-b", "disk-c"]
+    )
 
-    assert [isinstance(answer, ask.Whole) for answer in answers.values()] == [True, False, True]
+    assert [isinstance(answer, questions.Whole) for answer in answers.values()] == [
+        True,
+        False,
+        True,
+    ]
     assert [len(answer.facts) for answer in answers.values()] == [2, 0, 0]
 
 
@@ -151,7 +157,7 @@ def test_discover_merges_what_short_lists_show_and_warns(lasting: bool) -> None:
     cloud.between = between
     found = anyio.run(discover, access_to(cloud), "ap-tokyo", Wanted(), said.append)
 
-    assert not isinstance(found, ask.Unanswered)
+    assert not isinstance(found, questions.Unanswered)
     assert {one.disk.disk_id for one in found} == {"disk-0", "disk-1", "disk-2"}
     assert bool(said) == lasting
 
@@ -211,7 +217,7 @@ def test_a_short_disk_defers_its_own_row_and_the_feed_goes_on(tmp_path: Path) ->
         r for r in world.records() if r["event"] == "intent" and r["key"] == deferred["key"]
     ]
 
-    assert (deferred["code"], deferred["disk_id"]) == (ask.SHORT, "disk-00000003")
+    assert (deferred["code"], deferred["disk_id"]) == (questions.SHORT, "disk-00000003")
     assert "disk-00000003: DescribeSnapshots counts" in deferred["message"]
     assert intent["baseline"] == ["snap-old"]
     assert summing(world.records()).close().accepted == 12

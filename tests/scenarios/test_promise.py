@@ -19,16 +19,16 @@ import anyio
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from batchsnap.client.account import Account
+from batchsnap.client.ports import Departure
+from batchsnap.client.stopping import Stop
 from batchsnap.cloud.tc3 import Credential
-from batchsnap.engine.access import Access
-from batchsnap.engine.attempt import Desk
+from batchsnap.engine.attempt import RunContext
 from batchsnap.engine.brakes import Brakes
 from batchsnap.engine.halts import Halts
-from batchsnap.engine.intake import Birth, Intake, take_in
 from batchsnap.engine.lane import Lane
-from batchsnap.engine.ports import Departure
-from batchsnap.engine.stopping import Stop
 from batchsnap.errors import ManifestError
+from batchsnap.job.intake import Birth, Intake, take_in
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import Record, decode, encode
 from batchsnap.ledger.replay import Fold
@@ -257,8 +257,8 @@ class World:
             intake = take()
         self.named_as.update(zip(rows, names, strict=True))
         sink = MemorySink(self.disk, fold, self.sync_s)
-        desk = Desk(sink, clock, stop, options, waits, random.Random(1), lambda text: None)
-        access = Access(
+        context = RunContext(sink, clock, stop, options, waits, random.Random(1), lambda text: None)
+        account = Account(
             "",
             self.endpoint,
             credentials=Keys(),
@@ -268,9 +268,9 @@ class World:
             timeout_s=options.timeout_s,
         )
         lane = Lane(
-            access,
+            account,
             list(intake.strands.values()),
-            desk,
+            context,
             halts=Halts(lambda text: None),
             brakes=Brakes(options, fold, intake.rows, stop, lambda text: None),
             claimed=lambda disk_id: set(),

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from batchsnap.cli.status import View
+from batchsnap.cli.commands.status import View
 from batchsnap.errors import LedgerError, UsageError
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode

@@ -22,7 +22,7 @@ def rolled(twin: Twin, snapshots: list[Snapshot]) -> dict[str, int]:
     pile = Pile("", REGION)
     for snapshot in snapshots:
         pile.add(snapshot)
-    rollback = Rollback(twin.access, twin.desk)
+    rollback = Rollback(twin.account, twin.context)
     run_virtual(rollback.run(pile), twin.loop)
     return dict(rollback.left)
 
@@ -223,7 +223,7 @@ def test_a_second_snapshot_is_told_though_a_list_lacks_it() -> None:
     pile.add(snapshot)
     began = twin.loop.time()
     twin.cloud.hidden = lambda _: twin.loop.time() < began + 10
-    rollback = Rollback(twin.access, twin.desk)
+    rollback = Rollback(twin.account, twin.context)
     run_virtual(rollback.tell_seconds(pile), twin.loop)
 
     (reason,) = rollback.left

@@ -21,7 +21,7 @@ ENOUGH_S = 4 * 3600.0
 def watched(twin: Twin, snapshots: list[Snapshot], *, for_s: float = ENOUGH_S) -> list[Row | None]:
     """Wait until nothing is awaited, or so long; the rows that were told as ended."""
     ended: list[Row | None] = []
-    watcher = Watcher(twin.access, twin.desk, ended.append, intents=twin.ledger.intents)
+    watcher = Watcher(twin.account, twin.context, ended.append, intents=twin.ledger.intents)
     for snapshot in snapshots:
         watcher.add(snapshot)
 

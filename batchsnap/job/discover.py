@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from batchsnap.client import questions
+from batchsnap.client.account import Account
 from batchsnap.cloud import actions
 from batchsnap.cloud.actions import DiskFact
-from batchsnap.engine import ask
-from batchsnap.engine.access import Access
 
 
 class Wanted(NamedTuple):
@@ -55,13 +55,13 @@ def unfit(disk: DiskFact) -> str:
 
 
 async def discover(
-    access: Access, region: str, wanted: Wanted, say: Callable[[str], None]
-) -> list[Found] | ask.Unanswered:
+    account: Account, region: str, wanted: Wanted, say: Callable[[str], None]
+) -> list[Found] | questions.Unanswered:
     """All wanted disks of a region, fit or not. Of a list that stays short, what several walks
     showed together, and a warning."""
-    answer = await ask.disks_like(access, region, wanted.filters())
-    if isinstance(answer, ask.Part):
-        if answer.why.code != ask.SHORT:
+    answer = await questions.disks_like(account, region, wanted.filters())
+    if isinstance(answer, questions.Part):
+        if answer.why.code != questions.SHORT:
             return answer.why
         say(
             f"{region}: {answer.why.message}: {len(answer.facts)} disks were found, others may be "

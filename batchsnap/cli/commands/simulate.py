@@ -113,7 +113,7 @@ def _fleet(manifest: Path) -> list[tuple[str, str]]:
 async def _serve(
     scenario: Scenario, host: str, port: int, fleet: list[tuple[str, str]] | None, as_json: bool
 ) -> None:
-    from batchsnap.engine.stopping import heeded
+    from batchsnap.client.stopping import heeded
     from batchsnap.simulator.auth import DEFAULT_KEYS
     from batchsnap.simulator.server import serve
 

@@ -7,14 +7,13 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from batchsnap.client.account import Account
+from batchsnap.client.ports import CredentialSource, Gate
+from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
 from batchsnap.cloud import actions
 from batchsnap.cloud.proxies import proxy_of
 from batchsnap.cloud.transport import Transport
-from batchsnap.engine.access import Access
-from batchsnap.engine.attempt import CREATE
-from batchsnap.engine.ports import CredentialSource, Gate
-from batchsnap.engine.stopping import Stop
 from batchsnap.errors import CredentialsError, Exit, OtherVersion
 from batchsnap.model import Quota
 from batchsnap.pacing.contention import Contention, Shut
@@ -49,7 +48,7 @@ class LocalGates:
         return gate
 
     def _open(self, quota: Quota) -> LocalGate:
-        create = quota.action == CREATE
+        create = quota.action == actions.CREATE
         file = QuotaFile(self._folder, quota) if self._folder is not None else None
         gate = LocalGate(
             self._settings.rate_per_s if create else float(actions.RATES[quota.action]),
@@ -75,7 +74,7 @@ class LocalGates:
     def _end(self) -> None:
         """No row is started after the stop; what is asked about those that are out goes on."""
         for quota, gate in self._gates.items():
-            if quota.action == CREATE:
+            if quota.action == actions.CREATE:
                 gate.end()
 
     def close(self) -> None:
@@ -83,8 +82,8 @@ class LocalGates:
             gate.close()
 
 
-class Doors:
-    """The open doors of one process: connections, gates, and an Access for each quota."""
+class Connections:
+    """The open connections of one process: connections, gates, and an Account for each quota."""
 
     def __init__(
         self,
@@ -100,7 +99,7 @@ class Doors:
         self._credentials = credentials
         self._say = say
         self._stop = stop or Stop()
-        self._accesses: dict[tuple[str, str], Access] = {}
+        self._accounts: dict[tuple[str, str], Account] = {}
 
     @asynccontextmanager
     async def open(self, *, shared: bool) -> AsyncIterator[Self]:
@@ -141,16 +140,16 @@ class Doors:
             "stopped while another version of batchsnap was at work", self._stop.exit
         )
 
-    def access(self, profile: str, url: str) -> Access:
+    def account(self, profile: str, url: str) -> Account:
         """How this profile reaches this endpoint.
 
         Raises:
             UsageError: the way there is a proxy that can't be used.
         """
-        access = self._accesses.get((profile, url))
-        if access is None:
+        account = self._accounts.get((profile, url))
+        if account is None:
             proxy_of(url)
-            access = self._accesses[profile, url] = Access(
+            account = self._accounts[profile, url] = Account(
                 profile,
                 url,
                 credentials=self._credentials,
@@ -159,12 +158,12 @@ class Doors:
                 clock=self._clock,
                 timeout_s=self._settings.timeout_s,
             )
-        return access
+        return account
 
-    async def warm(self, access: Access) -> None:
+    async def warm(self, account: Account) -> None:
         """Open the gate and some connections before the first start, while its second passes."""
         with suppress(CredentialsError):  # its first attempt halts it, and nobody else
-            await access.credential()
-            access.gate(CREATE)
+            await account.credential()
+            account.gate(actions.CREATE)
         starts = min(self._settings.rate_per_s, 100) * _WARM_S
-        await self._transport.warm(access.url, max(1, round(starts)))
+        await self._transport.warm(account.url, max(1, round(starts)))

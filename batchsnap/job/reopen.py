@@ -6,18 +6,18 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from batchsnap.client.connections import Connections
+from batchsnap.client.ports import CredentialSource
+from batchsnap.client.stopping import Stop, bounded
 from batchsnap.clock import LoopClock
-from batchsnap.cloud.quotas import check_endpoint, endpoint_url, is_local
-from batchsnap.engine.connections import Doors
-from batchsnap.engine.local import LocalExecutor, Work, committing, new_desk
-from batchsnap.engine.order import SIMULATED, Result, Say
-from batchsnap.engine.ports import CredentialSource
+from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, is_local
+from batchsnap.engine.executor import LocalExecutor, Work, committing, new_context
 from batchsnap.engine.rollback import Rollback, seconds_in
 from batchsnap.engine.row import request_of
 from batchsnap.engine.snapshots import Pile, Scope, accepted_in, piled
-from batchsnap.engine.stopping import Stop, bounded
 from batchsnap.engine.strand import Strand
 from batchsnap.errors import Exit, LedgerForeign
+from batchsnap.job.spec import SIMULATED, Result, Say
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, stamp
@@ -93,16 +93,18 @@ class Reopened:
         clock = LoopClock()
         left: Counter[str] = Counter()
         seconds = piled(seconds_in(lambda: records(self.path)))
-        desk = new_desk(self.ledger, clock, stop, self.settings, Waits(), say=say)
+        context = new_context(self.ledger, clock, stop, self.settings, Waits(), say=say)
         self._begin(clock)
         async with (
-            Doors(self.settings, clock, credentials, say=say, stop=stop).open(shared=True) as doors,
+            Connections(self.settings, clock, credentials, say=say, stop=stop).open(
+                shared=True
+            ) as connections,
             committing(self.ledger),
         ):
             for scope in {**snapshots, **seconds}:
                 profile, region = scope
                 url = endpoint_url(self.endpoint, region)
-                rollback = Rollback(doors.access(profile, url), desk)
+                rollback = Rollback(connections.account(profile, url), context)
                 if scope in snapshots:
                     await rollback.run(snapshots[scope])
                 if scope in seconds:

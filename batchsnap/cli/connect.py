@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from batchsnap.cloud.tc3 import Credential
 
 if TYPE_CHECKING:
-    from batchsnap.engine.ports import CredentialSource
-    from batchsnap.engine.run import Prepared
+    from batchsnap.client.ports import CredentialSource
+    from batchsnap.job.run import Prepared
     from batchsnap.simulator.scenario import Scenario
 
 
@@ -30,7 +30,7 @@ async def open_cloud(
     stack: AsyncExitStack, prepared: Prepared, options: dict[str, Any]
 ) -> tuple[str, CredentialSource]:
     """(endpoint, credentials) of a run; what is opened closes with `stack`."""
-    if prepared.order.simulated:
+    if prepared.spec.simulated:
         return open_simulator(stack, None)
     from batchsnap.cloud.credentials import Credentials
     from batchsnap.cloud.transport import get_unsigned

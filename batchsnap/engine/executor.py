@@ -1,4 +1,4 @@
-"""The executor of one process: runs a lane for each quota over the doors of `connections`."""
+"""The executor of one process: runs a lane for each quota over the connections of `connections`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from functools import partial
 
 import anyio
 
+from batchsnap.client.connections import Connections, Say
+from batchsnap.client.ports import CredentialSource
+from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
-from batchsnap.cloud.quotas import endpoint_url
-from batchsnap.engine.attempt import Desk
+from batchsnap.cloud.endpoints import endpoint_url
+from batchsnap.engine.attempt import RunContext
 from batchsnap.engine.brakes import Brakes
-from batchsnap.engine.connections import Doors, Say
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.lane import Lane
-from batchsnap.engine.ports import CredentialSource
 from batchsnap.engine.snapshots import Pile, Scope, Snapshot, accepted_in, piled, snapshot_of
-from batchsnap.engine.stopping import Stop
 from batchsnap.engine.strand import Strand
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.reading import records
@@ -60,18 +60,20 @@ class LocalExecutor:
             LedgerUnwritable: nothing was sent after it.
         """
         ledger, halts = work.ledger, Halts(self._say)
-        desk = new_desk(ledger, self._clock, stop, work.settings, work.waits, say=self._say)
+        context = new_context(ledger, self._clock, stop, work.settings, work.waits, say=self._say)
         brakes = Brakes(_braking(work), ledger.fold, work.rows, stop, self._say)
         watching = work.wait or brakes.watching
         earlier = _accepted_earlier(ledger) if watching else {}
         by_quota = _by_quota(work, earlier)
-        doors = Doors(work.settings, self._clock, self._credentials, say=self._say, stop=stop)
-        async with doors.open(shared=not work.simulated):
+        connections = Connections(
+            work.settings, self._clock, self._credentials, say=self._say, stop=stop
+        )
+        async with connections.open(shared=not work.simulated):
             lanes = {
                 (profile, url): Lane(
-                    doors.access(profile, url),
+                    connections.account(profile, url),
                     strands,
-                    desk,
+                    context,
                     halts=halts,
                     brakes=brakes,
                     claimed=partial(_claimed, ledger),
@@ -95,12 +97,12 @@ class LocalExecutor:
             async with committing(ledger), anyio.create_task_group() as tasks:
                 for quota, lane in lanes.items():
                     if work.send and by_quota[quota]:
-                        tasks.start_soon(doors.warm, lane.access)
+                        tasks.start_soon(connections.warm, lane.account)
                     tasks.start_soon(lane.run)
         return halts
 
 
-def new_desk(
+def new_context(
     ledger: Ledger,
     clock: Clock,
     stop: Stop,
@@ -108,10 +110,10 @@ def new_desk(
     waits: Waits,
     *,
     say: Say,
-) -> Desk:
+) -> RunContext:
     """What every attempt shares."""
     rng = random.Random()  # noqa: S311 - spreads retries, guards nothing
-    return Desk(ledger, clock, stop, settings, waits, rng, say)
+    return RunContext(ledger, clock, stop, settings, waits, rng, say)
 
 
 @asynccontextmanager

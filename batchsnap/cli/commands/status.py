@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from batchsnap.ledger.reading import Follower
     from batchsnap.ledger.record import Record
-    from batchsnap.report.now import Now
+    from batchsnap.report.progress import Now
     from batchsnap.report.summary import Summary
 
 _EVERY_S = 1.0
@@ -33,7 +33,7 @@ _FAILED = ("rejected", "gave_up", "vanished", "deleted")
 def command(ledger: Path, *, watch: bool, as_json: bool) -> int:
     """Say where the run of LEDGER stands. Reads only; a run that is going on is not disturbed."""
     from batchsnap.ledger.reading import records
-    from batchsnap.report.render import summary_json
+    from batchsnap.report.text import summary_json
 
     view = View()
     for record in records(ledger):
@@ -47,7 +47,7 @@ class View:
     """What a ledger's records come to, so far."""
 
     def __init__(self) -> None:
-        from batchsnap.report.now import Recent
+        from batchsnap.report.progress import Recent
         from batchsnap.report.summary import Summing
 
         self.summing = Summing()
@@ -64,14 +64,14 @@ class View:
 
     def now(self) -> tuple[Summary, Now]:
         """The counts, and how the run is doing at this moment."""
-        from batchsnap.report.now import now_of
+        from batchsnap.report.progress import now_of
 
         summary = self.summing.close()
         return summary, now_of(self.summing, summary, self._recent, time.time())
 
     def text(self) -> str:
         """A screenful."""
-        from batchsnap.report.render import reasons_of, summary_text
+        from batchsnap.report.text import reasons_of, summary_text
 
         summary, now = self.now()
         lines = [summary_text(summary, reasons_of(self.summing.outcomes()))]
@@ -87,7 +87,7 @@ class View:
         from rich.text import Text
 
         from batchsnap.cli.progress import Frame, view
-        from batchsnap.report.render import reasons_of
+        from batchsnap.report.text import reasons_of
 
         summary, now = self.now()
         frame = Frame(

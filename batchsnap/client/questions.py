@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
+from batchsnap.client.account import Account
 from batchsnap.cloud import actions
 from batchsnap.cloud.actions import BackupFact, DiskFact, SnapshotFact
-from batchsnap.engine.access import Access
 from batchsnap.errors import CredentialsError
 
 DISKS_A_QUESTION = 10  # the disk-id filter takes no more values (DescribeSnapshots page)
@@ -68,7 +68,7 @@ class Silence:
 
 
 async def snapshots_on(
-    access: Access, region: str, disk_ids: Sequence[str]
+    account: Account, region: str, disk_ids: Sequence[str]
 ) -> dict[str, Answer[SnapshotFact]]:
     """The private snapshots of each of up to ten disks, oldest first, each once.
 
@@ -76,9 +76,9 @@ async def snapshots_on(
     the others'.
     """
     question = _snapshots(partial(actions.describe_snapshots, disk_ids=disk_ids))
-    answer = await _asked(access, region, question)
+    answer = await _asked(account, region, question)
     if isinstance(answer, Part) and answer.why.code == SHORT and len(disk_ids) > 1:
-        alone = [await snapshots_on(access, region, [disk_id]) for disk_id in disk_ids]
+        alone = [await snapshots_on(account, region, [disk_id]) for disk_id in disk_ids]
         return {disk_id: one for answers in alone for disk_id, one in answers.items()}
     return {
         disk_id: replace(answer, facts=tuple(f for f in answer.facts if f.disk_id == disk_id))
@@ -87,19 +87,19 @@ async def snapshots_on(
 
 
 async def snapshots_by_id(
-    access: Access, region: str, snapshot_ids: Sequence[str]
+    account: Account, region: str, snapshot_ids: Sequence[str]
 ) -> Answer[SnapshotFact]:
     """The snapshots of up to 100 ids that exist. Where the cloud refuses the whole question for
     one unknown id, halves are asked about."""
     question = _snapshots(partial(actions.describe_snapshots, snapshot_ids=snapshot_ids))
-    answer = await _asked(access, region, question)
+    answer = await _asked(account, region, question)
     if isinstance(answer, Whole) or "NotFound" not in answer.why.code:
         return answer
     if len(snapshot_ids) == 1:
         return Whole(())
     half = len(snapshot_ids) // 2
-    first = await snapshots_by_id(access, region, snapshot_ids[:half])
-    second = await snapshots_by_id(access, region, snapshot_ids[half:])
+    first = await snapshots_by_id(account, region, snapshot_ids[:half])
+    second = await snapshots_by_id(account, region, snapshot_ids[half:])
     both = first.facts + second.facts
     for part in (first, second):
         if isinstance(part, Part):
@@ -107,29 +107,29 @@ async def snapshots_by_id(
     return Whole(both)
 
 
-async def disks(access: Access, region: str, disk_ids: Sequence[str]) -> Answer[DiskFact]:
+async def disks(account: Account, region: str, disk_ids: Sequence[str]) -> Answer[DiskFact]:
     """The disks of up to 100 ids that this credential can see."""
-    return await _asked(access, region, _disks(partial(actions.describe_disks, disk_ids=disk_ids)))
+    return await _asked(account, region, _disks(partial(actions.describe_disks, disk_ids=disk_ids)))
 
 
 async def disks_like(
-    access: Access, region: str, filters: Sequence[actions.Filter]
+    account: Account, region: str, filters: Sequence[actions.Filter]
 ) -> Answer[DiskFact]:
     """All disks that pass the filters."""
-    return await _asked(access, region, _disks(partial(actions.describe_disks, filters=filters)))
+    return await _asked(account, region, _disks(partial(actions.describe_disks, filters=filters)))
 
 
-async def backups(access: Access, region: str, backup_ids: Sequence[str]) -> Answer[BackupFact]:
+async def backups(account: Account, region: str, backup_ids: Sequence[str]) -> Answer[BackupFact]:
     """The backup points of up to 100 ids that exist."""
     body = partial(actions.describe_disk_backups, backup_ids=backup_ids)
     question = _Question(
         "DescribeDiskBackups", body, actions.backup_page, lambda fact: fact.backup_id
     )
-    return await _asked(access, region, question)
+    return await _asked(account, region, question)
 
 
 async def silence(
-    access: Access,
+    account: Account,
     region: str,
     silent: Mapping[str, Answer[SnapshotFact]],
     say: Callable[[str], None],
@@ -141,11 +141,11 @@ async def silence(
     """
     why = {disk_id: a.why if isinstance(a, Part) else None for disk_id, a in silent.items()}
     wanted = sorted(disk_id for disk_id, flaw in why.items() if disk_id and flaw is None)
-    if not wanted or access.disks_denied:
+    if not wanted or account.disks_denied:
         return Silence(why)
-    seen = await disks(access, region, wanted)
+    seen = await disks(account, region, wanted)
     if isinstance(seen, Part) and seen.why.denied:
-        access.disks_denied = True
+        account.disks_denied = True
         say(
             f"DescribeDisks is denied ({seen.why.code}): going by DescribeSnapshots alone. Grant "
             f"{' and '.join(actions.policy_names('DescribeDisks'))} so that a wrong account is "
@@ -190,13 +190,13 @@ def _disks(body: Callable[..., bytes]) -> _Question[DiskFact]:
     return _Question("DescribeDisks", body, actions.disk_page, lambda fact: fact.disk_id)
 
 
-async def _asked(access: Access, region: str, question: _Question[_Item]) -> Answer[_Item]:
+async def _asked(account: Account, region: str, question: _Question[_Item]) -> Answer[_Item]:
     """Walk all pages, again where the list was short: it may have changed on the way."""
     found: dict[str, _Item] = {}
     walks = 0
     while True:
         pages = _Pages(question.identity)
-        why = await _walk(access, region, question, pages)
+        why = await _walk(account, region, question, pages)
         if why is None:
             return Whole(tuple(pages.items.values()))
         found |= pages.items
@@ -238,13 +238,13 @@ class _Pages(Generic[_Item]):
 
 
 async def _walk(
-    access: Access, region: str, question: _Question[_Item], pages: _Pages[_Item]
+    account: Account, region: str, question: _Question[_Item], pages: _Pages[_Item]
 ) -> Unanswered | None:
     """Ask for each page in turn; why that was not the whole list, or None."""
     action = question.action
     for offset in pages.offsets():
         try:
-            ruling = await access.read(action, region, question.body(offset=offset, limit=_PAGE))
+            ruling = await account.read(action, region, question.body(offset=offset, limit=_PAGE))
         except CredentialsError as error:
             return Unanswered(True, "credentials", str(error))
         if ruling.kind != "ok":

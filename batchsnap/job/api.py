@@ -1,4 +1,4 @@
-"""The library's doors: `run` to the end, or `stream` to see each record as it is written.
+"""The library's connections: `run` to the end, or `stream` to see each record as it is written.
 
 What embeds them gets the same promises as the command line: the ledger, the cap, the settling.
 Signals are the embedder's: give a `Stop` and call its `request`.
@@ -15,11 +15,11 @@ from typing import Unpack
 import anyio
 import anyio.to_thread
 
-from batchsnap.engine.order import Order, Result
-from batchsnap.engine.ports import CredentialSource
-from batchsnap.engine.run import prepare
-from batchsnap.engine.stopping import Stop
+from batchsnap.client.ports import CredentialSource
+from batchsnap.client.stopping import Stop
 from batchsnap.errors import Exit, first_of_ours
+from batchsnap.job.run import prepare
+from batchsnap.job.spec import JobSpec, Result
 from batchsnap.ledger.record import Record
 from batchsnap.settings import Given
 
@@ -52,7 +52,7 @@ async def run(
         CredentialsError: there are none; nothing was sent.
         LedgerError: nothing was sent after it.
     """
-    order = Order(
+    spec = JobSpec(
         manifest=str(manifest),
         endpoint=endpoint,
         ledger=str(ledger),
@@ -60,7 +60,7 @@ async def run(
         retry_failed=retry_failed,
         wait=wait,
     )
-    prepared = await anyio.to_thread.run_sync(prepare, order)
+    prepared = await anyio.to_thread.run_sync(prepare, spec)
     try:
         if prepared.finished is not None:
             return prepared.result()

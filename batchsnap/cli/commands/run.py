@@ -15,9 +15,9 @@ from batchsnap.cli.talk import fail_softly, on_terminal, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
-    from batchsnap.engine.order import Order, Result
-    from batchsnap.engine.run import Prepared
-    from batchsnap.engine.stopping import Stop
+    from batchsnap.client.stopping import Stop
+    from batchsnap.job.run import Prepared
+    from batchsnap.job.spec import JobSpec, Result
     from batchsnap.ledger.record import Record
 
 SETTINGS = (
@@ -80,11 +80,11 @@ def given_of(options: dict[str, Any]) -> dict[str, Any]:
     return {k: options[k] for k in SETTINGS if options.get(k) not in {None, ()}}
 
 
-def order_of(manifest: str, options: dict[str, Any]) -> Order:
+def spec_of(manifest: str, options: dict[str, Any]) -> JobSpec:
     """The order that options give."""
-    from batchsnap.engine.order import Order
+    from batchsnap.job.spec import JobSpec
 
-    return Order(
+    return JobSpec(
         manifest=manifest,
         endpoint=options.get("endpoint") or "",
         ledger=options.get("ledger") or "",
@@ -108,10 +108,10 @@ def command(manifest: str, **options: Any) -> int:
     import anyio
 
     from batchsnap.cli.metrics import serving
-    from batchsnap.engine.run import prepare, warnings
+    from batchsnap.job.run import prepare, warnings
 
     with ExitStack() as stack:
-        prepared = prepare(order_of(manifest, options))
+        prepared = prepare(spec_of(manifest, options))
         stack.callback(prepared.close)
         for text in warnings(prepared):
             fail_softly(text)
@@ -137,9 +137,9 @@ class Made:
 
 
 async def _run(prepared: Prepared, options: dict[str, Any]) -> Result:
-    from batchsnap.cli.doors import open_cloud
+    from batchsnap.cli.connect import open_cloud
     from batchsnap.cli.progress import showing
-    from batchsnap.engine.stopping import Stop, watch_signals
+    from batchsnap.client.stopping import Stop, watch_signals
 
     stop, result = Stop(), None
     async with AsyncExitStack() as stack:
@@ -177,7 +177,7 @@ def _ask(prepared: Prepared, *, yes: bool) -> None:
 
 
 def _show(result: Result, earned: int, made: Made, *, as_json: bool) -> int:
-    from batchsnap.report.render import summary_json, summary_text
+    from batchsnap.report.text import summary_json, summary_text
 
     text = summary_json(result.summary) if as_json else summary_text(result.summary)
     code = show(text, earned, talk=not as_json)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import anyio
 
+from batchsnap.client.ports import CredentialSource
+from batchsnap.client.stopping import Stop, bounded
 from batchsnap.clock import LoopClock
-from batchsnap.engine.local import committing
-from batchsnap.engine.order import Order, Say
-from batchsnap.engine.ports import CredentialSource
-from batchsnap.engine.reopen import Reopened
-from batchsnap.engine.stopping import Stop, bounded
+from batchsnap.engine.executor import committing
 from batchsnap.errors import Exit
+from batchsnap.job.reopen import Reopened
+from batchsnap.job.spec import JobSpec, Say
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import UNCERTAIN
@@ -21,7 +21,7 @@ _SETTLE_MOST_S = 900.0  # twice what the longest schedule of a doubt takes, last
 
 
 async def supersede(
-    elder: Ledger, order: Order, credentials: CredentialSource, stop: Stop, say: Say, *, by: Path
+    elder: Ledger, order: JobSpec, credentials: CredentialSource, stop: Stop, say: Say, *, by: Path
 ) -> None:
     """Settle the doubts of an unfinished ledger as far as the cloud answers in time, then close
     and name it. A stop leaves it as it is, for the next start.

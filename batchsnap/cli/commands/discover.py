@@ -16,7 +16,7 @@ from batchsnap.cli.talk import say, show
 from batchsnap.errors import BatchsnapError, Exit
 
 if TYPE_CHECKING:
-    from batchsnap.engine.discover import Found, Wanted
+    from batchsnap.job.discover import Found, Wanted
 
 
 @click.command("discover")
@@ -38,7 +38,7 @@ def command(output: Path | None, **options: Any) -> int:
     """Find disks and write a manifest. What can't be snapshotted is left out, and said."""
     import anyio
 
-    from batchsnap.engine.discover import Wanted, spread, unfit
+    from batchsnap.job.discover import Wanted, spread, unfit
 
     names = ("tags", "instances", "zones", "projects", "attached")
     wanted = Wanted(usage=(options["usage"] or "").upper(), **{n: options[n] for n in names})
@@ -54,13 +54,13 @@ def command(output: Path | None, **options: Any) -> int:
 
 
 async def _discover(wanted: Wanted, options: dict[str, Any]) -> list[Found]:
+    from batchsnap.client.connections import Connections
+    from batchsnap.client.questions import Unanswered
     from batchsnap.clock import LoopClock
     from batchsnap.cloud.credentials import Credentials
-    from batchsnap.cloud.quotas import check_endpoint, endpoint_url
+    from batchsnap.cloud.endpoints import check_endpoint, endpoint_url
     from batchsnap.cloud.transport import get_unsigned
-    from batchsnap.engine.ask import Unanswered
-    from batchsnap.engine.connections import Doors
-    from batchsnap.engine.discover import discover
+    from batchsnap.job.discover import discover
     from batchsnap.settings import ENDPOINT_DEFAULT, Settings
 
     endpoint = options["endpoint"] or ENDPOINT_DEFAULT
@@ -69,10 +69,12 @@ async def _discover(wanted: Wanted, options: dict[str, Any]) -> list[Found]:
     profile = options["profile"] or ""
     await credentials.get(profile)
     found: list[Found] = []
-    async with Doors(Settings(), LoopClock(), credentials, say=say).open(shared=True) as doors:
+    async with Connections(Settings(), LoopClock(), credentials, say=say).open(
+        shared=True
+    ) as connections:
         for region in dict.fromkeys(options["regions"]):
-            access = doors.access(profile, endpoint_url(endpoint, region))
-            answer = await discover(access, region, wanted, say)
+            account = connections.account(profile, endpoint_url(endpoint, region))
+            answer = await discover(account, region, wanted, say)
             if isinstance(answer, Unanswered):
                 raise Undiscovered(f"{region}: {answer.code}: {answer.message}")
             found += answer

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from batchsnap.engine.intake import Birth
-from batchsnap.engine.series import Series, series_beside, series_of
 from batchsnap.errors import Exit, LedgerForeign, UsageError
+from batchsnap.job.intake import Birth
+from batchsnap.job.series import Series, series_beside, series_of
 from batchsnap.ledger.record import Record, unstamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.report.summary import Summary
@@ -33,7 +33,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class JobSpec:
     """What the user asked for."""
 
     manifest: str
@@ -48,27 +48,27 @@ class Order:
     waits: Waits = field(default_factory=Waits)
 
 
-def series_meant(order: Order, now: datetime) -> Series:
+def series_meant(spec: JobSpec, now: datetime) -> Series:
     """The ledgers that the order means.
 
     Raises:
         UsageError: standard input needs --ledger; and as `series_of` does.
     """
-    if order.ledger:
-        return series_of(order.ledger, now)
-    if order.manifest == "-":
+    if spec.ledger:
+        return series_of(spec.ledger, now)
+    if spec.manifest == "-":
         raise UsageError("a manifest from standard input needs --ledger PATH, so that it resumes")
-    kind = ".simulated" if order.simulated else ""
-    return series_beside(Path(f"{order.manifest}{kind}.ledger.jsonl"))
+    kind = ".simulated" if spec.simulated else ""
+    return series_beside(Path(f"{spec.manifest}{kind}.ledger.jsonl"))
 
 
-def check_same_cloud(header: Record, order: Order) -> None:
-    if header["simulated"] != order.simulated:
+def check_same_cloud(header: Record, spec: JobSpec) -> None:
+    if header["simulated"] != spec.simulated:
         kind = "a simulated run" if header["simulated"] else "a real run"
         raise LedgerForeign(f"the ledger is of {kind}: give this one its own with --ledger")
-    if order.endpoint and not order.simulated and header["endpoint"] != order.endpoint:
+    if spec.endpoint and not spec.simulated and header["endpoint"] != spec.endpoint:
         raise LedgerForeign(
-            f"the ledger is of a run against {header['endpoint']}, not {order.endpoint}: give "
+            f"the ledger is of a run against {header['endpoint']}, not {spec.endpoint}: give "
             "the same --endpoint, or another --ledger"
         )
 

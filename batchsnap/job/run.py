@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from batchsnap.client.ports import CredentialSource
+from batchsnap.client.stopping import Stop, bounded
 from batchsnap.clock import Clock, LoopClock
+from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, is_local
 from batchsnap.cloud.proxies import proxy_of
-from batchsnap.cloud.quotas import check_endpoint, endpoint_url, is_local
-from batchsnap.engine.intake import Intake, take_in
-from batchsnap.engine.local import LocalExecutor, Work, committing
-from batchsnap.engine.order import (
+from batchsnap.engine.executor import LocalExecutor, Work, committing
+from batchsnap.errors import CredentialsError, Exit
+from batchsnap.job.intake import Intake, take_in
+from batchsnap.job.series import Opened, open_newest
+from batchsnap.job.spec import (
     SIMULATED,
-    Order,
+    JobSpec,
     Result,
     Say,
     birth_of,
     check_same_cloud,
     series_meant,
 )
-from batchsnap.engine.ports import CredentialSource
-from batchsnap.engine.series import Opened, open_newest
-from batchsnap.engine.stopping import Stop, bounded
-from batchsnap.engine.supersede import supersede
-from batchsnap.errors import CredentialsError, Exit
+from batchsnap.job.supersede import supersede
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.place import volatile
 from batchsnap.ledger.reading import records
@@ -41,8 +41,8 @@ from batchsnap.version import __version__
 class Prepared:
     """A validated run that has sent nothing. It holds the ledger's lock if there is a ledger."""
 
-    def __init__(self, order: Order, manifest: Manifest, opened: Opened) -> None:
-        self.order = order
+    def __init__(self, spec: JobSpec, manifest: Manifest, opened: Opened) -> None:
+        self.spec = spec
         self.manifest = manifest
         self.path = opened.path
         self.ledger = ledger = opened.ledger
@@ -50,11 +50,11 @@ class Prepared:
         self.told = opened.told
         self.taps: list[Callable[[Record], None]] = []  # each sees every record that is written
         self.fold = ledger.fold if ledger is not None else Fold()
-        self.settings = Settings().merged(self.fold.settings).merged(order.given)
+        self.settings = Settings().merged(self.fold.settings).merged(spec.given)
         self.settings.check()
         self.endpoint = self._endpoint()
-        local = order.simulated or is_local(self.endpoint)
-        given = "settle_for_s" in order.given
+        local = spec.simulated or is_local(self.endpoint)
+        given = "settle_for_s" in spec.given
         self.settings = self.settings.settling(local=local, given=given)
         now = datetime.now(UTC).timestamp()
         self.birth = birth_of(self.fold, now)
@@ -62,11 +62,11 @@ class Prepared:
             manifest,
             self.fold,
             self.settings,
-            order.waits,
+            spec.waits,
             birth=self.birth,
             now=now,
             endpoint=self.endpoint,
-            retry_failed=order.retry_failed,
+            retry_failed=spec.retry_failed,
             ask_first=ledger is not None and bool(ledger.gap),
         )
 
@@ -77,7 +77,7 @@ class Prepared:
     @property
     def finished(self) -> Record | None:
         """The record of an earlier end, where nothing is left to do or to wait for."""
-        awaited = self.order.wait and self.fold.counts[State.ACCEPTED]
+        awaited = self.spec.wait and self.fold.counts[State.ACCEPTED]
         return self.fold.finished if not self.intake.left and not awaited else None
 
     def result(self, stop: Stop | None = None) -> Result:
@@ -109,7 +109,7 @@ class Prepared:
             proxy_of(endpoint_url(endpoint, region))  # one that can't be used is an error now
         await _need_credentials(credentials, {p for p, _ in self.intake.strands})
         if self.elder is not None:
-            await supersede(self.elder, self.order, credentials, stop, say, by=self.path)
+            await supersede(self.elder, self.spec, credentials, stop, say, by=self.path)
         clock: Clock = LoopClock()
         ledger = self._open_ledger(clock)
         ledger.taps.extend(self.taps)
@@ -117,21 +117,21 @@ class Prepared:
             ledger=ledger,
             strands=list(self.intake.strands.values()),
             settings=self.settings,
-            waits=self.order.waits.fitted(self.settings.retry_for_s),
+            waits=self.spec.waits.fitted(self.settings.retry_for_s),
             endpoint=endpoint,
-            simulated=self.order.simulated,
+            simulated=self.spec.simulated,
             ask_first=ledger.gap,
             rows=self.intake.rows,
-            wait=self.order.wait,
+            wait=self.spec.wait,
         )
         async with bounded(stop, self.settings.max_duration_s):
             halts = await LocalExecutor(clock, credentials, say).execute(work, stop)
         return await self._finish(ledger, stop, halted=halts.any, clock=clock)
 
     def _endpoint(self) -> str:
-        if self.order.simulated:
+        if self.spec.simulated:
             return SIMULATED
-        endpoint = self.order.endpoint or self.fold.header.get("endpoint", ENDPOINT_DEFAULT)
+        endpoint = self.spec.endpoint or self.fold.header.get("endpoint", ENDPOINT_DEFAULT)
         check_endpoint(endpoint)
         return endpoint
 
@@ -151,7 +151,7 @@ class Prepared:
                 "tool": f"batchsnap/{__version__}",
                 "manifest": manifest,
                 "endpoint": self.endpoint,
-                "simulated": self.order.simulated,
+                "simulated": self.spec.simulated,
                 "settings": self.settings.to_json(),
                 "at": stamp(self.birth.at),
             }
@@ -181,24 +181,24 @@ class Prepared:
 
     def _exit_of(self, folded: Summing, stop: Stop, *, halted: bool) -> Exit:
         return exit_of(
-            folded.close(), owed=folded.owed, stop=stop.exit, halted=halted, wait=self.order.wait
+            folded.close(), owed=folded.owed, stop=stop.exit, halted=halted, wait=self.spec.wait
         )
 
 
-def prepare(order: Order) -> Prepared:
+def prepare(spec: JobSpec) -> Prepared:
     """Validate everything that can be validated without sending.
 
     Raises:
         ManifestError, UsageError: exit 2. LedgerError: exit 4.
     """
-    manifest = Manifest.open(order.manifest, encoding=order.encoding)
+    manifest = Manifest.open(spec.manifest, encoding=spec.encoding)
     opened = None
     try:
         now = datetime.now(UTC)
-        opened = open_newest(series_meant(order, now), now, new=order.new)
+        opened = open_newest(series_meant(spec, now), now, new=spec.new)
         if opened.ledger is not None:
-            check_same_cloud(opened.ledger.fold.header, order)
-        return Prepared(order, manifest, opened)
+            check_same_cloud(opened.ledger.fold.header, spec)
+        return Prepared(spec, manifest, opened)
     except BaseException:
         manifest.close()
         if opened is not None:
@@ -230,7 +230,7 @@ def warnings(prepared: Prepared) -> list[str]:
             f"{prepared.path.parent} is {kind}: a machine or container that loses the ledger loses "
             "the promise of one snapshot a row. Put it on a disk that lasts with --ledger"
         )
-    if not prepared.order.simulated and (folder := state_folder()) != (home := home_folder()):
+    if not prepared.spec.simulated and (folder := state_folder()) != (home := home_folder()):
         said.append(
             f"{home} can't be written: the cap is kept only with processes that use {folder} too. "
             "Make it writable, or point XDG_STATE_HOME of all of them to one folder"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from batchsnap.client import questions
+from batchsnap.client.account import Account
 from batchsnap.cloud.actions import DiskFact
-from batchsnap.engine import ask
-from batchsnap.engine.access import Access
-from batchsnap.engine.discover import unfit
 from batchsnap.engine.strand import Strand
+from batchsnap.job.discover import unfit
 from batchsnap.model import PlannedRequest, Problem
 
 CHAIN_NEAR = 60
@@ -29,14 +29,14 @@ class Online:
     size_gib: int = 0  # of the disks that were found
 
 
-async def check(access: Access, strand: Strand, source: str, found: Online) -> None:
+async def check(account: Account, strand: Strand, source: str, found: Online) -> None:
     """Check a strand's rows and add what is found."""
     for batch in strand.worklist.batches(_ROWS_A_QUESTION):
         rows = [row for row in batch if row.disk_id]
         if not rows:
             continue
-        answer = await ask.disks(access, strand.region, [row.disk_id for row in rows])
-        if isinstance(answer, ask.Part):
+        answer = await questions.disks(account, strand.region, [row.disk_id for row in rows])
+        if isinstance(answer, questions.Part):
             found.unanswered.append(f"{strand.region}: {answer.why.code}: {answer.why.message}")
             return
         _judge(rows, {fact.disk_id: fact for fact in answer.facts}, source, found)

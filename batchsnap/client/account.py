@@ -1,18 +1,18 @@
 """One credential at one host: signs, sends and paces every action, and mends what can be mended.
 
 The cloud counts calls by credential, host and action, so everything that shares those goes through
-one Access. A signature is made after its token, never before: it is dead 300 s later.
+one Account. A signature is made after its token, never before: it is dead 300 s later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from batchsnap.client.ports import Clock, CredentialSource, Gate, Gates, Send
 from batchsnap.cloud import actions, faults, tc3
+from batchsnap.cloud.endpoints import host_of, is_local
 from batchsnap.cloud.masks import masked
-from batchsnap.cloud.quotas import host_of, is_local
 from batchsnap.cloud.tc3 import Credential
-from batchsnap.engine.ports import Clock, CredentialSource, Gate, Gates, Send
 from batchsnap.model import Fault, FaultKind, Quota, Reply
 from batchsnap.pacing.contention import Shut
 
@@ -56,7 +56,7 @@ class Start:
         self._gate.replied(self._token, throttled=throttled)
 
 
-class Access:
+class Account:
     """How the rows of one profile reach one host."""
 
     def __init__(

@@ -14,8 +14,8 @@ from batchsnap.cli.talk import say, show
 from batchsnap.errors import UsageError
 
 if TYPE_CHECKING:
-    from batchsnap.engine.order import Result
-    from batchsnap.engine.run import Prepared
+    from batchsnap.job.run import Prepared
+    from batchsnap.job.spec import Result
 
 _DISKS = 200
 _REGIONS = ("ap-guangzhou", "ap-singapore", "eu-frankfurt")
@@ -43,15 +43,15 @@ def command(folder: Path, **options: Any) -> int:
     """
     import anyio
 
-    from batchsnap.engine.order import Order
-    from batchsnap.engine.run import prepare
+    from batchsnap.job.run import prepare
+    from batchsnap.job.spec import JobSpec
     from batchsnap.report.page import write_page
-    from batchsnap.report.render import summary_text
+    from batchsnap.report.text import summary_text
     from batchsnap.settings import Waits
 
     folder.mkdir(parents=True, exist_ok=True)
     manifest = _sample(folder / _MANIFEST)
-    order = Order(
+    spec = JobSpec(
         manifest=str(manifest),
         ledger=str(folder / _LEDGER),
         new=True,
@@ -60,7 +60,7 @@ def command(folder: Path, **options: Any) -> int:
         waits=Waits().scaled(_WAITS),
     )
     with ExitStack() as stack:
-        prepared = prepare(order)
+        prepared = prepare(spec)
         stack.callback(prepared.close)
         say(f"{_DISKS} sample disks in 3 regions, 20 calls a second, and a cloud with moods:")
         result, proof = anyio.run(partial(_run, prepared, options))
@@ -75,10 +75,10 @@ def command(folder: Path, **options: Any) -> int:
 
 
 async def _run(prepared: Prepared, options: dict[str, Any]) -> tuple[Result, str]:
-    from batchsnap.cli.doors import SimulatedCredentials
+    from batchsnap.cli.commands.run import cut_off
+    from batchsnap.cli.connect import SimulatedCredentials
     from batchsnap.cli.progress import showing
-    from batchsnap.cli.run import cut_off
-    from batchsnap.engine.stopping import Stop, watch_signals
+    from batchsnap.client.stopping import Stop, watch_signals
     from batchsnap.simulator.auth import DEFAULT_KEYS
     from batchsnap.simulator.presets import preset
     from batchsnap.simulator.server import EmbeddedSimulator

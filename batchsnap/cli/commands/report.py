@@ -51,8 +51,8 @@ def command(ledger: Path, kind: str, output: Path | None, *, failed: bool) -> in
 def _rendered(story: Story, kind: str, *, failed: bool) -> str:
     from batchsnap.report.files import facts_csv, failed_manifest
     from batchsnap.report.page import render_page
-    from batchsnap.report.render import summary_text
     from batchsnap.report.story import lines_of
+    from batchsnap.report.text import summary_text
 
     if kind == "html" and not failed:
         return render_page(story)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from batchsnap import plan
-from batchsnap.cloud.quotas import check_endpoint, endpoint_url, host_of
-from batchsnap.engine.intake import Intake, take_in
-from batchsnap.engine.order import Order, birth_of, check_same_cloud, series_meant
-from batchsnap.engine.series import stands
+from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, host_of
+from batchsnap.job.intake import Intake, take_in
+from batchsnap.job.series import stands
+from batchsnap.job.spec import JobSpec, birth_of, check_same_cloud, series_meant
 from batchsnap.ledger.replay import Fold
 from batchsnap.manifest.reader import Manifest
 from batchsnap.settings import ENDPOINT_DEFAULT, Settings
@@ -30,33 +30,33 @@ class Outlook:
     warnings: list[str]
 
 
-def look_ahead(order: Order, *, spool: bool = False) -> Outlook:
+def look_ahead(spec: JobSpec, *, spool: bool = False) -> Outlook:
     """Validate a manifest, against the ledger if there is one; `spool` keeps the rows to do.
 
     Raises:
         ManifestError, UsageError: exit 2. LedgerError: exit 4.
     """
-    manifest = Manifest.open(order.manifest, encoding=order.encoding)
+    manifest = Manifest.open(spec.manifest, encoding=spec.encoding)
     try:
         today, fold = datetime.now(UTC), Fold()
-        if order.ledger or order.manifest != "-":
-            fold = stands(series_meant(order, today), today) or fold
+        if spec.ledger or spec.manifest != "-":
+            fold = stands(series_meant(spec, today), today) or fold
             if fold.header:
-                check_same_cloud(fold.header, order)
-        settings = Settings().merged(fold.settings).merged(order.given)
+                check_same_cloud(fold.header, spec)
+        settings = Settings().merged(fold.settings).merged(spec.given)
         settings.check()
-        endpoint = order.endpoint or fold.header.get("endpoint", ENDPOINT_DEFAULT)
+        endpoint = spec.endpoint or fold.header.get("endpoint", ENDPOINT_DEFAULT)
         check_endpoint(endpoint)
         now = today.timestamp()
         intake = take_in(
             manifest,
             fold,
             settings,
-            order.waits,
+            spec.waits,
             birth=birth_of(fold, now),
             now=now,
             endpoint=endpoint,
-            retry_failed=order.retry_failed,
+            retry_failed=spec.retry_failed,
             ask_first=fold.recovered,
             spool=spool,
         )

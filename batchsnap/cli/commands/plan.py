@@ -15,8 +15,8 @@ from batchsnap.cli.talk import fail_softly, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
-    from batchsnap.engine.online import Online
-    from batchsnap.engine.outlook import Outlook
+    from batchsnap.job.online import Online
+    from batchsnap.job.preview import Outlook
 
 
 @click.command("plan")
@@ -38,10 +38,10 @@ def command(manifest: str, *, online: bool, as_json: bool, **options: Any) -> in
     """
     import anyio
 
-    from batchsnap.cli.run import order_of
-    from batchsnap.engine.outlook import look_ahead
+    from batchsnap.cli.commands.run import spec_of
+    from batchsnap.job.preview import look_ahead
 
-    outlook = look_ahead(order_of(manifest, options), spool=online)
+    outlook = look_ahead(spec_of(manifest, options), spool=online)
     for text in outlook.warnings:
         fail_softly(text)
     found = anyio.run(partial(_check, outlook, options)) if online else None
@@ -55,21 +55,23 @@ def command(manifest: str, *, online: bool, as_json: bool, **options: Any) -> in
 
 
 async def _check(outlook: Outlook, options: dict[str, Any]) -> Online:
+    from batchsnap.client.connections import Connections
     from batchsnap.clock import LoopClock
     from batchsnap.cloud.credentials import Credentials
-    from batchsnap.cloud.quotas import endpoint_url
+    from batchsnap.cloud.endpoints import endpoint_url
     from batchsnap.cloud.transport import get_unsigned
-    from batchsnap.engine.connections import Doors
-    from batchsnap.engine.online import Online, check
+    from batchsnap.job.online import Online, check
     from batchsnap.settings import Settings
 
     found = Online()
-    doors = Doors(Settings(), LoopClock(), Credentials(get_unsigned), say=say)
-    async with doors.open(shared=True):
+    connections = Connections(Settings(), LoopClock(), Credentials(get_unsigned), say=say)
+    async with connections.open(shared=True):
         for strand in outlook.intake.strands.values():
-            access = doors.access(strand.profile, endpoint_url(outlook.endpoint, strand.region))
-            await access.credential()
-            await check(access, strand, outlook.source, found)
+            account = connections.account(
+                strand.profile, endpoint_url(outlook.endpoint, strand.region)
+            )
+            await account.credential()
+            await check(account, strand, outlook.source, found)
     return found
 
 

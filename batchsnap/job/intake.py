@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from batchsnap import plan
-from batchsnap.cloud.quotas import endpoint_url
+from batchsnap.cloud.endpoints import endpoint_url
 from batchsnap.engine.row import in_force, request_of, was_suspect
 from batchsnap.engine.strand import Strand
 from batchsnap.errors import LedgerForeign
