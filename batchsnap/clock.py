@@ -9,7 +9,7 @@ import anyio
 
 
 class Clock(Protocol):
-    """Time for connections and engine."""
+    """Time for client and engine."""
 
     def monotonic(self) -> float:
         """Seconds on a clock that is never set; one for all processes of a boot."""

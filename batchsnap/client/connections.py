@@ -83,7 +83,7 @@ class LocalGates:
 
 
 class Connections:
-    """The open connections of one process: connections, gates, and an Account for each quota."""
+    """The transport and gates of one process, and an Account for each profile and endpoint."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The cloud: its signature, its calls, its codes, and the two connections that reach it.
+"""The cloud: its signature, its calls, its codes, and the two doors that reach it.
 
 tc3          F0  TC3-HMAC-SHA256, in stages
 actions      F0  body bytes out, reply bytes in

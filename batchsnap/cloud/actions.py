@@ -117,7 +117,7 @@ def describe_snapshots(
         "Offset": offset,
         "Limit": limit,
         "OrderField": "CREATE_TIME",
-        "JobSpec": "ASC",
+        "Order": "ASC",
     }
     if snapshot_ids:
         body["SnapshotIds"] = list(snapshot_ids)

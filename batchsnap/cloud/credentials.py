@@ -1,6 +1,6 @@
 """Which credential a profile has, and its refresh before it expires. Never says a value.
 
-JobSpec without a profile: environment, tccli's profile, the SDKs' shared file, the machine's role.
+Order without a profile: environment, tccli's profile, the SDKs' shared file, the machine's role.
 A named profile is tccli's of that name, whatever the environment holds (as tccli does it).
 """
 

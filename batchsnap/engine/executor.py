@@ -1,4 +1,4 @@
-"""The executor of one process: runs a lane for each quota over the connections of `connections`."""
+"""The executor of one process: runs a lane for each quota over its connections."""
 
 from __future__ import annotations
 

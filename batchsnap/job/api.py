@@ -1,4 +1,4 @@
-"""The library's connections: `run` to the end, or `stream` to see each record as it is written.
+"""The library's doors: `run` to the end, or `stream` to see each record as it is written.
 
 What embeds them gets the same promises as the command line: the ledger, the cap, the settling.
 Signals are the embedder's: give a `Stop` and call its `request`.

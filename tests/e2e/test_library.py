@@ -1,4 +1,4 @@
-"""The library's connections: the same promises without the command line."""
+"""The library's doors: the same promises without the command line."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_create_snapshot_says_only_what_is_there() -> None:
 
 
 def test_describe_snapshots() -> None:
-    page = {"JobSpec": "ASC", "OrderField": "CREATE_TIME", "Offset": 100, "Limit": 100}
+    page = {"Order": "ASC", "OrderField": "CREATE_TIME", "Offset": 100, "Limit": 100}
     assert body(actions.describe_snapshots(disk_ids=["disk-1", "disk-2"], offset=100)) == {
         "Filters": [
             {"Name": "disk-id", "Values": ["disk-1", "disk-2"]},

@@ -27,7 +27,7 @@ def world(fleet: list[tuple[str, str]] | None = None, **values: Any) -> World:
 
 
 def listed(w: World, now: float = NOW, region: str = HERE, **body: Any) -> list[str]:
-    found = w.describe_snapshots(region, {"JobSpec": "ASC", **body}, now)["SnapshotSet"]
+    found = w.describe_snapshots(region, {"Order": "ASC", **body}, now)["SnapshotSet"]
     return [item["SnapshotId"] for item in found]
 
 
@@ -59,7 +59,7 @@ def test_pages_follow_each_other() -> None:
         {"Limit": 101},
         {"Limit": 0},
         {"Offset": -1},
-        {"JobSpec": "UP"},
+        {"Order": "UP"},
         {"OrderField": "SIZE"},
         {"Filters": [{"Name": "colour", "Values": ["red"]}]},
         {"Filters": [{"Name": "disk-id", "Values": [DISK] * 11}]},

@@ -29,7 +29,7 @@ def world(fleet: list[tuple[str, str]] | None = None, **values: Any) -> World:
 
 
 def listed(w: World, now: float = NOW, region: str = HERE, **body: Any) -> list[str]:
-    found = w.describe_snapshots(region, {"JobSpec": "ASC", **body}, now)["SnapshotSet"]
+    found = w.describe_snapshots(region, {"Order": "ASC", **body}, now)["SnapshotSet"]
     return [item["SnapshotId"] for item in found]
 
 
