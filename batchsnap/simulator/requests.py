@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from batchsnap.simulator.resources import Snapshot
+from batchsnap.simulator.resources import StoredSnapshot
 
 NAME_MAX_BYTES = 60
 FILTER_VALUES_MAX = 10
@@ -206,8 +206,8 @@ def page(
 
 
 def match_snapshots(
-    things: Sequence[Snapshot], filters: Sequence[tuple[str, tuple[str, ...]]], now: float
-) -> Sequence[Snapshot]:
+    things: Sequence[StoredSnapshot], filters: Sequence[tuple[str, tuple[str, ...]]], now: float
+) -> Sequence[StoredSnapshot]:
     """Those that pass every filter; within one filter any value will do. Raises Refused."""
     for name, values in filters:
         if name not in _SNAPSHOT_FILTERS:
@@ -224,7 +224,7 @@ def match_snapshots(
     return things
 
 
-def _snapshot_field(thing: Snapshot, name: str, now: float) -> str:
+def _snapshot_field(thing: StoredSnapshot, name: str, now: float) -> str:
     match name:
         case "snapshot-id":
             return thing.snapshot_id

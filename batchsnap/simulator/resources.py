@@ -156,7 +156,7 @@ class Backup:
 
 
 @dataclass(slots=True, eq=False)
-class Snapshot:
+class StoredSnapshot:
     """A snapshot. Times are seconds of the simulator's own clock."""
 
     snapshot_id: str

@@ -15,7 +15,7 @@ from batchsnap.simulator import requests
 from batchsnap.simulator.inventory import Inventory
 from batchsnap.simulator.outcomes import chance, word
 from batchsnap.simulator.requests import Refused
-from batchsnap.simulator.resources import Backup, Disk, Snapshot
+from batchsnap.simulator.resources import Backup, Disk, StoredSnapshot
 from batchsnap.simulator.scenario import Scenario
 
 
@@ -32,13 +32,15 @@ class World:
         self.deleted = 0
         self.vanished = 0
         self.inventory = Inventory(scenario, fleet)
-        self._by_id: dict[str, Snapshot] = {}
-        self._by_disk: dict[tuple[str, str], list[Snapshot]] = {}  # (region, disk id)
-        self._by_region: dict[str, list[Snapshot]] = defaultdict(list)  # oldest first, may be dead
+        self._by_id: dict[str, StoredSnapshot] = {}
+        self._by_disk: dict[tuple[str, str], list[StoredSnapshot]] = {}  # (region, disk id)
+        self._by_region: dict[str, list[StoredSnapshot]] = defaultdict(
+            list
+        )  # oldest first, may be dead
         self._dead: Counter[str] = Counter()  # how many dead ones a region's list holds
         self._alive: Counter[str] = Counter()
         self._creating: Counter[str] = Counter()
-        self._ripening: list[tuple[float, str, Snapshot]] = []  # heap by ready_at
+        self._ripening: list[tuple[float, str, StoredSnapshot]] = []  # heap by ready_at
         self._made: Counter[tuple[str, str]] = Counter()  # per (region, disk id), ever
 
     def follow(self, scenario: Scenario) -> None:
@@ -48,7 +50,7 @@ class World:
 
     # The actions.
 
-    def create(self, region: str, body: Mapping[str, Any], now: float) -> Snapshot:
+    def create(self, region: str, body: Mapping[str, Any], now: float) -> StoredSnapshot:
         """CreateSnapshot. One creation at a time per disk."""
         self._ripen(now)
         server_time = now + self.scenario.clock_offset_s
@@ -64,7 +66,7 @@ class World:
             )
         self._check_region(region)
         deadline = body.get("Deadline", "")
-        snapshot = Snapshot(
+        snapshot = StoredSnapshot(
             snapshot_id=self._new_id(disk, nth),
             name=body.get("SnapshotName", "Unnamed"),
             disk=disk,
@@ -154,7 +156,7 @@ class World:
 
     # What tests ask.
 
-    def snapshots(self, now: float) -> list[Snapshot]:
+    def snapshots(self, now: float) -> list[StoredSnapshot]:
         """Every living snapshot, oldest first within its region, whether yet visible or not."""
         self._ripen(now)
         return [s for things in self._by_region.values() for s in things if s.alive]
@@ -180,7 +182,7 @@ class World:
                 "Too many snapshots are being created at the moment.",
             )
 
-    def _add(self, region: str, snapshot: Snapshot) -> None:
+    def _add(self, region: str, snapshot: StoredSnapshot) -> None:
         self.created += 1
         self._made[region, snapshot.disk.disk_id] += 1
         self._by_id[snapshot.snapshot_id] = snapshot
@@ -190,7 +192,7 @@ class World:
         self._creating[region] += 1
         heappush(self._ripening, (snapshot.ready_at, snapshot.snapshot_id, snapshot))
 
-    def _remove(self, snapshot: Snapshot) -> None:
+    def _remove(self, snapshot: StoredSnapshot) -> None:
         region = snapshot.disk.region
         snapshot.alive = False
         del self._by_id[snapshot.snapshot_id]
@@ -203,7 +205,7 @@ class World:
         region: str,
         body: Mapping[str, Any],
         filters: Sequence[tuple[str, tuple[str, ...]]],
-    ) -> Sequence[Snapshot]:
+    ) -> Sequence[StoredSnapshot]:
         """The smallest set, oldest first, that surely holds every match."""
         ids = body.get("SnapshotIds")
         for name, values in filters:

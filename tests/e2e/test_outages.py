@@ -115,7 +115,8 @@ def test_every_host_has_its_own_cap_and_a_dead_one_slows_nobody(cli: Cli, tmp_pa
     (tmp_path / ".tccli").mkdir()
     for name in ("a", "b", "bad"):
         key = SECRET_KEY if name != "bad" else "wrong"
-        text = f'{{"secretId": "AKIDsimulated", "secretKey": "{key}"}}'
+        # the simulator knows one SecretId; temporary keys count by where they came from
+        text = f'{{"secretId": "AKIDsimulated", "secretKey": "{key}", "token": "of-{name}"}}'
         (tmp_path / ".tccli" / f"{name}.credential").write_text(text)
     rows = [f"{disk(i)},ap-tokyo,{('bad', 'a', 'b')[i // 30]}" for i in range(90)]
     (tmp_path / "fleet.csv").write_text("DiskId,Region,Profile\n" + "\n".join(rows) + "\n")

@@ -11,8 +11,8 @@ import anyio
 import pytest
 
 from batchsnap.client.stopping import Stop
-from batchsnap.engine import supersede
 from batchsnap.errors import UsageError
+from batchsnap.job import supersede
 from batchsnap.job.series import series_of
 from batchsnap.ledger.record import decode, encode, stamp
 from batchsnap.ledger.store import Ledger
