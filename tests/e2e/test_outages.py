@@ -10,6 +10,8 @@ from pathlib import Path
 
 from batchsnap.ledger.record import unstamp
 from batchsnap.pacing import law
+from batchsnap.simulator.scenario import Scenario
+from batchsnap.simulator.server import EmbeddedSimulator
 from tests.process import (
     SECRET_KEY,
     Cli,
@@ -113,15 +115,16 @@ def test_a_profile_without_keys_halts_its_own_rows_only(cli: Cli, tmp_path: Path
 def test_every_host_has_its_own_cap_and_a_dead_one_slows_nobody(cli: Cli, tmp_path: Path) -> None:
     """Three quotas: profiles that share a host but not their keys; one of them is refused."""
     (tmp_path / ".tccli").mkdir()
-    for name in ("a", "b", "bad"):
-        key = SECRET_KEY if name != "bad" else "wrong"
-        # the simulator knows one SecretId; temporary keys count by where they came from
-        text = f'{{"secretId": "AKIDsimulated", "secretKey": "{key}", "token": "of-{name}"}}'
-        (tmp_path / ".tccli" / f"{name}.credential").write_text(text)
+    keys = {f"AKID{name}": f"{name}-secret" for name in ("a", "b", "bad")}
+    for secret_id, key in keys.items():
+        text = f'{{"secretId": "{secret_id}", "secretKey": "{key}"}}'
+        path = tmp_path / ".tccli" / f"{secret_id.removeprefix('AKID')}.credential"
+        path.write_text(text)
+    keys["AKIDbad"] = "another-secret"
     rows = [f"{disk(i)},ap-tokyo,{('bad', 'a', 'b')[i // 30]}" for i in range(90)]
     (tmp_path / "fleet.csv").write_text("DiskId,Region,Profile\n" + "\n".join(rows) + "\n")
-    with simulator(tmp_path, *sets(cap_per_s=0)) as cloud:
-        done = cli.run("run", "fleet.csv", "--json", **to(cloud))
+    with EmbeddedSimulator(Scenario(cap_per_s=0), credentials=keys) as cloud:
+        done = cli.run("run", "fleet.csv", "--json", BATCHSNAP_ENDPOINT=cloud.url)
 
         assert done.code == 3, done.err
         assert (done.json["accepted"], done.json["pending"]) == (60, 30)
