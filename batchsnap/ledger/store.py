@@ -1,13 +1,19 @@
 """The ledger's file: birth, lock, recovery, append and group commit.
 
-Whoever appends shares the next write and `fdatasync` with all who append meanwhile. Writes happen
-in a worker thread, so a stalled disk stops sends and not the event loop. After a failed write or
-sync the ledger is dead for this process: every waiter gets the failure and nothing more is sent.
+What is appended is written at once, with all that was appended meanwhile, so a killed process loses
+none of it. The `fdatasync` comes when somebody waits for it, as each send does for its intent, and
+covers all that was written before; an outcome that nobody waits for gets one within SYNC_WITHIN_S.
+A power loss in between makes a doubt of it, which is settled like any other.
+
+Writes happen in a worker thread, so a stalled disk stops sends and not the event loop. After a
+failed write or sync the ledger is dead for this process: every waiter gets the failure and nothing
+more is sent.
 """
 
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -25,14 +31,20 @@ from batchsnap.ledger.gap import Gap, lost_since, refuse_where_lost, remedy
 from batchsnap.ledger.record import Record, encode
 from batchsnap.ledger.replay import Fold, Scan
 
+SYNC_WITHIN_S = 0.3
+"""So long what nobody waits for may be written and not synced: a little more than the quarter of a
+second after which a quota at its cap stages its next intents, whose sync it then shares."""
+
 
 class Group:
     """Records that become durable together."""
 
     def __init__(self) -> None:
-        self.lines: list[bytes] = []
+        self.lines: list[bytes] = []  # not yet written
         self.last_seq = 0
-        self.holds_intent = False
+        self.holds_intent = False  # among those lines
+        self.awaited = False
+        self.due = math.inf  # when it is synced, awaited or not
         self.done = anyio.Event()
 
 
@@ -202,6 +214,8 @@ class Ledger:
         Raises:
             LedgerUnwritable: it is not, and nothing may be sent any more.
         """
+        group.awaited = True
+        self._wake.set()
         await group.done.wait()
         if self.failure is not None:
             raise self.failure
@@ -209,26 +223,40 @@ class Ledger:
     async def commit(self) -> None:
         """Write and sync groups until `close`. Runs as one task for the ledger's whole life."""
         while True:
-            await self._wake.wait()
+            with anyio.CancelScope(deadline=self._group.due):
+                await self._wake.wait()
             self._wake = anyio.Event()
-            group, self._group = self._group, Group()
-            if group.lines and self.failure is None:
-                try:
-                    await anyio.to_thread.run_sync(self._write, group)
-                    self._synced = group.last_seq
-                except OSError as error:
-                    self.failure = LedgerUnwritable(
-                        f"can't write {self.path}: {error.strerror or error}. Nothing more is "
-                        "sent. Make room or mend the disk, then run the same command again"
-                    )
-                except disk.NotOurs as error:
-                    self.failure = LedgerUnwritable(
-                        f"{self.path} {error}. Nothing more is sent. Do not delete it: "
-                        f"{remedy(self.path)}"
-                    )
-            group.done.set()
-            if self._closing and not self._group.lines:
+            await self._commit_group()
+            if self._closing and not self._group.last_seq:
                 return
+
+    async def _commit_group(self) -> None:
+        """Write what the group has gathered; sync it too where that is due."""
+        group, now = self._group, anyio.current_time()
+        sync = group.awaited or self._closing or group.due <= now
+        if sync:
+            self._group = Group()
+        elif group.lines:
+            group.due = min(group.due, now + SYNC_WITHIN_S)
+        data = b"".join(group.lines)
+        group.lines.clear()
+        if self.failure is None and (data or (sync and group.last_seq)):
+            try:
+                await anyio.to_thread.run_sync(self._write, data, group.holds_intent, sync)
+                if sync:
+                    self._synced = group.last_seq
+            except OSError as error:
+                self.failure = LedgerUnwritable(
+                    f"can't write {self.path}: {error.strerror or error}. Nothing more is "
+                    "sent. Make room or mend the disk, then run the same command again"
+                )
+            except disk.NotOurs as error:
+                self.failure = LedgerUnwritable(
+                    f"{self.path} {error}. Nothing more is sent. Do not delete it: "
+                    f"{remedy(self.path)}"
+                )
+        if sync or self.failure is not None:
+            group.done.set()
 
     def close(self) -> None:
         """End `commit` after the records appended so far."""
@@ -239,18 +267,20 @@ class Ledger:
         """Give up the lock and the file."""
         os.close(self._fd)
 
-    def _write(self, group: Group) -> None:
-        disk.write_all(self._fd, b"".join(group.lines))
-        failpoint("intent_written" if group.holds_intent else "outcome_written")
-        disk.sync_data(self._fd)
+    def _write(self, data: bytes, holds_intent: bool, sync: bool) -> None:
+        disk.write_all(self._fd, data)
+        self._end += len(data)
+        if data:
+            failpoint("intent_written" if holds_intent else "outcome_written")
+        if sync:
+            disk.sync_data(self._fd)
         try:
-            self._end += sum(map(len, group.lines))
             disk.check_ours(self.path, self._fd, self._end)
         except disk.NotOurs:
             with suppress(OSError):  # nothing is sent any more, marked or not
                 disk.mark_lost(self.path, _run_line(self.fold))
             raise
-        if group.holds_intent:
+        if sync and holds_intent:
             failpoint("intent_synced")
 
 

@@ -149,10 +149,14 @@ def _reply(response: dict[str, Any]) -> Reply:
 
 
 class MemorySink:
-    """A RecordSink whose disk takes its time; `disk` is what a kill leaves."""
+    """A RecordSink whose disk takes its time; `disk` is what a power loss leaves. What nobody
+    waits for gets there up to `late_s` later, or with what somebody waits for."""
 
-    def __init__(self, disk: list[bytes], fold: Fold, sync_s: float) -> None:
+    def __init__(self, disk: list[bytes], fold: Fold, sync_s: float, late_s: float) -> None:
         self.sync_s = sync_s
+        self.late_s = late_s
+        self.due = 0.0
+        self.awaited = False
         self.fold = fold
         self.failure = None
         self.disk = disk
@@ -161,15 +165,21 @@ class MemorySink:
 
     def append(self, record: Record) -> anyio.Event:
         self.fold.apply(record)
+        if not self.waiting:
+            self.due = asyncio.get_running_loop().time() + self.late_s
         self.waiting.append(encode(record))
         return self.synced
 
     async def durable(self, group: Any) -> None:
+        self.awaited = True
         await group.wait()
 
     async def commit(self) -> None:
         while True:
             await asyncio.sleep(0.013)
+            if not self.awaited and asyncio.get_running_loop().time() < self.due:
+                continue
+            self.awaited = False
             event, self.synced = self.synced, anyio.Event()
             group, self.waiting = self.waiting, []
             await asyncio.sleep(self.sync_s)
@@ -201,6 +211,7 @@ class World:
         self, folder: Path, fates: list[str], visible_after_s: float, sync_s: float = 0.004
     ) -> None:
         self.sync_s = sync_s
+        self.late_s = 0.3
         self.loop = VirtualLoop()
         self.cloud = ModelCloud(self.loop, fates, visible_after_s)
         self.path = folder / "fleet.csv"
@@ -212,6 +223,10 @@ class World:
         self.gap = Gap.NONE
         self.own_name = "own"  # of rows that are named
         self.named_as: dict[int, str] = {}  # what the manifest last said, by row
+
+    def sink_of(self, fold: Fold) -> Any:
+        """Where a life's records go."""
+        return MemorySink(self.disk, fold, self.sync_s, self.late_s)
 
     def records(self) -> list[Record]:
         """What the disk has."""
@@ -256,7 +271,7 @@ class World:
                 names[problem.line - 2] = self.named_as[rows[problem.line - 2]]
             intake = take()
         self.named_as.update(zip(rows, names, strict=True))
-        sink = MemorySink(self.disk, fold, self.sync_s)
+        sink = self.sink_of(fold)
         context = RunContext(sink, clock, stop, options, waits, random.Random(1), lambda text: None)
         account = Account(
             "",
@@ -285,7 +300,7 @@ class World:
         await asyncio.wait({running}, timeout=killed_after_s)
         if running.done():
             running.result()
-            await asyncio.sleep(2 * self.sync_s + 0.1)
+            await asyncio.sleep(2 * self.sync_s + self.late_s + 0.1)
             self.ended = True
         else:
             sink.disk = []  # the dead write nothing more
