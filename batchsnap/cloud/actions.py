@@ -1,7 +1,8 @@
 """The API's calls: body bytes out, reply values in. Never an unknown key, never a raise.
 
-Source: the pages of CreateSnapshot, DescribeSnapshots, DescribeDisks, DescribeDiskBackups and
-DeleteSnapshots, version 2017-03-12, and the per-second figures of the API category page.
+Source: the pages of CreateSnapshot, CopySnapshotCrossRegions, DescribeSnapshots, DescribeDisks,
+DescribeDiskBackups and DeleteSnapshots, version 2017-03-12, and the per-second figures of the API
+category page.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from batchsnap.model import PlannedRequest
 
 VERSION = "2017-03-12"
 CREATE = "CreateSnapshot"
+COPY = "CopySnapshotCrossRegions"
 RATES = {
     CREATE: 20,
+    COPY: 20,
     "DeleteSnapshots": 20,
     "DescribeSnapshots": 20,
     "DescribeDisks": 100,
@@ -26,8 +29,9 @@ RATES = {
 _POLICY_PREFIXES = ("cvm", "cbs")
 """The vendor's page authorises disks and snapshots under the prefix of its virtual machines,
 policies of other tools say `cbs:`. Nobody has to find out which one works who grants both."""
+_COPIED = "Success"  # the Code of a destination that took the order
 PAGE_MAX = 100
-DISK_FILTER_MAX = 10  # values of the disk-id filter of DescribeSnapshots
+FILTER_MAX = 10  # values of the disk-id filter of DescribeSnapshots; no more of any other
 
 Filter = tuple[str, Sequence[str]]
 _Fact = TypeVar("_Fact")
@@ -46,6 +50,14 @@ class SnapshotFact(NamedTuple):
     disk_id: str
     state: str  # NORMAL, CREATING, ROLLBACKING, COPYING_FROM_REMOTE, CHECKING_COPIED, TORECYCLE
     percent: int  # where the cloud tells none: 100 for NORMAL, else 0
+
+
+class Creation(NamedTuple):
+    """What a reply says of the snapshot that was asked for: its id, or why there is none."""
+
+    snapshot_id: str
+    code: str  # the cloud's own, or `reply.<flaw>`; "" where it was made
+    message: str
 
 
 class DiskFact(NamedTuple):
@@ -97,22 +109,54 @@ def create_snapshot(request: PlannedRequest) -> bytes:
     return orjson.dumps(body)
 
 
+def created(response: dict[str, Any]) -> Creation:
+    """What a CreateSnapshot response says."""
+    snapshot_id = _text(response, "SnapshotId")
+    if snapshot_id:
+        return Creation(snapshot_id, "", "")
+    return Creation("", "reply.no_snapshot_id", "the Response has no SnapshotId")
+
+
+def copy_snapshot(snapshot_id: str, *, name: str, to: str) -> bytes:
+    """The body of CopySnapshotCrossRegions, of one destination: an answer for several could not be
+    one outcome."""
+    return orjson.dumps(
+        {"SnapshotId": snapshot_id, "SnapshotName": name, "DestinationRegions": [to]}
+    )
+
+
+def copied(response: dict[str, Any], to: str) -> Creation:
+    """What a CopySnapshotCrossRegions response says of a destination: a refusal lies inside a
+    success."""
+    items = response.get("SnapshotCopyResultSet")
+    for item in items if isinstance(items, list) else ():
+        if not isinstance(item, dict) or item.get("DestinationRegion") != to:
+            continue
+        snapshot_id, code = _text(item, "SnapshotId"), _text(item, "Code")
+        if code not in {"", _COPIED}:
+            return Creation(snapshot_id, code, _text(item, "Message"))
+        if code and snapshot_id:
+            return Creation(snapshot_id, "", "")
+    return Creation("", "reply.no_copy", f"the Response tells of no copy in {to}")
+
+
 def describe_snapshots(
     *,
     disk_ids: Sequence[str] = (),
+    names: Sequence[str] = (),
     snapshot_ids: Sequence[str] = (),
     offset: int = 0,
     limit: int = PAGE_MAX,
 ) -> bytes:
-    """By disk (at most ten, private snapshots only) or by snapshot id (at most a page).
+    """By disk or by name (at most ten, private snapshots only) or by snapshot id (at most a page).
 
     Raises:
-        ValueError: both ways at once, neither, or more disks than the filter takes.
+        ValueError: not just one of these ways, or more values than a filter takes.
     """
-    if bool(disk_ids) == bool(snapshot_ids):
-        raise ValueError("ask by disks or by snapshots")
-    if len(disk_ids) > DISK_FILTER_MAX:
-        raise ValueError(f"the disk-id filter takes {DISK_FILTER_MAX} values")
+    if sum(map(bool, (disk_ids, names, snapshot_ids))) != 1:
+        raise ValueError("ask by disks, by names or by snapshots")
+    if len(disk_ids) > FILTER_MAX or len(names) > FILTER_MAX:
+        raise ValueError(f"a filter takes {FILTER_MAX} disks or names")
     body: dict[str, Any] = {
         "Offset": offset,
         "Limit": limit,
@@ -122,7 +166,8 @@ def describe_snapshots(
     if snapshot_ids:
         body["SnapshotIds"] = list(snapshot_ids)
     else:
-        body["Filters"] = _filters([("disk-id", disk_ids), ("snapshot-type", ["PRIVATE_SNAPSHOT"])])
+        which = ("disk-id", disk_ids) if disk_ids else ("snapshot-name", names)
+        body["Filters"] = _filters([which, ("snapshot-type", ["PRIVATE_SNAPSHOT"])])
     return orjson.dumps(body)
 
 

@@ -106,6 +106,14 @@ CODES: dict[str, Meaning] = {
         _V.BACKPRESSURE, None, "the region makes too many snapshots at once; it is given a rest"
     ),
     "UnsupportedOperation.DiskEncrypt": _rejected("this encrypted disk can't be snapshotted"),
+    # the page of CopySnapshotCrossRegions
+    "InvalidSnapshotId.NotFound": _unfit(
+        "the snapshot is not there: was it deleted? Check its id, its region and the account"
+    ),
+    "ResourceInUse.CopySnapshotConflict": _busy("this snapshot is being copied; tried again"),
+    "UnsupportedOperation.SnapshotNotSupportCopy": _rejected(
+        "this snapshot can't be copied: is it NORMAL, and not encrypted?"
+    ),
     # other codes of the product
     "InvalidDisk.Expire": _rejected("the disk has expired: renew it"),
     "ResourceUnavailable.Expire": _rejected("the resource has expired: renew it"),

@@ -1,18 +1,20 @@
-"""What a reply or a fault means: a Ruling on a CreateSnapshot call, a ReadRuling on a question."""
+"""What an outcome means: a Ruling on a call that makes a snapshot, a ReadRuling on a question."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import orjson
 
+from batchsnap.cloud.actions import Creation, created
 from batchsnap.cloud.codes import CODES, FAMILIES, INVALID, INVALID_MEANING, OURS, Meaning
 from batchsnap.cloud.masks import MASK
 from batchsnap.model import Fault, Reply, Ruling, Scope, Verdict
 
 _MESSAGE_MAX = 500
 _TEXT_MAX = 128  # of codes and ids; the cloud's own are far shorter
-_CREATING = ".SnapshotCreating"
+_AT_WORK = (".SnapshotCreating", ".CopySnapshotConflict")
 _NO_REGION = "UnsupportedRegion"
 
 ReadKind = Literal["ok", "denied", "throttled", "temporary", "invalid"]
@@ -60,20 +62,27 @@ def open_envelope(outcome: Reply | Fault) -> Envelope:
     return Envelope(_text(error["Code"]), message, request_id, response)
 
 
-def rule(outcome: Reply | Fault, *, doubted: bool) -> Ruling:
-    """The Ruling on a CreateSnapshot call.
+def rule(
+    outcome: Reply | Fault,
+    *,
+    doubted: bool,
+    made: Callable[[dict[str, Any]], Creation] = created,
+) -> Ruling:
+    """The Ruling on a call that makes a snapshot, whose reply `made` reads.
 
     `doubted`: the row was in doubt before. Then a running snapshot may be ours, and a code that
     nobody knows has been settled once and is a refusal.
     """
     code, message, request_id, response = open_envelope(outcome)
-    if not code:
-        snapshot_id = response.get("SnapshotId")
-        if isinstance(snapshot_id, str) and snapshot_id and MASK not in snapshot_id:
-            return Ruling(Verdict.ACCEPTED, "", "", request_id, snapshot_id, None)
+    said = made(response)
+    if not code and said.code:
+        code, message = _text(said.code), _text(said.message, _MESSAGE_MAX)
+    elif not code and MASK not in said.snapshot_id:
+        return Ruling(Verdict.ACCEPTED, "", "", request_id, said.snapshot_id, None)
+    elif not code:
         code, message = "reply.no_snapshot_id", "the Response has no SnapshotId"
     meaning = _meaning(code, outcome, doubted=doubted)
-    if response.get("SnapshotId"):  # a refusal that names a snapshot refutes itself
+    if said.snapshot_id:  # a refusal that names a snapshot refutes itself
         meaning = Meaning(Verdict.IN_DOUBT, None, "")
     return Ruling(meaning.verdict, code, message, request_id, "", meaning.scope)
 
@@ -119,7 +128,7 @@ def _meaning(code: str, outcome: Reply | Fault, *, doubted: bool) -> Meaning:
         return Meaning(Verdict.IN_DOUBT if outcome.sent else Verdict.TRANSIENT, None, "")
     if code.partition(".")[0] in {"http", "reply"}:
         return Meaning(Verdict.IN_DOUBT, None, "")
-    if code.endswith(_CREATING) and doubted:
+    if code.endswith(_AT_WORK) and doubted:
         return Meaning(Verdict.IN_DOUBT, None, "")
     meaning = CODES.get(code)
     if meaning is None:

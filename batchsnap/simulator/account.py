@@ -13,7 +13,7 @@ from typing import Any
 from batchsnap.simulator import requests
 from batchsnap.simulator.outcomes import Call, Outcome, outcome_of
 from batchsnap.simulator.requests import Refused
-from batchsnap.simulator.scenario import CREATE, Kind, Scenario
+from batchsnap.simulator.scenario import COPY, CREATE, Kind, Scenario
 from batchsnap.simulator.world import World
 
 # A microsecond short of a second: Unix seconds in a float are no finer than a quarter of one,
@@ -131,6 +131,9 @@ class Cloud:
         if action == CREATE:
             requests.check_create(checked, now + self.scenario.clock_offset_s)
             disk_id = checked.get("DiskId") or checked["DiskBackupId"]
+        elif action == COPY:
+            requests.check_copy(checked, region)
+            disk_id = checked["SnapshotId"]
         decided = outcome_of(self.scenario, self._call(action, region, disk_id, now))
         if decided.kind is not Kind.OK:
             self.faults[decided.kind.value] += 1
@@ -143,6 +146,8 @@ class Cloud:
         match action:
             case "CreateSnapshot":
                 return {"SnapshotId": self.world.create(region, body, now).snapshot_id}
+            case "CopySnapshotCrossRegions":
+                return {"SnapshotCopyResultSet": self.world.copy(region, body, now)}
             case "DescribeSnapshots":
                 return self.world.describe_snapshots(region, body, now)
             case "DescribeDisks":
@@ -160,8 +165,8 @@ class Cloud:
         by_disk: dict[tuple[str, ...], list[str]] = defaultdict(list)
         by_name: dict[tuple[str, ...], list[str]] = defaultdict(list)
         for s in living:
-            by_disk[s.disk.region, s.disk.disk_id].append(s.snapshot_id)
-            by_name[s.disk.region, s.disk.disk_id, s.name].append(s.snapshot_id)
+            by_disk[s.region, s.disk.disk_id].append(s.snapshot_id)
+            by_name[s.region, s.disk.disk_id, s.name].append(s.snapshot_id)
         return {
             **shown,
             "alive": len(living),

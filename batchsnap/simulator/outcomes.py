@@ -11,7 +11,7 @@ import math
 from hashlib import blake2b
 from typing import NamedTuple
 
-from batchsnap.simulator.scenario import CREATE, SHARES, Kind, Scenario, Step
+from batchsnap.simulator.scenario import CREATE, MAKERS, SHARES, Kind, Scenario, Step
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _TWO_64 = float(1 << 64)
@@ -72,7 +72,7 @@ class Call(NamedTuple):
     """One call that was within its limit, with its 1-based numbers."""
 
     action: str
-    disk_id: str  # or the backup point's, where only that is named; "" for other actions
+    disk_id: str  # or what else is made a snapshot of: a backup point, a snapshot; "" of questions
     region: str
     disk_nth: int
     region_nth: int
@@ -99,9 +99,9 @@ def outcome_of(scenario: Scenario, call: Call) -> Outcome:
     for step in scenario.script:
         if _meant(step, call):
             return _make(scenario, call, step.do, step)
-    if call.action != CREATE:
+    if call.action not in MAKERS:
         return _of_others(scenario, call)
-    kind = _state_of_things(scenario, call)
+    kind = _state_of_things(scenario, call) if call.action == CREATE else None
     if kind is None:
         throw = chance(scenario.seed, "fate", call.disk_id, call.disk_nth)
         for kind in SHARES:

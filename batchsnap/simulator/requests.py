@@ -37,6 +37,11 @@ _KEYS: Mapping[str, Mapping[str, type]] = {
     },
     "DescribeDiskBackups": {"DiskBackupIds": list, "Filters": list, **_PAGE},
     "DeleteSnapshots": {"SnapshotIds": list, "DeleteBindImages": bool},
+    "CopySnapshotCrossRegions": {
+        "DestinationRegions": list,
+        "SnapshotId": str,
+        "SnapshotName": str,
+    },
 }
 ACTIONS = tuple(_KEYS)
 
@@ -74,16 +79,28 @@ def check_create(body: Mapping[str, Any], now: float) -> tuple[tuple[str, str], 
     """
     if not body.get("DiskId") and not body.get("DiskBackupId"):
         raise Refused("MissingParameter", "Either `DiskId` or `DiskBackupId` must be given.")
-    if len(body.get("SnapshotName", "").encode()) > NAME_MAX_BYTES:
-        raise Refused(
-            "InvalidParameterValue.LimitExceeded",
-            f"`SnapshotName` must not be longer than {NAME_MAX_BYTES} bytes.",
-        )
+    _check_name(body)
     if body.get("DiskUsage", "DATA_DISK") not in ("DATA_DISK", "SYSTEM_DISK"):
         raise Refused("InvalidParameterValue", "`DiskUsage` must be DATA_DISK or SYSTEM_DISK.")
     if "Deadline" in body:
         _check_deadline(body["Deadline"], now)
     return _check_tags(body.get("Tags", []))
+
+
+def check_copy(body: Mapping[str, Any], region: str) -> list[str]:
+    """The values of a CopySnapshotCrossRegions body sent to `region`; returns the destinations.
+
+    Raises Refused.
+    """
+    destinations = body.get("DestinationRegions")
+    if not body.get("SnapshotId") or not destinations:
+        raise Refused("MissingParameter", "`SnapshotId` and `DestinationRegions` must be given.")
+    if not _all_str(destinations):
+        raise Refused("InvalidParameter", "`DestinationRegions` must be a list of strings.")
+    if region in destinations or len(set(destinations)) < len(destinations):
+        raise Refused("InvalidParameterValue", "A destination is another region, and given once.")
+    _check_name(body)
+    return list(destinations)
 
 
 def filters_of(body: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
@@ -122,6 +139,14 @@ def descending(body: Mapping[str, Any], order_fields: tuple[str, ...]) -> bool:
     if order not in ("ASC", "DESC"):
         raise Refused("InvalidParameterValue", "`Order` must be ASC or DESC.")
     return bool(order == "DESC")
+
+
+def _check_name(body: Mapping[str, Any]) -> None:
+    if len(body.get("SnapshotName", "").encode()) > NAME_MAX_BYTES:
+        raise Refused(
+            "InvalidParameterValue.LimitExceeded",
+            f"`SnapshotName` must not be longer than {NAME_MAX_BYTES} bytes.",
+        )
 
 
 def _check_ids(key: str, ids: Any, body: Mapping[str, Any]) -> None:
@@ -235,9 +260,9 @@ def _snapshot_field(thing: StoredSnapshot, name: str, now: float) -> str:
         case "disk-usage":
             return thing.usage
         case "disk-id":
-            return thing.disk.disk_id
+            return thing.disk_id
         case _:
-            return thing.disk.zone
+            return thing.zone
 
 
 def disk_passes(item: Mapping[str, Any], filters: Sequence[tuple[str, tuple[str, ...]]]) -> bool:

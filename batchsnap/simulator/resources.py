@@ -7,7 +7,7 @@ DescribeSnapshots). What a test doesn't choose is made up from the seed and the 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -16,6 +16,7 @@ from batchsnap.simulator.outcomes import chance, pick, word
 _SHANGHAI = timezone(timedelta(hours=8))
 _EPOCH_S = 1_700_000_000  # disks are older than any run
 _YEAR_S = 365 * 86400
+_CHECKED_FROM = 90  # percent of a copy's time, from which on it is checked
 _SIZES_GIB = ("50", "100", "200", "500")
 _TYPES = ("CLOUD_PREMIUM", "CLOUD_BSSD", "CLOUD_SSD", "CLOUD_HSSD")
 
@@ -36,6 +37,19 @@ def sample_fleet(
     """`size` made-up (disk id, region), the regions in turn."""
     for n in range(size):
         yield f"disk-{word(seed, 'fleet', n)}", regions[n % len(regions)]
+
+
+def placement(zone: str) -> dict[str, Any]:
+    """The API's Placement."""
+    return {
+        "Zone": zone,
+        "CageId": None,
+        "CdcId": None,
+        "CdcName": None,
+        "DedicatedClusterId": None,
+        "ProjectId": 0,
+        "ProjectName": "",
+    }
 
 
 @dataclass(slots=True, eq=False)
@@ -60,19 +74,6 @@ class Disk:
     def zone(self) -> str:
         """One of the region's first four zones."""
         return f"{self.region}-{pick(('1', '2', '3', '4'), *self._labels('zone'))}"
-
-    @property
-    def placement(self) -> dict[str, Any]:
-        """The API's Placement."""
-        return {
-            "Zone": self.zone,
-            "CageId": None,
-            "CdcId": None,
-            "CdcName": None,
-            "DedicatedClusterId": None,
-            "ProjectId": 0,
-            "ProjectName": "",
-        }
 
     def _labels(self, what: str) -> tuple[object, ...]:
         return (self.seed, "disk", what, self.disk_id)
@@ -112,7 +113,7 @@ class Disk:
             "BackupDisk": True,
             "DiskBackupQuota": 1,
             "DiskBackupCount": 0,
-            "Placement": self.placement,
+            "Placement": placement(self.zone),
             "Tags": [
                 {"Key": "env", "Value": pick(("prod", "prod", "test"), *self._labels("env"))},
                 {"Key": "team", "Value": pick(("shop", "search", "ops"), *self._labels("team"))},
@@ -157,7 +158,8 @@ class Backup:
 
 @dataclass(slots=True, eq=False)
 class StoredSnapshot:
-    """A snapshot. Times are seconds of the simulator's own clock."""
+    """A snapshot, or a copy of one in another region. Times are seconds of the simulator's own
+    clock."""
 
     snapshot_id: str
     name: str
@@ -166,10 +168,36 @@ class StoredSnapshot:
     deadline: str  # "" for permanent
     tags: tuple[tuple[str, str], ...]
     made_at: float
-    ready_at: float  # CREATING before, NORMAL from then on
+    ready_at: float  # CREATING or being copied before, NORMAL from then on
     server_time: float  # Unix seconds by the server's clock, for CreateTime
     vanishes: bool = False  # its creation fails: at ready_at it is gone
     alive: bool = True
+    source: StoredSnapshot | None = None  # of a copy
+    copied_to: str = ""  # the region of a copy
+    copies: list[StoredSnapshot] = field(
+        default_factory=list
+    )  # without deleted ones
+
+    @property
+    def region(self) -> str:
+        """Where it is."""
+        return self.copied_to or self.disk.region
+
+    @property
+    def zone(self) -> str:
+        """Where its disk is; a copy has none there, and is in the region's first zone."""
+        return f"{self.copied_to}-1" if self.copied_to else self.disk.zone
+
+    @property
+    def disk_id(self) -> str:
+        """The DiskId that is shown. What a copy shows is not documented: half of them show their
+        source's disk, and half none, so that no client relies on either."""
+        shown = self.source is None or chance(self.disk.seed, "copy", self.snapshot_id) < 0.5
+        return self.disk.disk_id if shown else ""
+
+    def copying_to(self, now: float) -> list[str]:
+        """The regions to which it is being copied."""
+        return [copy.region for copy in self.copies if copy.alive and now < copy.ready_at]
 
     @property
     def usage(self) -> str:
@@ -177,11 +205,15 @@ class StoredSnapshot:
         return self.asked_usage or self.disk.usage
 
     def state(self, now: float) -> str:
-        """CREATING or NORMAL."""
-        return "NORMAL" if now >= self.ready_at else "CREATING"
+        """CREATING, of a copy COPYING_FROM_REMOTE and then CHECKING_COPIED, and NORMAL."""
+        if now >= self.ready_at:
+            return "NORMAL"
+        if self.source is None:
+            return "CREATING"
+        return "COPYING_FROM_REMOTE" if self.percent(now) < _CHECKED_FROM else "CHECKING_COPIED"
 
     def percent(self, now: float) -> int:
-        """0 to 99 while CREATING, 100 when NORMAL."""
+        """0 to 99 until it is NORMAL, then 100."""
         if now >= self.ready_at:
             return 100
         return int(99 * (now - self.made_at) / (self.ready_at - self.made_at))
@@ -193,10 +225,10 @@ class StoredSnapshot:
             "SnapshotName": self.name,
             "SnapshotState": self.state(now),
             "Percent": self.percent(now),
-            "DiskId": self.disk.disk_id,
+            "DiskId": self.disk_id,
             "DiskUsage": self.usage,
             "DiskSize": self.disk.size_gib,
-            "Placement": self.disk.placement,
+            "Placement": placement(self.zone),
             "CreateTime": wall(self.server_time),
             "LatestModifyTime": wall(self.server_time),
             "DeadlineTime": self.deadline or None,
@@ -206,8 +238,8 @@ class StoredSnapshot:
             "AutoSnapshotPolicyId": "",
             "IsLocked": False,
             "Encrypt": False,
-            "CopyFromRemote": False,
-            "CopyingToRegions": [],
+            "CopyFromRemote": self.source is not None,
+            "CopyingToRegions": self.copying_to(now),
             "Images": [],
             "ImageCount": 0,
             "ShareReference": 0,
@@ -220,7 +252,9 @@ class StoredSnapshot:
         return {
             "snapshot_id": self.snapshot_id,
             "disk_id": self.disk.disk_id,
-            "region": self.disk.region,
+            "region": self.region,
+            "source_id": self.source.snapshot_id if self.source else "",
+            "usage": self.usage,
             "name": self.name,
             "state": self.state(now),
             "made_at": self.made_at,

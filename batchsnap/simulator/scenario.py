@@ -13,6 +13,9 @@ from typing import Any
 from batchsnap.errors import UsageError
 
 CREATE = "CreateSnapshot"
+COPY = "CopySnapshotCrossRegions"
+MAKERS = (CREATE, COPY)
+"""The calls that make a snapshot, which meet the shares of faults."""
 
 
 class Kind(StrEnum):
@@ -46,7 +49,7 @@ class Step:
 
     do: Kind
     action: str = CREATE  # "*" for any
-    disk_id: str = ""
+    disk_id: str = ""  # of a copy: its source's SnapshotId
     region: str = ""
     nth: tuple[int, ...] = ()
     committed: bool | None = None  # None: by chance, as for a share
@@ -148,7 +151,7 @@ class Scenario:
     caps: Mapping[str, float] = field(default_factory=dict)  # of other actions, by name
     throttle_window: str = "sliding"  # or "fixed"
     count_rejected: bool = True
-    # Shares of create calls; together at most 1.
+    # Shares of the calls that make snapshots; together at most 1.
     lost_reply: float = 0.0
     reset: float = 0.0
     late: float = 0.0
@@ -176,6 +179,7 @@ class Scenario:
     quota_snapshots: int = 0  # so many in a region, InsufficientSnapshotQuota beyond; 0: no bound
     # Snapshots.
     creating_s: float = 1.0  # CREATING before NORMAL
+    copying_s: float = 1.0  # COPYING_FROM_REMOTE and CHECKING_COPIED before NORMAL
     visible_after_s: float = 0.0  # before DescribeSnapshots shows it
     hides_snapshots: bool = False  # DescribeSnapshots shows none, and nothing declares that
     # Account.

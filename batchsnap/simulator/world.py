@@ -1,4 +1,4 @@
-"""Owns what exists in this cloud, and the five actions on it. Time is passed in, never read.
+"""Owns what exists in this cloud, and the six actions on it. Time is passed in, never read.
 
 Indexed by id, by disk and by region, so that 100,000 snapshots cost no walk of them all.
 """
@@ -17,6 +17,8 @@ from batchsnap.simulator.outcomes import chance, word
 from batchsnap.simulator.requests import Refused
 from batchsnap.simulator.resources import Backup, Disk, StoredSnapshot
 from batchsnap.simulator.scenario import Scenario
+
+_QUOTA_USED_UP = "The region's snapshot quota is used up."
 
 
 class World:
@@ -67,7 +69,7 @@ class World:
         self._check_region(region)
         deadline = body.get("Deadline", "")
         snapshot = StoredSnapshot(
-            snapshot_id=self._new_id(disk, nth),
+            snapshot_id=self._new_id(region, disk, nth),
             name=body.get("SnapshotName", "Unnamed"),
             disk=disk,
             asked_usage=body.get("DiskUsage", ""),
@@ -76,12 +78,30 @@ class World:
             made_at=now,
             ready_at=now + self.scenario.creating_s,
             server_time=server_time,
-            vanishes=self._fails(disk, nth),
+            vanishes=self._fails(region, disk, nth),
         )
         if backup:
             self.inventory.use_up(backup)
         self._add(region, snapshot)
         return snapshot
+
+    def copy(self, region: str, body: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
+        """CopySnapshotCrossRegions: an item of SnapshotCopyResultSet for each destination. One copy
+        of a snapshot at a time to one region."""
+        self._ripen(now)
+        destinations = requests.check_copy(body, region)
+        source = self._find(region, body["SnapshotId"])
+        if source.state(now) != "NORMAL":
+            raise Refused(
+                "UnsupportedOperation.SnapshotNotSupportCopy", "Only NORMAL snapshots are copied."
+            )
+        if not set(destinations).isdisjoint(source.copying_to(now)):
+            raise Refused(
+                "ResourceInUse.CopySnapshotConflict", "The snapshot is being copied there already."
+            )
+        default = f"Copied {source.snapshot_id} from {region}"
+        name = body.get("SnapshotName", default)
+        return [self._copy(source, to, name, now) for to in destinations]
 
     def describe_snapshots(
         self, region: str, body: Mapping[str, Any], now: float
@@ -142,12 +162,11 @@ class World:
             raise Refused("MissingParameter", "`SnapshotIds` must be given.")
         found = []
         for snapshot_id in dict.fromkeys(ids):
-            snapshot = self._by_id.get(snapshot_id)
-            if snapshot is None or snapshot.disk.region != region:
-                raise Refused("InvalidSnapshotId.NotFound", f"There is no `{snapshot_id}`.")
-            if snapshot.state(now) != "NORMAL":
+            snapshot = self._find(region, snapshot_id)
+            if snapshot.state(now) != "NORMAL" or snapshot.copying_to(now):
                 raise Refused(
-                    "InvalidSnapshot.NotSupported", f"`{snapshot_id}` is still being created."
+                    "InvalidSnapshot.NotSupported",
+                    f"`{snapshot_id}` is still being created or copied.",
                 )
             found.append(snapshot)
         for snapshot in found:
@@ -166,15 +185,48 @@ class World:
     def _ripen(self, now: float) -> None:
         while self._ripening and self._ripening[0][0] <= now:
             _, _, snapshot = heappop(self._ripening)
-            self._creating[snapshot.disk.region] -= 1
+            self._creating[snapshot.region] -= 1
             if snapshot.vanishes:
                 self._remove(snapshot)
                 self.vanished += 1
 
-    def _check_region(self, region: str) -> None:
+    def _find(self, region: str, snapshot_id: str) -> StoredSnapshot:
+        snapshot = self._by_id.get(snapshot_id)
+        if snapshot is None or snapshot.region != region:
+            raise Refused("InvalidSnapshotId.NotFound", f"There is no `{snapshot_id}`.")
+        return snapshot
+
+    def _copy(self, source: StoredSnapshot, to: str, name: str, now: float) -> dict[str, Any]:
+        """One destination's part of the answer; its refusal lies inside a success."""
+        item = {"DestinationRegion": to, "SnapshotId": "", "Code": "Success", "Message": ""}
+        if self._is_full(to):
+            return {**item, "Code": "InsufficientSnapshotQuota", "Message": _QUOTA_USED_UP}
+        nth = self._made[to, source.disk.disk_id]
+        copy = StoredSnapshot(
+            snapshot_id=self._new_id(to, source.disk, nth),
+            name=name,
+            disk=source.disk,
+            asked_usage=source.asked_usage,
+            deadline="",
+            tags=(),
+            made_at=now,
+            ready_at=now + self.scenario.copying_s,
+            server_time=now + self.scenario.clock_offset_s,
+            vanishes=self._fails(to, source.disk, nth),
+            source=source,
+            copied_to=to,
+        )
+        source.copies.append(copy)
+        self._add(to, copy)
+        return {**item, "SnapshotId": copy.snapshot_id}
+
+    def _is_full(self, region: str) -> bool:
         most = self.scenario.quota_snapshots
-        if most and self._alive[region] >= most:
-            raise Refused("InsufficientSnapshotQuota", "The region's snapshot quota is used up.")
+        return bool(most) and self._alive[region] >= most
+
+    def _check_region(self, region: str) -> None:
+        if self._is_full(region):
+            raise Refused("InsufficientSnapshotQuota", _QUOTA_USED_UP)
         most = self.scenario.max_creating
         if most and self._creating[region] >= most:
             raise Refused(
@@ -193,10 +245,12 @@ class World:
         heappush(self._ripening, (snapshot.ready_at, snapshot.snapshot_id, snapshot))
 
     def _remove(self, snapshot: StoredSnapshot) -> None:
-        region = snapshot.disk.region
+        region = snapshot.region
         snapshot.alive = False
         del self._by_id[snapshot.snapshot_id]
         self._by_disk[region, snapshot.disk.disk_id].remove(snapshot)
+        if snapshot.source is not None:
+            snapshot.source.copies.remove(snapshot)
         self._alive[region] -= 1
         self._dead[region] += 1
 
@@ -216,7 +270,7 @@ class World:
                 ids = values
         if ids:
             known = (self._by_id.get(i) for i in dict.fromkeys(ids))
-            here = [s for s in known if s is not None and s.disk.region == region]
+            here = [s for s in known if s is not None and s.region == region]
             return sorted(here, key=lambda s: s.made_at)
         if self._dead[region]:
             self._by_region[region] = [s for s in self._by_region[region] if s.alive]
@@ -226,14 +280,15 @@ class World:
     def _print(self, disk: Disk) -> dict[str, Any]:
         return disk.to_api(len(self._by_disk.get((disk.region, disk.disk_id), ())))
 
-    def _fails(self, disk: Disk, nth: int) -> bool:
+    def _fails(self, region: str, disk: Disk, nth: int) -> bool:
         share = self.scenario.vanish
-        return bool(share) and chance(self.scenario.seed, "vanish", disk.disk_id, nth) < share
+        labels = [disk.disk_id, nth] + [region] * (region != disk.region)  # a copy's own chance
+        return bool(share) and chance(self.scenario.seed, "vanish", *labels) < share
 
-    def _new_id(self, disk: Disk, nth: int) -> str:
+    def _new_id(self, region: str, disk: Disk, nth: int) -> str:
         salt = 0
         while True:
-            labels = (self.scenario.seed, "snapshot", disk.region, disk.disk_id, nth, salt)
+            labels = (self.scenario.seed, "snapshot", region, disk.disk_id, nth, salt)
             snapshot_id = f"snap-{word(*labels)}"
             if snapshot_id not in self._by_id:
                 return snapshot_id

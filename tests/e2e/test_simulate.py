@@ -31,10 +31,10 @@ def quick(**values: Any) -> Scenario:
 # Real clients.
 
 
-def sdk(url: str) -> cbs_client.CbsClient:
+def sdk(url: str, region: str = HERE) -> cbs_client.CbsClient:
     http = HttpProfile(protocol="http", endpoint=url.removeprefix("http://"))
     return cbs_client.CbsClient(
-        Credential(SECRET_ID, SECRET_KEY), HERE, ClientProfile(httpProfile=http)
+        Credential(SECRET_ID, SECRET_KEY), region, ClientProfile(httpProfile=http)
     )
 
 
@@ -88,6 +88,45 @@ def test_the_official_sdk_finds_every_field_that_it_knows() -> None:
     assert snapshot.LatestModifyTime == snapshot.CreateTime
     assert snapshot.SnapshotMode == "STANDARD_SNAPSHOT"
     assert (disk.EncryptType, disk.ErrorPrompt, disk.KmsKeyId) == ("", "", "")
+
+
+def test_the_official_sdk_copies_to_another_region() -> None:
+    there = "ap-beijing"
+    with EmbeddedSimulator(quick(copying_s=0)) as simulator:
+        api, elsewhere = sdk(simulator.url), sdk(simulator.url, there)
+        source = api.CreateSnapshot(ask(models.CreateSnapshotRequest, DiskId=DISK)).SnapshotId
+        simulator.change(quick(copying_s=0, lost_reply=1.0))
+        wanted = ask(
+            models.CopySnapshotCrossRegionsRequest,
+            SnapshotId=source,
+            DestinationRegions=[there, "ap-tokyo"],
+            SnapshotName="copy",
+        )
+        with pytest.raises(TencentCloudSDKException):  # done, and the reply is lost
+            api.CopySnapshotCrossRegions(wanted)
+        simulator.change(quick(copying_s=0))
+        answers = api.CopySnapshotCrossRegions(wanted).SnapshotCopyResultSet
+        assert [(a.DestinationRegion, a.Code) for a in answers] == [
+            (there, "Success"),
+            ("ap-tokyo", "Success"),
+        ]
+        filters = [{"Name": "snapshot-name", "Values": ["copy"]}]
+        found = elsewhere.DescribeSnapshots(ask(models.DescribeSnapshotsRequest, Filters=filters))
+        assert answers[0].SnapshotId in {s.SnapshotId for s in found.SnapshotSet}
+        assert [(s.SnapshotState, s.CopyFromRemote) for s in found.SnapshotSet] == [
+            ("NORMAL", True)
+        ] * 2
+        with pytest.raises(TencentCloudSDKException) as caught:
+            api.CopySnapshotCrossRegions(
+                ask(
+                    models.CopySnapshotCrossRegionsRequest,
+                    SnapshotId="snap-zzzzzzzz",
+                    DestinationRegions=[there],
+                )
+            )
+        assert caught.value.get_code() == "InvalidSnapshotId.NotFound"
+        counted = {quota["action"]: quota["calls"] for quota in simulator.state()["quotas"]}
+        assert counted["CopySnapshotCrossRegions"] == 3
 
 
 def test_a_taken_port_is_an_error_where_it_is_opened() -> None:

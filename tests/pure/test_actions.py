@@ -38,6 +38,14 @@ def test_create_snapshot_says_only_what_is_there() -> None:
     }
 
 
+def test_copy_snapshot_names_one_destination() -> None:
+    assert body(actions.copy_snapshot("snap-1", name="n", to="ap-seoul")) == {
+        "SnapshotId": "snap-1",
+        "SnapshotName": "n",
+        "DestinationRegions": ["ap-seoul"],
+    }
+
+
 def test_describe_snapshots() -> None:
     page = {"Order": "ASC", "OrderField": "CREATE_TIME", "Offset": 100, "Limit": 100}
     assert body(actions.describe_snapshots(disk_ids=["disk-1", "disk-2"], offset=100)) == {
@@ -47,13 +55,20 @@ def test_describe_snapshots() -> None:
         ],
         **page,
     }
+    by_name = body(actions.describe_snapshots(names=["a", "b"], offset=100))
+    assert by_name["Filters"][0] == {"Name": "snapshot-name", "Values": ["a", "b"]}
     by_id = body(actions.describe_snapshots(snapshot_ids=["snap-1"], offset=100))
     assert by_id == {"SnapshotIds": ["snap-1"], **page}
 
 
 @pytest.mark.parametrize(
     "question",
-    [{}, {"disk_ids": ["d"], "snapshot_ids": ["s"]}, {"disk_ids": ["d"] * 11}],
+    [
+        {},
+        {"disk_ids": ["d"], "snapshot_ids": ["s"]},
+        {"disk_ids": ["d"] * 11},
+        {"names": ["n"] * 11},
+    ],
 )
 def test_a_question_that_the_api_refuses(question: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"disk"):
@@ -206,6 +221,7 @@ def test_region_of_zone(zone: str, region: str) -> None:
 def test_every_action_has_its_published_rate() -> None:
     assert actions.RATES == {
         "CreateSnapshot": 20,
+        "CopySnapshotCrossRegions": 20,
         "DeleteSnapshots": 20,
         "DescribeSnapshots": 20,
         "DescribeDisks": 100,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchsnap.cloud import actions
 from batchsnap.cloud.codes import CODES, FAMILIES, OURS
 from batchsnap.cloud.faults import hint, read_ruling, rule
 from batchsnap.cloud.masks import MASK
-from batchsnap.model import Fault, FaultKind, Reply, Scope, Verdict
+from batchsnap.model import Fault, FaultKind, Reply, Ruling, Scope, Verdict
 
 
 def words(text: str) -> list[str]:
@@ -29,6 +32,11 @@ ResourceNotFound.NotFound ResourceUnavailable.DiskBackupCreating
 ResourceUnavailable.DiskSnapshotChainTooLarge ResourceUnavailable.NotSupported
 ResourceUnavailable.SnapshotCreating ResourceUnavailable.TooManyCreatingSnapshot
 UnsupportedOperation.DiskEncrypt
+""")
+# The page of CopySnapshotCrossRegions, what is new in its list.
+OF_COPIES = words("""
+InvalidSnapshotId.NotFound ResourceInUse.CopySnapshotConflict
+UnsupportedOperation.SnapshotNotSupportCopy
 """)
 # The product's error codes in the published SDK that can come from this action.
 OF_THE_PRODUCT = words("""
@@ -66,7 +74,7 @@ def refusal(code: object, message: object = "why", **more: object) -> Reply:
     return reply({"Error": {"Code": code, "Message": message}, "RequestId": "req-1", **more})
 
 
-@pytest.mark.parametrize("code", sorted({*OF_THE_ACTION, *OF_THE_PRODUCT, *COMMON}))
+@pytest.mark.parametrize("code", sorted({*OF_THE_ACTION, *OF_COPIES, *OF_THE_PRODUCT, *COMMON}))
 def test_every_published_code_has_a_row_and_a_remedy(code: str) -> None:
     meaning = CODES[code]
     reaching = {Verdict.HALT, Verdict.SUSPECT}
@@ -154,7 +162,11 @@ def test_a_code_of_no_family_is_settled_once(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["InvalidDisk.SnapshotCreating", "ResourceUnavailable.SnapshotCreating"]
+    "code",
+    words("""
+InvalidDisk.SnapshotCreating ResourceUnavailable.SnapshotCreating
+ResourceInUse.CopySnapshotConflict
+"""),
 )
 def test_a_running_snapshot_may_be_ours(code: str) -> None:
     assert rule(refusal(code), doubted=False).verdict is Verdict.BUSY
@@ -167,6 +179,50 @@ def test_accepted() -> None:
     assert (
         rule(reply({"SnapshotId": "snap-1", "Error": None}), doubted=True).snapshot_id == "snap-1"
     )
+
+
+TO = "ap-beijing"
+
+
+def copied(**item: object) -> Ruling:
+    other = {"DestinationRegion": "ap-tokyo", "Code": "Success", "SnapshotId": "snap-tokyo"}
+    items = [other, {"DestinationRegion": TO, **item}]
+    said = reply({"SnapshotCopyResultSet": items, "RequestId": "req-1"})
+    return rule(said, doubted=False, made=partial(actions.copied, to=TO))
+
+
+def test_a_copy_is_judged_by_the_answer_of_its_own_destination() -> None:
+    done = copied(Code="Success", SnapshotId="snap-1", Message="")
+    assert done == (Verdict.ACCEPTED, "", "", "req-1", "snap-1", None)
+    full = copied(Code="InsufficientSnapshotQuota", SnapshotId="", Message="full")
+    assert (full.verdict, full.scope) == (Verdict.SUSPECT, Scope.REGION)
+    assert (full.code, full.message, full.request_id) == (
+        "InsufficientSnapshotQuota",
+        "full",
+        "req-1",
+    )
+    odd = copied(Code="InsufficientSnapshotQuota", SnapshotId="snap-1")
+    assert (odd.verdict, odd.snapshot_id) == (Verdict.IN_DOUBT, "")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {},
+        {"SnapshotId": "snap-1"},
+        {"SnapshotCopyResultSet": None},
+        {"SnapshotCopyResultSet": {}},
+        {"SnapshotCopyResultSet": [None, "text", {}]},
+        {"SnapshotCopyResultSet": [{"DestinationRegion": TO}]},
+        {"SnapshotCopyResultSet": [{"DestinationRegion": TO, "SnapshotId": "snap-1"}]},
+        {"SnapshotCopyResultSet": [{"DestinationRegion": TO, "Code": "Success"}]},
+        {"SnapshotCopyResultSet": [{"DestinationRegion": TO, "Code": 7, "SnapshotId": None}]},
+        {"SnapshotCopyResultSet": [{"DestinationRegion": "x", "Code": "Success"}]},
+    ],
+)
+def test_an_answer_that_does_not_tell_of_the_destination_is_a_doubt(response: object) -> None:
+    ruling = rule(reply(response), doubted=False, made=partial(actions.copied, to=TO))
+    assert (ruling.verdict, ruling.code) == (Verdict.IN_DOUBT, "reply.no_copy")
 
 
 def test_a_refusal_that_names_a_snapshot_is_a_doubt() -> None:

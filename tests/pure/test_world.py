@@ -108,6 +108,91 @@ def test_a_failed_creation_disappears() -> None:
     assert (w.created, w.vanished, w.snapshots(NOW + 5)) == (1, 1, [])
 
 
+# Copies.
+
+THERE = "ap-beijing"
+
+
+def copy_of(w: World, snapshot_id: str, now: float = NOW, *to: str, **body: Any) -> dict[str, Any]:
+    asked = {"SnapshotId": snapshot_id, "DestinationRegions": list(to or (THERE,)), **body}
+    [item, *_] = w.copy(HERE, asked, now)
+    return item
+
+
+def item_of(w: World, region: str, now: float) -> dict[str, Any]:
+    [item] = w.describe_snapshots(region, {}, now)["SnapshotSet"]
+    return item
+
+
+def test_a_copy_comes_from_remote_is_checked_and_becomes_normal() -> None:
+    w = world(creating_s=0, copying_s=10, visible_after_s=1)
+    source = w.create(HERE, {"DiskId": DISK}, NOW).snapshot_id
+    made = copy_of(w, source, NOW, SnapshotName="n")
+    assert (made["DestinationRegion"], made["Code"]) == (THERE, "Success")
+    assert listed(w, NOW + 0.5, THERE) == []  # shown as late as any snapshot
+    seen = [
+        (item["SnapshotState"], item["Percent"])
+        for item in (item_of(w, THERE, NOW + after) for after in (1, 5, 9.5, 10))
+    ]
+    assert seen == [
+        ("COPYING_FROM_REMOTE", 9),
+        ("COPYING_FROM_REMOTE", 49),
+        ("CHECKING_COPIED", 94),
+        ("NORMAL", 100),
+    ]
+    copy = item_of(w, THERE, NOW + 10)
+    assert (copy["SnapshotId"], copy["SnapshotName"]) == (made["SnapshotId"], "n")
+    assert (copy["CopyFromRemote"], copy["IsPermanent"]) == (True, True)
+    assert copy["Placement"]["Zone"].startswith(THERE)
+    assert listed(w, NOW + 10) == [source]
+
+
+def test_a_source_is_held_while_it_is_copied() -> None:
+    w = world(creating_s=0, copying_s=10)
+    source = w.create(HERE, {"DiskId": DISK}, NOW).snapshot_id
+    copy_of(w, source)
+    assert item_of(w, HERE, NOW + 9)["CopyingToRegions"] == [THERE]
+    assert refusal(lambda: copy_of(w, source, NOW + 9)) == "ResourceInUse.CopySnapshotConflict"
+    delete = {"SnapshotIds": [source]}
+    assert refusal(lambda: w.delete(HERE, delete, NOW + 9)) == "InvalidSnapshot.NotSupported"
+    assert copy_of(w, source, NOW + 9, "ap-tokyo")["Code"] == "Success"  # elsewhere it may go
+    assert item_of(w, HERE, NOW + 10)["CopyingToRegions"] == ["ap-tokyo"]
+    w.delete(HERE, delete, NOW + 19)
+    assert len(listed(w, NOW + 19, THERE)) == 1  # the copy stays
+
+
+def test_a_full_destination_is_told_inside_a_success() -> None:
+    w = world(creating_s=0, copying_s=0, quota_snapshots=1)
+    source = w.create(HERE, {"DiskId": DISK}, NOW).snapshot_id
+    assert copy_of(w, source)["Code"] == "Success"
+    full = copy_of(w, source)
+    assert (full["Code"], full["SnapshotId"]) == ("InsufficientSnapshotQuota", "")
+
+
+def test_what_can_not_be_copied() -> None:
+    w = world(creating_s=10)
+    source = w.create(HERE, {"DiskId": DISK}, NOW).snapshot_id
+    for code, asked in {
+        "UnsupportedOperation.SnapshotNotSupportCopy": lambda: copy_of(w, source),
+        "InvalidSnapshotId.NotFound": lambda: copy_of(w, "snap-unknown0"),
+        "InvalidParameterValue": lambda: copy_of(w, source, NOW, HERE),
+        "MissingParameter": lambda: w.copy(HERE, {"SnapshotId": source}, NOW),
+    }.items():
+        assert refusal(asked) == code
+    assert w.created == 1
+
+
+def test_not_every_copy_shows_a_disk() -> None:
+    """Nobody has told what DiskId a copy shows, so no client may rely on it."""
+    w = world(creating_s=0, copying_s=0)
+    for n in range(20):
+        made = w.create(HERE, {"DiskId": f"disk-{n:08d}"}, NOW)
+        copy_of(w, made.snapshot_id)
+    shown = {s["DiskId"] for s in w.describe_snapshots(THERE, {}, NOW)["SnapshotSet"]}
+    assert "" in shown
+    assert len(shown) > 2
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
