@@ -30,6 +30,7 @@ _POLICY_PREFIXES = ("cvm", "cbs")
 """The vendor's page authorises disks and snapshots under the prefix of its virtual machines,
 policies of other tools say `cbs:`. Nobody has to find out which one works who grants both."""
 _COPIED = "Success"  # the Code of a destination that took the order
+SYSTEM_DISK, DATA_DISK = "SYSTEM_DISK", "DATA_DISK"  # DiskUsage
 PAGE_MAX = 100
 FILTER_MAX = 10  # values of the disk-id filter of DescribeSnapshots; no more of any other
 
@@ -50,6 +51,9 @@ class SnapshotFact(NamedTuple):
     disk_id: str
     state: str  # NORMAL, CREATING, ROLLBACKING, COPYING_FROM_REMOTE, CHECKING_COPIED, TORECYCLE
     percent: int  # where the cloud tells none: 100 for NORMAL, else 0
+    usage: str = ""  # SYSTEM_DISK or DATA_DISK: only the latter becomes a disk
+    size_gib: int = 0  # of its disk
+    create_time: str = ""  # YYYY-MM-DD HH:MM:SS, without a zone
 
 
 class Creation(NamedTuple):
@@ -221,6 +225,9 @@ def snapshot_page(response: dict[str, Any]) -> tuple[int, list[SnapshotFact]] | 
             disk_id=_text(item, "DiskId"),
             state=_text(item, "SnapshotState"),
             percent=_percent(item),
+            usage=_text(item, "DiskUsage"),
+            size_gib=_number(item, "DiskSize"),
+            create_time=_text(item, "CreateTime"),
         ),
     )
 

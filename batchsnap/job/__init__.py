@@ -9,5 +9,6 @@ reopen    a ledger taken up without its manifest: settle, wait, rollback
 preview   what a run would do, found without a lock and without making anything
 online    the rows to do against DescribeDisks
 discover  from tags and instances to disks
+restore   what a restore map needs of the cloud
 api       the library's doors: `run` to the end, `stream` record by record
 """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from batchsnap.client import questions
 from batchsnap.client.account import Account
-from batchsnap.cloud.actions import DiskFact
+from batchsnap.cloud.actions import DATA_DISK, SYSTEM_DISK, DiskFact
 from batchsnap.engine.strand import Strand
 from batchsnap.job.discover import unfit
 from batchsnap.model import PlannedRequest, Problem
@@ -24,7 +24,7 @@ class Online:
 
     checked: int = 0
     problems: list[Problem] = field(default_factory=list)  # rows that can't work
-    warnings: list[Problem] = field(default_factory=list)  # rows that may have to wait
+    warnings: list[Problem] = field(default_factory=list)  # rows that may have to wait, and such
     unanswered: list[str] = field(default_factory=list)  # regions that did not answer, and why
     size_gib: int = 0  # of the disks that were found
 
@@ -58,11 +58,16 @@ def _judge(
         found.size_gib += fact.size_gib
         if why := unfit(fact):
             found.problems.append(Problem(source, row.line, "DiskId", f"{row.disk_id} {why}"))
-        for what in _delays(fact):
+        for what in _warnings(row, fact):
             found.warnings.append(Problem(source, row.line, "DiskId", f"{row.disk_id} {what}"))
 
 
-def _delays(fact: DiskFact) -> Iterator[str]:
+def _warnings(row: PlannedRequest, fact: DiskFact) -> Iterator[str]:
+    if fact.usage == SYSTEM_DISK and row.disk_usage != DATA_DISK:
+        yield (
+            "is a system disk: its snapshot becomes an image and no disk, unless its row has "
+            f"DiskUsage={DATA_DISK}"
+        )
     if fact.migrating:
         yield "is migrating: it is refused as busy until that ends, which can take hours"
     if fact.rollbacking:

@@ -68,7 +68,7 @@ def _same_file(path: Path, other: Path) -> bool:
 def facts_csv(facts: Iterable[RowFact]) -> str:
     """A row a fact, as a spreadsheet likes it: CRLF, and no cell that it would compute. The
     byte order mark that tells it UTF-8 is the writer's."""
-    return _csv(_FACTS, ([str(getattr(fact, name)) for name in _FACTS] for fact in facts))
+    return csv_text(_FACTS, ([str(getattr(fact, name)) for name in _FACTS] for fact in facts))
 
 
 def failed_manifest(facts: Iterable[RowFact], rows: Iterable[DiskRow]) -> str:
@@ -98,7 +98,8 @@ def failed_manifest(facts: Iterable[RowFact], rows: Iterable[DiskRow]) -> str:
     return text.getvalue()
 
 
-def _csv(names: Iterable[str], rows: Iterable[list[str]]) -> str:
+def csv_text(names: Iterable[str], rows: Iterable[list[str]]) -> str:
+    """CRLF, and no cell that a spreadsheet would compute."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(names)

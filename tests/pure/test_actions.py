@@ -99,6 +99,9 @@ def test_snapshot_page() -> None:
             "DiskId": "disk-1",
             "SnapshotState": "CREATING",
             "Percent": 40,
+            "DiskUsage": "DATA_DISK",
+            "DiskSize": 50,
+            "CreateTime": "2026-01-01 08:00:00",
             "New": {},
         },
         {"SnapshotId": "snap-2", "SnapshotName": None, "SnapshotState": "NORMAL", "Percent": None},
@@ -107,9 +110,9 @@ def test_snapshot_page() -> None:
     assert actions.snapshot_page({"TotalCount": 9, "SnapshotSet": items}) == (
         9,
         [
-            ("snap-1", "n", "disk-1", "CREATING", 40),
-            ("snap-2", "", "", "NORMAL", 100),
-            ("snap-3", "", "", "", 0),
+            ("snap-1", "n", "disk-1", "CREATING", 40, "DATA_DISK", 50, "2026-01-01 08:00:00"),
+            ("snap-2", "", "", "NORMAL", 100, "", 0, ""),
+            ("snap-3", "", "", "", 0, "", 0, ""),
         ],
     )
 

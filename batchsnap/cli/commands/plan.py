@@ -138,6 +138,6 @@ def _text(outlook: Outlook, found: Online | None) -> str:
     if found is not None:
         lines.append(
             f"  asked the cloud about {found.checked:,} disks, {found.size_gib:,} GiB: "
-            f"{len(found.problems):,} can't work, {len(found.warnings):,} may have to wait"
+            f"{len(found.problems):,} can't work, {len(found.warnings):,} warnings"
         )
     return "\n".join(lines)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from batchsnap.cli.options import option
 from batchsnap.cli.talk import fail_softly, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
+    from batchsnap.report.facts import RowFact
+    from batchsnap.report.restore import RestoreLine
     from batchsnap.report.story import Story
 
 
@@ -20,10 +25,11 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["text", "json", "csv", "html"]),
+    type=click.Choice(["text", "json", "csv", "html", "restore", "restore-json"]),
     default="text",
     show_default=True,
-    help="html is one self-contained page.",
+    help="html is one self-contained page; restore (CSV) is a map of disks, snapshots and copies "
+    "to rebuild by, and asks the cloud.",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File, else stdout; html needs one."
@@ -31,21 +37,79 @@ if TYPE_CHECKING:
 @click.option(
     "--failed", is_flag=True, help="The failed rows, as a manifest (CSV) that `run` takes."
 )
-def command(ledger: Path, kind: str, output: Path | None, *, failed: bool) -> int:
-    """Tell the run of LEDGER as text, JSON, CSV (a line a manifest row) or one HTML page."""
+@option("--endpoint", metavar="URL", help="For a restore map. [default: the ledger's]")
+def command(
+    ledger: Path, kind: str, output: Path | None, *, failed: bool, endpoint: str | None
+) -> int:
+    """Tell the run of LEDGER as text, JSON, CSV (a line a manifest row) or one HTML page.
+
+    A restore map also asks the cloud what the disks are like, and which copies `copy` made.
+    """
     from batchsnap.report.files import write_whole
     from batchsnap.report.story import read_story
 
     if kind == "html" and not failed and output is None:
         raise click.UsageError("--format html needs -o FILE")
     story = read_story(ledger)
-    text = _rendered(story, kind, failed=failed)
+    code = Exit.DONE
+    if kind.startswith("restore") and not failed:
+        text, code = _restore_map(story, kind, endpoint or "")
+    else:
+        text = _rendered(story, kind, failed=failed)
     if output is None:
-        return show(text)
+        return show(text, code)
     mark = b"\xef\xbb\xbf" if kind == "csv" and not failed else b""  # tells a spreadsheet UTF-8
     write_whole(output, mark + text.encode(errors="backslashreplace"), spared=story.own_files)
     say(f"wrote {output}")
-    return int(Exit.DONE)
+    return int(code)
+
+
+def _restore_map(story: Story, kind: str, endpoint: str) -> tuple[str, Exit]:
+    """The map, and whether all that it needs was told."""
+    import anyio
+
+    from batchsnap.report.restore import restore_csv, restore_json
+    from batchsnap.report.story import lines_of
+
+    asked_at = datetime.now(UTC).isoformat(timespec="seconds")
+    rows = lines_of(story)
+    if rows.note:
+        fail_softly(rows.note)
+    lines, unanswered = anyio.run(_draw, story, rows.facts, endpoint)
+    for text in unanswered:
+        fail_softly(f"not told: {text}")
+    short = Counter(line.why for line in lines if line.why)
+    for why, number in short.most_common():
+        say(f"{number:,} of {len(lines):,} lines become no disk: {why}")
+    text = restore_json(lines, asked_at=asked_at) if kind != "restore" else restore_csv(lines)
+    return text, Exit.UNFINISHED if unanswered else Exit.DONE
+
+
+async def _draw(
+    story: Story, rows: list[RowFact], endpoint: str
+) -> tuple[list[RestoreLine], list[str]]:
+    from batchsnap.client.connections import Connections
+    from batchsnap.clock import LoopClock
+    from batchsnap.cloud.credentials import Credentials
+    from batchsnap.cloud.endpoints import check_endpoint, endpoint_url
+    from batchsnap.cloud.transport import get_unsigned
+    from batchsnap.errors import UsageError
+    from batchsnap.job.restore import copies_beside, draw
+    from batchsnap.settings import Settings
+
+    if story.header["simulated"] and not endpoint:
+        raise UsageError("the ledger is of a simulated run: its cloud is gone with the process")
+    url = endpoint or story.header["endpoint"]
+    check_endpoint(url)
+    copies = copies_beside(story.path)
+    settings = Settings().merged(story.settings)
+    connections = Connections(settings, LoopClock(), Credentials(get_unsigned), say=say)
+    async with connections.open(shared=True):
+        return await draw(
+            rows,
+            copies,
+            lambda profile, region: connections.account(profile, endpoint_url(url, region)),
+        )
 
 
 def _rendered(story: Story, kind: str, *, failed: bool) -> str:
