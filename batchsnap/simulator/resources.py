@@ -174,9 +174,7 @@ class StoredSnapshot:
     alive: bool = True
     source: StoredSnapshot | None = None  # of a copy
     copied_to: str = ""  # the region of a copy
-    copies: list[StoredSnapshot] = field(
-        default_factory=list
-    )  # without deleted ones
+    copies: list[StoredSnapshot] = field(default_factory=list)  # without deleted ones
 
     @property
     def region(self) -> str:
