@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import alone
-from tests.crash.test_kills import hammer
+from tests.crash.hammer import hammer
 from tests.process import Cli
 
 

@@ -16,7 +16,7 @@ from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import State
-from tests.pure.test_record import birth, moved
+from tests.records import birth, moved
 
 
 class MemorySink:

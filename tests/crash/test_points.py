@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batchsnap.failpoints import POINTS
-from tests.crash.test_kills import write_mixed_fleet
+from tests.crash.hammer import write_mixed_fleet
 from tests.crash.verify import contradictions
 from tests.process import Cli, Cloud, disk, sets, simulator, write_fleet
 

@@ -10,52 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsnap.ledger.record import VERSION, Record, decode, encode, row_record, stamp, unstamp
-from batchsnap.model import PlannedRequest
-
-AT = "2026-11-24T08:16:13.042Z"
-
-
-def row(number: int, **values: Any) -> PlannedRequest:
-    """The number-th row of a fleet."""
-    disk = f"disk-{number:08x}"
-    plain = PlannedRequest(disk, 1, disk, "", "r", "", f"n-{number}", False, "", "", ())
-    return plain._replace(**values)
-
-
-def birth(**values: Any) -> Record:
-    """A `run` record."""
-    header: dict[str, Any] = {
-        "v": VERSION,
-        "event": "run",
-        "run_id": "0f",
-        "tool": "batchsnap/0",
-        "manifest": {"rows": 3},
-        "endpoint": "https://cbs",
-        "simulated": False,
-        "settings": {},
-        "at": AT,
-        **values,
-    }
-    return header  # type: ignore[return-value]
-
-
-def moved(event: str, number: int = 1, **details: Any) -> Record:
-    """A record of the number-th row."""
-    return row_record(event, row(number), 1, AT, **details)
-
-
-def lines_of(records: list[Record], synced: list[int] | None = None) -> list[bytes]:
-    """The lines of a ledger: a birth and these records, each with what it declares durable."""
-    declared = synced or [0] * len(records)
-    return [
-        encode(birth()),
-        *(
-            encode({"seq": seq, "synced": known, **record})
-            for seq, (record, known) in enumerate(zip(records, declared, strict=True), 1)
-        ),
-    ]
-
+from batchsnap.ledger.record import Record, decode, encode, row_record, stamp, unstamp
+from tests.records import AT, birth, row
 
 _VALUES = st.recursive(
     st.none()

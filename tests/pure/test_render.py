@@ -21,7 +21,7 @@ from batchsnap.report.progress import Recent, now_of
 from batchsnap.report.summary import Summary, Summing, summing
 from batchsnap.report.text import reasons_of, summary_text
 from tests.ledgers import BORN
-from tests.pure.test_record import birth, moved
+from tests.records import birth, moved
 
 WHY: dict[str, Any] = {"code": "InvalidDisk.NotSupported", "message": "no", "request_id": "req-2"}
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from batchsnap.errors import IllegalMove, LedgerDamaged, LedgerForeign
 from batchsnap.ledger.record import VERSION, Record, decode, encode
 from batchsnap.ledger.replay import Fold, Scan
-from batchsnap.lifecycle import NEW, TABLE, State
-from tests.pure.test_record import birth, lines_of, moved
+from batchsnap.lifecycle import NEW, State
+from tests.records import MOVES, birth, lines_of, moved, record_of
 
 _SIX = [
     moved("intent", 1),
@@ -189,15 +189,6 @@ def state_of(fold: Fold) -> dict[str, Any]:
     }
 
 
-def record_of(move: str, number: int) -> Record:
-    """A record that makes this move."""
-    if move in {"found", "absent", "asked"}:
-        return moved("settled", number, found=move != "absent", final=move == "asked" or None)
-    details: dict[str, Any] = {"intent": {"snapshot_name": f"n-{number}"}}
-    return moved(move, number, **details.get(move, {"code": "some.code", "message": "why"}))
-
-
-MOVES = sorted({move for moves in TABLE.values() for move in moves})
 _CHOICES = st.lists(st.tuples(st.integers(1, 4), st.sampled_from(MOVES)), max_size=60)
 
 

@@ -14,8 +14,7 @@ from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.lifecycle import WORD
 from batchsnap.pacing.law import worst_window
 from batchsnap.report.summary import Summary, Summing, exit_of, summing
-from tests.pure.test_record import AT, birth, moved, row
-from tests.pure.test_replay import MOVES, record_of
+from tests.records import AT, MOVES, birth, moved, record_of, row
 
 BORN = 1_795_000_000.0
 _STATES = tuple(dict.fromkeys(WORD.values()))

@@ -16,16 +16,15 @@ from batchsnap.errors import LedgerError, LedgerForeign, LedgerLocked, LedgerUnw
 from batchsnap.ledger import disk
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.store import Ledger
-from tests.pure.test_record import birth, lines_of, moved
-
-ROOT = Path(__file__).parents[2]
+from tests.ledger_files import ROOT
+from tests.records import birth, lines_of, moved
 
 _BIRTHS = """
 import sys
 from pathlib import Path
 from batchsnap.errors import LedgerLocked
 from batchsnap.ledger.store import Ledger
-from tests.pure.test_record import birth
+from tests.records import birth
 print("up", flush=True)
 kept = []
 for path in sys.stdin:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -16,47 +13,10 @@ from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Scan
 from batchsnap.ledger.store import Ledger
-from tests.pure.test_record import birth, moved
+from tests.ledger_files import HeldSync, opened, turns
+from tests.records import birth, moved
 
 WAITERS = 64
-
-
-@asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Ledger]:
-    """A newborn ledger that commits while the block runs."""
-    ledger = Ledger.create(path, birth())
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ledger.commit)
-        yield ledger
-        ledger.close()
-    ledger.release()
-
-
-async def turns(count: int = 20) -> None:
-    """Let every task that can go on do so."""
-    for _ in range(count):
-        await anyio.lowlevel.checkpoint()
-
-
-class HeldSync:
-    """An fdatasync that waits for leave, and counts."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.began = threading.Semaphore(0)
-        self.leave = threading.Semaphore(0)
-        self.count = 0
-        real = os.fdatasync
-
-        def fdatasync(fd: int) -> None:
-            self.count += 1
-            self.began.release()
-            assert self.leave.acquire(timeout=20)
-            real(fd)
-
-        monkeypatch.setattr(os, "fdatasync", fdatasync)
-
-    async def under_way(self) -> None:
-        await anyio.to_thread.run_sync(self.began.acquire)
 
 
 def test_many_waiters_share_few_syncs_and_none_returns_before_its_own(

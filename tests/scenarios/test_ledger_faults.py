@@ -15,32 +15,12 @@ from batchsnap.errors import LedgerUnwritable
 from batchsnap.ledger import disk
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.store import Ledger
-from tests.pure.test_record import birth, moved
-from tests.scenarios.test_ledger_birth import ROOT
-from tests.scenarios.test_ledger_commit import HeldSync, opened, turns
-from tests.scenarios.test_ledger_recovery import written
+from tests.ledger_files import ROOT, HeldSync, fill, opened, turns, written
+from tests.records import birth, moved
 
 
 def keys(path: Path) -> list[str]:
     return [record["key"] for record in records(path) if "key" in record]
-
-
-async def fill(ledger: Ledger) -> int:
-    """Append until the ledger fails; how many records were said to be durable."""
-    done = 0
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ledger.commit)
-        try:
-            while True:
-                await ledger.durable(ledger.append(moved("intent", done)))
-                done += 1
-        except LedgerUnwritable as error:
-            ledger.close()
-            print(error)
-    with pytest.raises(LedgerUnwritable):
-        ledger.append(moved("intent", done + 1))
-    ledger.release()
-    return done
 
 
 def resumed(path: Path, done: int) -> None:
@@ -57,8 +37,8 @@ import resource, signal, sys
 from pathlib import Path
 import anyio
 from batchsnap.ledger.store import Ledger
-from tests.pure.test_record import birth
-from tests.scenarios.test_ledger_faults import fill
+from tests.records import birth
+from tests.ledger_files import fill
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 print(anyio.run(fill, Ledger.create(Path(sys.argv[1]), birth())))

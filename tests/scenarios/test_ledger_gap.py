@@ -15,7 +15,7 @@ from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode
 from batchsnap.ledger.store import Ledger
-from tests.pure.test_record import birth, moved
+from tests.records import birth, moved
 
 RESUMED: Record = {"event": "resumed", "at": "t"}
 

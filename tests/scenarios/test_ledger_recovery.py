@@ -16,7 +16,8 @@ from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode
 from batchsnap.ledger.replay import Scan
 from batchsnap.ledger.store import Ledger
-from tests.pure.test_record import birth, lines_of, moved
+from tests.ledger_files import written
+from tests.records import birth, lines_of, moved
 
 _RECORDS = [
     moved("intent", 1, snapshot_name="n-1"),
@@ -26,16 +27,6 @@ _RECORDS = [
 ]
 LINES = lines_of(_RECORDS, [0, 0, 2, 2])
 WHOLE = b"".join(LINES)
-
-
-async def written(ledger: Ledger, *new: Record) -> None:
-    """Append these, durably, and let the ledger go."""
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ledger.commit)
-        for record in new:
-            await ledger.durable(ledger.append(record))
-        ledger.close()
-    ledger.release()
 
 
 def events(path: Path) -> list[str]:

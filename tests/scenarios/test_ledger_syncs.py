@@ -19,7 +19,7 @@ from batchsnap.ledger.record import encode
 from batchsnap.ledger.store import SYNC_WITHIN_S, Ledger
 from batchsnap.lifecycle import State
 from batchsnap.model import Fault, Reply
-from tests.pure.test_record import birth, moved
+from tests.records import birth, moved
 from tests.scenarios.test_promise import ModelCloud, World, header
 from tests.virtual import VirtualLoop, run_virtual
 
