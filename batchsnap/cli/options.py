@@ -73,14 +73,22 @@ def stacked(*decorators: Decorator) -> Decorator:
     return apply
 
 
+def _endpoint(_context: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    from batchsnap.cloud.endpoints import named
+
+    return named(value) if value else value
+
+
 def cloud_options() -> Decorator:
     """How to reach the cloud."""
     return stacked(
         option(
             "--endpoint",
             metavar="URL",
-            help="API endpoint; may hold {region}: each regional host has its own quota. "
-            "[default: https://cbs.intl.tencentcloudapi.com]",
+            callback=_endpoint,
+            help="Of the API: intl, mainland, internal (no internet needed), regional (each "
+            "region's host has its own quota), or https://HOST, which may hold {region}. "
+            "[default: intl]",
         ),
         option("--profile", metavar="NAME", help="Credentials of ~/.tccli/NAME.credential."),
         option("--timeout", "timeout_s", type=DURATION, help="For one request. [default: 30s]"),

@@ -15,21 +15,35 @@ from batchsnap.errors import UsageError
 from batchsnap.model import Quota
 from batchsnap.settings import ENDPOINT_DEFAULT
 
-_FINANCE = "https://cbs.{region}.tencentcloudapi.com"
+_DOMAIN = ".tencentcloudapi.com"
+_REGIONAL = "https://cbs.{region}.tencentcloudapi.com"
+NAMES = {
+    "intl": ENDPOINT_DEFAULT,
+    "mainland": "https://cbs.tencentcloudapi.com",
+    "internal": "https://cbs.internal.tencentcloudapi.com",  # in a VPC, without internet
+    "regional": _REGIONAL,
+}
+"""Endpoints that people know by a name."""
 _PORTS = {"https": 443, "http": 80}
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_.])?")
 
 
+def named(endpoint: str) -> str:
+    """The URL of an endpoint given by name or URL, as ledgers keep it and compare it."""
+    return NAMES.get(endpoint, endpoint.rstrip("/"))
+
+
 @lru_cache(maxsize=1024)
 def endpoint_url(template: str, region: str) -> str:
-    """The endpoint of a region.
+    """The endpoint of a region. Finance regions answer at hosts of their own alone, whatever the
+    cloud's general host is; an endpoint that is not the cloud's serves them as all others.
 
     Raises:
         UsageError: the region is to be part of the host's name, and is no region.
     """
-    if template.rstrip("/") == ENDPOINT_DEFAULT and region.endswith("-fsi"):
-        template = _FINANCE
+    if region.endswith("-fsi") and host_of(template).endswith(_DOMAIN):
+        template = _REGIONAL
     if "{region}" in template and not _REGION.fullmatch(region):
         raise UsageError(f"{region!r} is no region, and {template} needs one")
     return template.replace("{region}", region)
@@ -66,7 +80,9 @@ def check_endpoint(template: str) -> None:
         raise UsageError(f"--endpoint {template}: {error}") from None
     host = parts.hostname or ""
     if parts.scheme not in _PORTS or not host or not port_is_right:
-        raise UsageError(f"--endpoint {template}: must be https://HOST[:PORT]")
+        raise UsageError(
+            f"--endpoint {template}: must be https://HOST[:PORT], or one of {', '.join(NAMES)}"
+        )
     if parts.path not in {"", "/"} or "?" in template or "#" in template:
         raise UsageError(f"--endpoint {template}: must have no path or query")
     if not template.startswith(parts.scheme):

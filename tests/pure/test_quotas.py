@@ -4,10 +4,36 @@ from __future__ import annotations
 
 import pytest
 
-from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, host_of, is_loopback, quota_of
+from batchsnap.cloud.endpoints import (
+    check_endpoint,
+    endpoint_url,
+    host_of,
+    is_loopback,
+    named,
+    quota_of,
+)
 from batchsnap.errors import UsageError
 from batchsnap.model import Quota
 from batchsnap.settings import ENDPOINT_DEFAULT
+
+MAINLAND = "https://cbs.tencentcloudapi.com"
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("", ""),
+        ("intl", ENDPOINT_DEFAULT),
+        ("mainland", MAINLAND),
+        ("internal", "https://cbs.internal.tencentcloudapi.com"),
+        ("regional", "https://cbs.{region}.tencentcloudapi.com"),
+        (MAINLAND + "/", MAINLAND),  # the same cloud, and a ledger compares the text
+        ("http://127.0.0.1:1", "http://127.0.0.1:1"),
+        ("Mainland", "Mainland"),
+    ],
+)
+def test_an_endpoint_by_name(given: str, url: str) -> None:
+    assert named(given) == url
 
 
 @pytest.mark.parametrize(
@@ -34,6 +60,7 @@ def test_allowed(endpoint: str) -> None:
     ("endpoint", "says"),
     [
         ("", "https://HOST"),
+        ("Mainland", "intl, mainland, internal, regional"),
         ("cbs.tencentcloudapi.com", "https://HOST"),
         ("ftp://cbs.tencentcloudapi.com", "https://HOST"),
         ("HTTP://127.0.0.1", "lower case"),
@@ -72,7 +99,15 @@ def test_refused(endpoint: str, says: str) -> None:
         (ENDPOINT_DEFAULT, "ap-seoul", ENDPOINT_DEFAULT),
         (ENDPOINT_DEFAULT, "", ENDPOINT_DEFAULT),
         (ENDPOINT_DEFAULT, "ap-shanghai-fsi", "https://cbs.ap-shanghai-fsi.tencentcloudapi.com"),
+        (MAINLAND, "ap-seoul", MAINLAND),
+        (MAINLAND, "ap-shanghai-fsi", "https://cbs.ap-shanghai-fsi.tencentcloudapi.com"),
+        (
+            "https://cbs.internal.tencentcloudapi.com",
+            "ap-shenzhen-fsi",
+            "https://cbs.ap-shenzhen-fsi.tencentcloudapi.com",
+        ),
         ("https://own.example", "ap-shanghai-fsi", "https://own.example"),
+        ("http://127.0.0.1:8080", "ap-shanghai-fsi", "http://127.0.0.1:8080"),
         ("https://cbs.{region}.x.com:99", "eu-frankfurt", "https://cbs.eu-frankfurt.x.com:99"),
     ],
 )
