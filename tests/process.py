@@ -141,10 +141,10 @@ def simulator(folder: Path, *args: str) -> Iterator[Cloud]:
         process.stdout.close()
 
 
-def write_profile(folder: Path, name: str) -> None:
-    """tccli's profile of that name, with the simulator's keys."""
+def write_profile(folder: Path, name: str, **more: str) -> None:
+    """tccli's profile of that name, with the simulator's keys and what else it holds."""
     (folder / ".tccli").mkdir(exist_ok=True)
-    keys = {"secretId": SECRET_ID, "secretKey": SECRET_KEY}
+    keys = {"secretId": SECRET_ID, "secretKey": SECRET_KEY, **more}
     (folder / ".tccli" / f"{name}.credential").write_text(json.dumps(keys))
 
 

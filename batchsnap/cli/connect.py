@@ -32,10 +32,9 @@ async def open_cloud(
     """(endpoint, credentials) of a run; what is opened closes with `stack`."""
     if prepared.spec.simulated:
         return open_simulator(stack, None)
-    from batchsnap.cloud.credentials import Credentials
-    from batchsnap.cloud.transport import get_unsigned
+    from batchsnap.cloud.credentials import chain
 
-    return prepared.endpoint, Credentials(get_unsigned)
+    return prepared.endpoint, chain(prepared.endpoint, prepared.settings.region)
 
 
 def open_simulator(

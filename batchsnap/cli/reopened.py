@@ -75,13 +75,13 @@ async def _with_cloud(
 ) -> _Answer:
     from batchsnap.cli.progress import tapped
     from batchsnap.client.stopping import Stop, watch_signals
-    from batchsnap.cloud.credentials import Credentials
-    from batchsnap.cloud.transport import get_unsigned
+    from batchsnap.cloud.credentials import chain
 
     stop = Stop()
     async with tapped(opened.taps, options) as tasks:
         tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
-        return await action(Credentials(get_unsigned), stop, say)
+        credentials = chain(opened.endpoint, opened.settings.region)
+        return await action(credentials, stop, say)
     raise click.exceptions.Exit(int(stop.exit or 130))
 
 

@@ -185,8 +185,10 @@ class Account:
             self.offset_s = learned
             return True
         if code in _KEY_CODES:
-            self._credentials.invalidate(self.profile)
             fresh = await self._credentials.get(self.profile)
+            if _keys(fresh) == _keys(credential):  # nobody mended it while this call was out
+                self._credentials.invalidate(self.profile)
+                fresh = await self._credentials.get(self.profile)
             return _keys(fresh) != _keys(credential)
         return False
 

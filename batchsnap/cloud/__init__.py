@@ -6,6 +6,7 @@ codes        F0  every error code: verdict, scope, remedy
 faults       F0  a reply or fault -> what it means
 endpoints    F0  endpoints, hosts, and what the cloud counts calls by
 sources      F1  the places that one credential is read from
+roles        F1  calls of STS: the keys of a role, and whose a credential is
 credentials  F1  which of them a profile has, read again before it expires
 masks        F0  secrets that a reply echoes, masked before anything reads them
 proxies      F1  the environment's proxy for an endpoint

@@ -151,8 +151,8 @@ CODES: dict[str, Meaning] = {
     "AuthFailure.InvalidAuthorization": _account(_BUG),
     "AuthFailure.InvalidSecretId": _account("this is no SecretId of the cloud API: check the keys"),
     "AuthFailure.SecretIdNotFound": _account(
-        "the SecretId is deleted, disabled or mistyped, or of the other site: international keys "
-        "want --endpoint intl, those of mainland accounts --endpoint mainland"
+        "the SecretId is deleted, disabled or mistyped, or of the other site: try --endpoint intl "
+        "or --endpoint mainland"
     ),
     "AuthFailure.MFAFailure": _account("MFA failed: log in again"),
     "AuthFailure.TokenFailure": _account("the temporary key has expired: fetch it anew"),

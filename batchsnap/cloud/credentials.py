@@ -1,7 +1,8 @@
 """Which credential a profile has, and its refresh before it expires. Never says a value.
 
 Order without a profile: environment, tccli's profile, the SDKs' shared file, the machine's role.
-A named profile is tccli's of that name, whatever the environment holds (as tccli does it).
+A named profile is tccli's of that name, whatever the environment holds (as tccli does it). Where
+the environment or a profile asks for a role, its keys are asked for with the credential found.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ import anyio
 import anyio.to_thread
 
 from batchsnap.cloud import sources
+from batchsnap.cloud.endpoints import is_region
+from batchsnap.cloud.roles import Role, Sts
 from batchsnap.cloud.sources import METADATA_URL, Fetch
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.errors import CredentialsError
+from batchsnap.settings import ENDPOINT_DEFAULT
 
 REFRESH_BEFORE_S = 300.0
+STS_REGION = "ap-guangzhou"  # of calls that no region was named for: STS serves all from each
 LOOK_AGAIN_S = 10.0  # how often a source is read that has nothing newer yet
 _SHARED = (Path(".tencentcloud/credentials"), Path("/etc/tencentcloud/credentials"))
 
@@ -31,35 +36,42 @@ class _Held(NamedTuple):
 
 
 class Credentials:
-    """Credentials by profile; "" is the default chain. Without `fetch` no role is looked for."""
+    """Credentials by profile; "" is the default chain. Without `fetch` the role of this machine is
+    not looked for, without `sts` none is assumed."""
 
     def __init__(
         self,
         fetch: Fetch | None = None,
         *,
+        sts: Sts | None = None,
         environ: Mapping[str, str] | None = None,
         home: Path | None = None,
         metadata_url: str = METADATA_URL,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._fetch = fetch
+        self._sts = sts
         self._environ = os.environ if environ is None else environ
         self._home = home
         self._metadata_url = metadata_url
         self._now = now
         self._held: dict[str, _Held] = {}
-        self._lock = anyio.Lock()
+        self._locks: dict[str, anyio.Lock] = {}
 
     async def get(self, profile: str) -> Credential:
-        """The credential of a profile; its source is read again from five minutes before its end.
+        """The credential of a profile; its source is read again from five minutes before its end,
+        by one who asks, while all others go on with the old one.
 
         Raises:
             CredentialsError: there is none, with the places that were looked at.
         """
-        held = self._held.get(profile)
-        if held is not None and self._now() < held.look_at:
+        held, now = self._held.get(profile), self._now()
+        if held is not None and now < held.look_at:
             return held.credential
-        async with self._lock:
+        lock = self._locks.setdefault(profile, anyio.Lock())
+        if held is not None and lock.locked() and _good(held.credential, now):
+            return held.credential
+        async with lock:
             held, now = self._held.get(profile), self._now()
             if held is not None and now < held.look_at:
                 return held.credential
@@ -70,7 +82,8 @@ class Credentials:
                 if held is None or not _good(held.credential, now):
                     raise
                 found = held.credential
-            self._held[profile] = _Held(found, _look_at(found, now))
+            newer = held is None or found.secret_id != held.credential.secret_id
+            self._held[profile] = _Held(found, _look_at(found, self._now(), newer=newer))
             return found
 
     def invalidate(self, profile: str) -> None:
@@ -80,6 +93,18 @@ class Credentials:
     async def _find(self, profile: str) -> Credential:
         if profile:
             return await self._from_profile(profile)
+        role = sources.role_of_environment(self._environ)
+        found = await self._by_default(role)
+        return await self._assumed(role, found) if role is not None else found
+
+    async def _assumed(self, role: Role, base: Credential) -> Credential:
+        if self._sts is None:
+            raise CredentialsError(f"{role.place} asks for a role, and nothing here assumes one")
+        return await self._sts.assume(role, base)
+
+    async def _by_default(self, instead: Role | None) -> Credential:
+        """The default chain; the role that the environment asks for stands `instead` of the one of
+        a profile."""
         found = sources.from_environment(self._environ)
         if found is not None:
             return found
@@ -87,7 +112,7 @@ class Credentials:
         path = sources.profile_path(self._folder(), name)
         chosen = bool(self._environ.get("TCCLI_PROFILE"))
         if chosen or await anyio.to_thread.run_sync(path.exists):
-            return await self._from_profile(name)
+            return await self._from_profile(name, instead)
         for shared in _SHARED:
             found = await anyio.to_thread.run_sync(sources.from_shared, self._folder() / shared)
             if found is not None:
@@ -108,12 +133,18 @@ class Credentials:
             )
         return found
 
-    async def _from_profile(self, profile: str) -> Credential:
+    async def _from_profile(self, profile: str, instead: Role | None = None) -> Credential:
         home = self._folder()
         values: dict[str, Any] = await anyio.to_thread.run_sync(sources.read_profile, home, profile)
         path = sources.profile_path(home, profile)
-        if values.get("type") != "cvm-role" or values.get("role-arn"):
-            return sources.from_profile(values, path, profile, self._now())
+        role = None if instead is not None else sources.role_of_profile(values, path)
+        if values.get("type") == "cvm-role":
+            found = await self._of_machine(path)
+        else:
+            found = sources.from_profile(values, path, profile, self._now())
+        return await self._assumed(role, found) if role is not None else found
+
+    async def _of_machine(self, path: Path) -> Credential:
         found = None
         if self._fetch is not None:
             found = await sources.from_role(self._fetch, self._metadata_url)
@@ -128,12 +159,30 @@ class Credentials:
         return self._environ.get("TCCLI_PROFILE") or "default"
 
     def _folder(self) -> Path:
-        if self._home is not None:
-            return self._home
-        try:
-            return Path("~").expanduser()
-        except RuntimeError:  # neither HOME nor an entry in passwd: nothing is kept there
-            return Path("/nonexistent")
+        return self._home if self._home is not None else _home()
+
+
+def chain(endpoint: str = ENDPOINT_DEFAULT, region: str = "") -> Credentials:
+    """The credentials of this machine, with roles assumed at the site of `endpoint`; `region` is
+    that of the run, where it has one."""
+    from batchsnap.cloud.transport import get_unsigned, post_once
+
+    region = region or region_here()[0]
+    region = region if is_region(region) else STS_REGION
+    return Credentials(get_unsigned, sts=Sts(endpoint, region, post_once))
+
+
+def region_here(profile: str = "") -> tuple[str, str]:
+    """(region, the place that names it) for rows without one, from the environment or tccli's
+    profile; empty where there is none."""
+    return sources.default_region(os.environ, _home(), profile)
+
+
+def _home() -> Path:
+    try:
+        return Path("~").expanduser()
+    except RuntimeError:  # neither HOME nor an entry in passwd: nothing is kept there
+        return Path("/nonexistent")
 
 
 def _good(credential: Credential, now: float) -> bool:
@@ -141,7 +190,11 @@ def _good(credential: Credential, now: float) -> bool:
     return expires_at is None or expires_at - now > sources.EXPIRED_BELOW_S
 
 
-def _look_at(credential: Credential, now: float) -> float:
+def _look_at(credential: Credential, now: float, *, newer: bool) -> float:
+    """When to read the source again: before the end, and of a short life when half is over. One
+    that still had the same key is read again soon."""
     if credential.expires_at is None:
         return float("inf")
-    return max(credential.expires_at - REFRESH_BEFORE_S, now + LOOK_AGAIN_S)
+    if not newer:
+        return max(credential.expires_at - REFRESH_BEFORE_S, now + LOOK_AGAIN_S)
+    return credential.expires_at - min(REFRESH_BEFORE_S, (credential.expires_at - now) / 2)

@@ -44,9 +44,21 @@ def endpoint_url(template: str, region: str) -> str:
     """
     if region.endswith("-fsi") and host_of(template).endswith(_DOMAIN):
         template = _REGIONAL
-    if "{region}" in template and not _REGION.fullmatch(region):
+    if "{region}" in template and not is_region(region):
         raise UsageError(f"{region!r} is no region, and {template} needs one")
     return template.replace("{region}", region)
+
+
+def sts_url(endpoint: str, region: str) -> str:
+    """Where keys of roles are asked for: at the same site, of which each host has a twin for STS.
+    An endpoint that is not the cloud's answers for both."""
+    url = endpoint_url(endpoint, region)
+    return url.replace("://cbs.", "://sts.", 1) if host_of(url).endswith(_DOMAIN) else url
+
+
+def is_region(text: str) -> bool:
+    """Whether a text has the shape of a region's id. New ones come, so no list is kept."""
+    return _REGION.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=1024)

@@ -16,6 +16,8 @@ from typing import Any
 import anyio
 import orjson
 
+from batchsnap.cloud.endpoints import is_region
+from batchsnap.cloud.roles import DURATION_S, SESSION_NAME, Role
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.errors import CredentialsError
 
@@ -25,8 +27,9 @@ EXPIRED_BELOW_S = 30.0  # a login with less than this left can't be counted on f
 _ROLES = "/latest/meta-data/cam/security-credentials/"
 _ROLE_NAME = re.compile(r"[\w+=,.@-]{1,128}")
 _PROFILE_NAME = re.compile(r"[\w+=,@-][\w+=,.@ -]*")
-_ROLE_ENV = ("TENCENTCLOUD_ROLE_ARN", "TENCENTCLOUD_ASSUME_ROLE_ARN")
-_INSTEAD = "put the role's temporary keys (with their token) into the environment or a profile"
+_ROLE_ENV = ("TENCENTCLOUD_", "TENCENTCLOUD_ASSUME_")  # tccli's names, the other tools' names
+_NO_KEY = re.compile(r"[\s#;\"']")  # what is in no key: left of a comment, a line, a quote
+_BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 Fetch = Callable[[str, float], Awaitable[tuple[int, bytes] | None]]
 """(url, timeout in seconds) -> (status, body), None where there was no answer."""
@@ -42,14 +45,61 @@ def from_environment(env: Mapping[str, str]) -> Credential | None:
         raise CredentialsError(
             "only one of TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY is set: set both"
         )
-    for name in _ROLE_ENV:
-        if env.get(name):
-            raise CredentialsError(
-                f"{name} asks to assume a role, which batchsnap does not do: {_INSTEAD}, and unset "
-                f"{name}"
-            )
     token = env.get("TENCENTCLOUD_TOKEN") or env.get("TENCENTCLOUD_SECURITY_TOKEN") or ""
     return _credential(secret_id, secret_key, token, "env")
+
+
+def role_of_environment(env: Mapping[str, str]) -> Role | None:
+    """The role that TENCENTCLOUD_ROLE_ARN or TENCENTCLOUD_ASSUME_ROLE_ARN asks for.
+
+    Raises:
+        CredentialsError: its session can't be had as the environment wants it.
+    """
+    for prefix in _ROLE_ENV:
+        place = f"{prefix}ROLE_ARN"
+        if not env.get(place):
+            continue
+        duration = env.get(f"{prefix}ROLE_SESSION_DURATION") or str(DURATION_S)
+        if not duration.isascii() or not duration.isdigit():
+            raise CredentialsError(f"{prefix}ROLE_SESSION_DURATION must be a number of seconds")
+        return _checked(
+            Role(
+                env[place].strip(),
+                place,
+                env.get(f"{prefix}ROLE_SESSION_NAME") or SESSION_NAME,
+                int(duration[:9]),
+                env.get(f"{prefix}ROLE_EXTERNAL_ID", ""),
+            )
+        )
+    return None
+
+
+def role_of_profile(values: Mapping[str, Any], path: Path) -> Role | None:
+    """The role that a profile of tccli asks for: role-arn, and perhaps role-session-name.
+
+    Raises:
+        CredentialsError: they are no texts, or no session's name.
+    """
+    arn = values.get("role-arn") or ""
+    name = values.get("role-session-name") or SESSION_NAME
+    if not isinstance(arn, str) or not isinstance(name, str):
+        raise CredentialsError(f"{path}: role-arn and role-session-name must be texts")
+    return _checked(Role(arn.strip(), str(path), name)) if arn else None
+
+
+def default_region(env: Mapping[str, str], home: Path, profile: str) -> tuple[str, str]:
+    """(region, the place that names it): TENCENTCLOUD_REGION, else the one that tccli's profile
+    is configured with; ("", "") where there is none."""
+    if region := env.get("TENCENTCLOUD_REGION", "").strip():
+        return region, "TENCENTCLOUD_REGION"
+    try:
+        name = profile or env.get("TCCLI_PROFILE") or "default"
+        path = profile_path(home, name, "configure")
+        values: Any = orjson.loads(_text_of(path))
+        region = values["_sys_param"]["region"]
+    except (CredentialsError, OSError, ValueError, LookupError, TypeError):
+        return "", ""  # it holds no secret and decides nothing that a row can't say
+    return (region, str(path)) if isinstance(region, str) and is_region(region) else ("", "")
 
 
 def profile_path(home: Path, profile: str, ending: str = "credential") -> Path:
@@ -67,12 +117,12 @@ def read_profile(home: Path, profile: str) -> dict[str, Any]:
     """tccli's file: JSON with secretId, secretKey and perhaps token, type, expiresAt, role-arn."""
     path = profile_path(home, profile)
     try:
-        values: Any = orjson.loads(path.read_bytes())
+        values: Any = orjson.loads(_text_of(path))
     except OSError as error:
         raise CredentialsError(
             f"can't read {path}: {error.strerror}. `tccli configure --profile {profile}` makes it"
         ) from None
-    except orjson.JSONDecodeError:
+    except ValueError:
         # Unchained: the decoder's error carries the whole text, keys included.
         raise CredentialsError(f"{path} is not JSON: make it anew with tccli") from None
     if not isinstance(values, dict):
@@ -82,8 +132,6 @@ def read_profile(home: Path, profile: str) -> dict[str, Any]:
 
 def from_profile(values: Mapping[str, Any], path: Path, profile: str, now: float) -> Credential:
     """The keys of a profile that holds its own; `now` in Unix seconds."""
-    if values.get("role-arn"):
-        raise CredentialsError(f"{path} assumes a role, which batchsnap does not do: {_INSTEAD}")
     kind = values.get("type") or "default"
     if kind not in {"default", "oauth", "sso"}:
         raise CredentialsError(f"{path} has a type that batchsnap does not know: make it anew")
@@ -106,15 +154,15 @@ def from_shared(path: Path) -> Credential | None:
     """The SDKs' INI file, section [default]; quotes are no part of a value."""
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(path.read_text(encoding="utf8"))
+        parser.read_string(_text_of(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError, configparser.Error):
+    except (OSError, ValueError, configparser.Error):
         # Unchained: the parser's error quotes the line, and with it a key.
         raise CredentialsError(f"can't read {path}, or it is no INI file") from None
     if not parser.has_section("default"):
         raise CredentialsError(f"{path} has no section [default]")
-    values = {key: value.strip().strip("'\"") for key, value in parser.items("default")}
+    values = {key: _unquoted(value) for key, value in parser.items("default")}
     if not values.get("secret_id") or not values.get("secret_key"):
         raise CredentialsError(f"{path} lacks secret_id or secret_key in [default]")
     return _credential(values["secret_id"], values["secret_key"], "", f"file:{path}")
@@ -150,6 +198,34 @@ async def from_role(fetch: Fetch, metadata_url: str) -> Credential | None:
         ) from None
 
 
+def _text_of(path: Path) -> str:
+    """A file's text: UTF-8 with or without a mark, or UTF-16 as PowerShell and Notepad write it.
+
+    Raises:
+        OSError, ValueError
+    """
+    data = path.read_bytes()
+    for mark, encoding in _BOMS:
+        if data.startswith(mark):
+            return data.decode(encoding)
+    if data[1:2] == b"\0":
+        return data.decode("utf-16-le")
+    return data.decode("utf-16-be" if data[:1] == b"\0" else "utf8")
+
+
+def _checked(role: Role) -> Role:
+    role.check()
+    return role
+
+
+def _unquoted(text: str) -> str:
+    """Quotes around a value are the shell's or the file's, and no part of a key."""
+    text = text.strip()
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1].strip()
+    return text
+
+
 def _seconds(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
@@ -157,8 +233,14 @@ def _seconds(value: object) -> float | None:
 def _credential(
     secret_id: str, secret_key: str, token: str, source: str, expires_at: float | None = None
 ) -> Credential:
-    """Keys as pasted often carry a space or newline, which no header may hold."""
-    secret_id, secret_key, token = secret_id.strip(), secret_key.strip(), token.strip()
+    """Keys as pasted often carry quotes, a space or newline around them; what else is no part of a
+    key is refused here, where that can be said: the cloud would call the signature wrong."""
+    secret_id, secret_key, token = _unquoted(secret_id), _unquoted(secret_key), _unquoted(token)
+    if any(_NO_KEY.search(text) for text in (secret_id, secret_key, token)):
+        raise CredentialsError(
+            f"the keys from {source} hold a space, a quote or a comment, which are in no key: "
+            "write each key alone, with nothing behind it"
+        )
     if not all(text.isascii() and text.isprintable() for text in (secret_id, secret_key, token)):
         raise CredentialsError(f"the keys from {source} hold characters that no key has")
     if not secret_id or not secret_key:

@@ -158,6 +158,12 @@ class Transport:
         return proxy
 
 
+async def post_once(request: SignedRequest, timeout_s: float) -> Reply | Fault:
+    """A signed call over a connection of its own, for those made once in an hour."""
+    async with Transport() as transport:
+        return await transport.send(request, timeout_s)
+
+
 async def get_unsigned(url: str, timeout_s: float) -> tuple[int, bytes] | None:
     """(status, body) of a GET without any key, or None. For the metadata service, which is
     link-local and plain http by nature."""

@@ -17,6 +17,7 @@ import anyio.to_thread
 
 from batchsnap.client.ports import CredentialSource
 from batchsnap.client.stopping import Stop
+from batchsnap.cloud.credentials import chain
 from batchsnap.errors import Exit, first_of_ours
 from batchsnap.job.run import prepare
 from batchsnap.job.spec import JobSpec, Result
@@ -66,7 +67,11 @@ async def run(
             return prepared.result()
         if on_record is not None:
             prepared.taps.append(on_record)
-        source = credentials if credentials is not None else _default_credentials()
+        source = (
+            credentials
+            if credentials is not None
+            else chain(prepared.endpoint, prepared.settings.region)
+        )
         return await prepared.execute(prepared.endpoint, source, stop or Stop(), say)
     except BaseExceptionGroup as group:
         raise first_of_ours(group) from None
@@ -130,10 +135,3 @@ async def stream(
                     stop.request(Exit.UNFINISHED, "the reader left")
     except BaseExceptionGroup as group:
         raise first_of_ours(group) from None
-
-
-def _default_credentials() -> CredentialSource:
-    from batchsnap.cloud.credentials import Credentials
-    from batchsnap.cloud.transport import get_unsigned
-
-    return Credentials(get_unsigned)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from batchsnap import plan
 from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, host_of
+from batchsnap.job.accounts import placed, where_from
 from batchsnap.job.intake import Intake, take_in
 from batchsnap.job.series import stands
 from batchsnap.job.spec import JobSpec, birth_of, check_same_cloud, series_meant
@@ -22,6 +23,7 @@ class Outlook:
     intake: Intake
     quotas: dict[tuple[str, str], dict[str, int]]  # (profile, host) -> region -> rows to do
     endpoint: str
+    region: str  # of rows without one
     source: str  # the manifest's name
     rate_per_s: float
     eta_s: float
@@ -43,7 +45,7 @@ def look_ahead(spec: JobSpec, *, spool: bool = False) -> Outlook:
             fold = stands(series_meant(spec, today), today) or fold
             if fold.header:
                 check_same_cloud(fold.header, spec)
-        settings = Settings().merged(fold.settings).merged(spec.given)
+        settings, named_by = placed(Settings().merged(fold.settings).merged(spec.given))
         settings.check()
         endpoint = spec.endpoint or fold.header.get("endpoint", ENDPOINT_DEFAULT)
         check_endpoint(endpoint)
@@ -71,10 +73,11 @@ def look_ahead(spec: JobSpec, *, spool: bool = False) -> Outlook:
         intake,
         quotas,
         endpoint,
+        settings.region,
         manifest.name,
         settings.rate_per_s,
         plan.forecast(per_quota, settings.rate_per_s),
         bool(fold.header),
         manifest.ignored,
-        manifest.warnings,
+        [*where_from(intake.to_do, settings, named_by), *manifest.warnings],
     )

@@ -12,6 +12,7 @@ from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, is_local
 from batchsnap.cloud.proxies import proxy_of
 from batchsnap.engine.executor import LocalExecutor, Work, committing
 from batchsnap.errors import CredentialsError, Exit
+from batchsnap.job.accounts import placed, shared, where_from
 from batchsnap.job.intake import Intake, take_in
 from batchsnap.job.series import Opened, open_newest
 from batchsnap.job.spec import (
@@ -50,7 +51,8 @@ class Prepared:
         self.told = opened.told
         self.taps: list[Callable[[Record], None]] = []  # each sees every record that is written
         self.fold = ledger.fold if ledger is not None else Fold()
-        self.settings = Settings().merged(self.fold.settings).merged(spec.given)
+        settings = Settings().merged(self.fold.settings).merged(spec.given)
+        self.settings, self.region_from = placed(settings)
         self.settings.check()
         self.endpoint = self._endpoint()
         local = spec.simulated or is_local(self.endpoint)
@@ -107,7 +109,10 @@ class Prepared:
         """
         for _, region in self.intake.strands:
             proxy_of(endpoint_url(endpoint, region))  # one that can't be used is an error now
-        await _need_credentials(credentials, {p for p, _ in self.intake.strands})
+        profiles = {profile for profile, _ in self.intake.strands}
+        await _need_credentials(credentials, profiles)
+        for text in await shared(credentials, profiles, endpoint, self.settings.region):
+            say(text)
         if self.elder is not None:
             await supersede(self.elder, self.spec, credentials, stop, say, by=self.path)
         clock: Clock = LoopClock()
@@ -223,6 +228,7 @@ async def _need_credentials(credentials: CredentialSource, profiles: set[str]) -
 def warnings(prepared: Prepared) -> list[str]:
     """What a careful person should hear before the run begins."""
     said = [*filter(None, [prepared.told]), *prepared.manifest.warnings]
+    said += where_from(prepared.intake.to_do, prepared.settings, prepared.region_from)
     if prepared.manifest.ignored:
         said.append(f"ignored columns: {', '.join(prepared.manifest.ignored)}")
     if kind := volatile(prepared.path):

@@ -126,6 +126,8 @@ class Cloud:
     ) -> tuple[Outcome, dict[str, Any]]:
         """Count the call and decide its outcome; gives the checked body back. Raises Refused."""
         self._count(action, secret_id, now)
+        if action in requests.OF_STS and self.scenario.no_sts:
+            raise Refused("UnauthorizedOperation", f"You are not allowed to call sts:{action}.")
         checked = requests.check(action, body)
         disk_id = ""
         if action == CREATE:

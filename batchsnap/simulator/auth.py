@@ -19,10 +19,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from batchsnap.simulator.requests import ACTIONS, Refused
+from batchsnap.simulator.outcomes import word
+from batchsnap.simulator.requests import ACTIONS, OF_STS, Refused
 
 ALGORITHM = "TC3-HMAC-SHA256"
 SERVICE = "cbs"
+STS = "sts"
 SKEW_MAX_S = 300.0
 ANY_ID = "*"  # in a table of keys: the key of every SecretId that isn't named
 
@@ -33,9 +35,13 @@ _AUTHORIZATION = re.compile(
 
 
 def verify(
-    headers: Mapping[str, str], body: bytes, keys: Mapping[str, str], server_time: float
+    headers: Mapping[str, str],
+    body: bytes,
+    keys: Mapping[str, str],
+    server_time: float,
+    service: str = SERVICE,
 ) -> str:
-    """The SecretId of a rightly signed `POST /` with exactly this body.
+    """The SecretId of a rightly signed `POST /` to a service with exactly this body.
 
     `headers` as received, looked up without regard to case; `keys` maps SecretId to SecretKey;
     `server_time` is Unix seconds. Raises Refused with the cloud's AuthFailure codes.
@@ -54,9 +60,9 @@ def verify(
         raise Refused("AuthFailure.SignatureExpire", "The timestamp is over 300 s off.")
     if date != _utc_date(int(timestamp) // 86400):
         raise Refused("AuthFailure.SignatureFailure", "The date is not the timestamp's in UTC.")
-    if parts["service"] != SERVICE:
-        raise Refused("AuthFailure.SignatureFailure", f"The scope must name `{SERVICE}`.")
-    expected = _sign(key, date, timestamp, _canonical(headers, signed, body))
+    if parts["service"] != service:
+        raise Refused("AuthFailure.SignatureFailure", f"The scope must name `{service}`.")
+    expected = _sign(key, date, service, timestamp, _canonical(headers, signed, body))
     if not hmac.compare_digest(expected, parts["signature"]):
         raise Refused("AuthFailure.SignatureFailure", "The signature does not match the request.")
     return secret_id
@@ -78,16 +84,16 @@ def _canonical(headers: Mapping[str, str], signed: str, body: bytes) -> str:
     return f"POST\n/\n\n{''.join(lines)}\n{signed}\n{sha256(body).hexdigest()}"
 
 
-def _sign(key: str, date: str, timestamp: str, canonical: str) -> str:
+def _sign(key: str, date: str, service: str, timestamp: str, canonical: str) -> str:
     digest = sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
-    text = f"{ALGORITHM}\n{timestamp}\n{date}/{SERVICE}/tc3_request\n{digest}"
-    return hmac.digest(_signing_key(key, date), text.encode(), "sha256").hex()
+    text = f"{ALGORITHM}\n{timestamp}\n{date}/{service}/tc3_request\n{digest}"
+    return hmac.digest(_signing_key(key, date, service), text.encode(), "sha256").hex()
 
 
 @lru_cache(maxsize=256)
-def _signing_key(key: str, date: str) -> bytes:
+def _signing_key(key: str, date: str, service: str) -> bytes:
     of_date = hmac.digest(f"TC3{key}".encode(), date.encode(), "sha256")
-    of_service = hmac.digest(of_date, SERVICE.encode(), "sha256")
+    of_service = hmac.digest(of_date, service.encode(), "sha256")
     return hmac.digest(of_service, b"tc3_request", "sha256")
 
 
@@ -96,7 +102,8 @@ def _utc_date(day: int) -> str:
     return datetime.fromtimestamp(day * 86400, UTC).strftime("%Y-%m-%d")
 
 
-VERSION = "2017-03-12"
+VERSIONS: Mapping[str, str] = {SERVICE: "2017-03-12", STS: "2018-08-13"}
+ACCOUNT = "100000000001"  # of everybody here
 DEFAULT_KEYS: Mapping[str, str] = {"AKIDsimulated": "simulated-secret-key"}
 _REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+")
 
@@ -111,11 +118,12 @@ class VerifiedCall(NamedTuple):
 
 
 class TempKey(NamedTuple):
-    """What the metadata service gave out. `expires` is Unix seconds."""
+    """What the metadata service or STS gave out. `expires` is Unix seconds."""
 
     secret_key: str
     token: str
     expires: float
+    role: str = ""  # its name and session
 
 
 class Authenticator:
@@ -137,12 +145,13 @@ class Authenticator:
         action = headers.get("X-TC-Action", "")
         if not action:
             raise Refused("MissingParameter", "The header `X-TC-Action` is missing.")
-        secret_id = verify(headers, body, self.keys, server_time)
+        service = STS if action in OF_STS else SERVICE
+        secret_id = verify(headers, body, self.keys, server_time, service)
         self._check_token(secret_id, headers.get("X-TC-Token", ""), server_time)
         version = headers.get("X-TC-Version")
         if not version:
             raise Refused("MissingParameter", "The header `X-TC-Version` is missing.")
-        if version != VERSION:
+        if version != VERSIONS[service]:
             raise Refused("NoSuchVersion", f"There is no version `{version}`.")
         if action not in ACTIONS:
             raise Refused("InvalidAction", f"There is no action `{action}` here.")
@@ -156,10 +165,42 @@ class Authenticator:
         except orjson.JSONDecodeError:
             raise Refused("InvalidParameter", "The body is not JSON.") from None
 
-    def lend(self, secret_id: str, key: TempKey) -> None:
-        """Accept a temporary key until it expires."""
+    def lend(self, seed: int, expires: float, role: str = "") -> tuple[str, TempKey]:
+        """A new temporary key of a role (its SecretId and the rest), accepted until it expires."""
+        labels = (seed, "loan", len(self.temporary) + 1)
+        secret_id = f"AKIDrole{word(*labels, 'id')}"
+        key = TempKey(f"key-{word(*labels, 'key')}", f"token-{word(*labels)}", expires, role)
         self.keys[secret_id] = key.secret_key
         self.temporary[secret_id] = key
+        return secret_id, key
+
+    def perform(
+        self, action: str, secret_id: str, body: Mapping[str, Any], seed: int, server_time: float
+    ) -> dict[str, Any]:
+        """Carry out a call of STS: its part of the reply. Raises Refused."""
+        if action == "GetCallerIdentity":
+            return self._identity(secret_id)
+        role, session, seconds = _role_of(body)
+        temporary, key = self.lend(seed, server_time + seconds, f"{role}:{session}")
+        return {
+            "Credentials": {
+                "TmpSecretId": temporary,
+                "TmpSecretKey": key.secret_key,
+                "Token": key.token,
+            },
+            "ExpiredTime": int(key.expires),
+        }
+
+    def _identity(self, secret_id: str) -> dict[str, Any]:
+        """Keys whose ids are alike up to a dash are keys of one sub-account."""
+        lent = self.temporary.get(secret_id)
+        if lent is not None:
+            role = lent.role.partition(":")[0]
+            arn = f"qcs::sts:{ACCOUNT}:assumed-role/{role}"
+            return {"AccountId": ACCOUNT, "Arn": arn, "UserId": lent.role, "Type": "CAMRole"}
+        uin = str(int(word("uin", secret_id.partition("-")[0]), 36))
+        arn = f"qcs::cam:{ACCOUNT}:uin/{uin}"
+        return {"AccountId": ACCOUNT, "Arn": arn, "UserId": uin, "Type": "CAMUser"}
 
     def _check_token(self, secret_id: str, token: str, server_time: float) -> None:
         lent = self.temporary.get(secret_id)
@@ -168,3 +209,19 @@ class Authenticator:
                 raise Refused("AuthFailure.TokenFailure", "This SecretId comes without a token.")
         elif token != lent.token or server_time >= lent.expires:
             raise Refused("AuthFailure.TokenFailure", "The token is wrong or has expired.")
+
+
+def _role_of(body: Mapping[str, Any]) -> tuple[str, str, int]:
+    """(role's id, session's name, seconds) of an AssumeRole body. Raises Refused."""
+    arn, session = body.get("RoleArn", ""), body.get("RoleSessionName", "")
+    if not arn or not session:
+        raise Refused("MissingParameter", "`RoleArn` and `RoleSessionName` must be given.")
+    role = re.fullmatch(r"qcs::cam::uin/[0-9]+:roleName/([0-9A-Za-z_+=,.@-]+)", arn)
+    if role is None:
+        raise Refused("ResourceNotFound.RoleNotFound", "There is no such role.")
+    if not re.fullmatch(r"[0-9A-Za-z_+=,.@-]{2,128}", session):
+        raise Refused("InvalidParameter.ParamError", "`RoleSessionName` is not well formed.")
+    seconds: int = body.get("DurationSeconds", 7200)
+    if not 0 < seconds <= 43200:
+        raise Refused("InvalidParameter.OverTimeError", "`DurationSeconds` is at most 43200.")
+    return role[1], session, seconds

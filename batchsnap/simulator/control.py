@@ -16,7 +16,6 @@ from aiohttp import web
 from batchsnap.errors import UsageError
 from batchsnap.simulator.account import Cloud
 from batchsnap.simulator.auth import Authenticator, TempKey
-from batchsnap.simulator.outcomes import word
 from batchsnap.simulator.presets import scenario_of
 from batchsnap.simulator.resources import iso
 
@@ -31,7 +30,6 @@ class Control:
         self._cloud = cloud
         self._desk = authenticator
         self._lent: tuple[str, TempKey] | None = None
-        self._loans = 0
 
     async def answer(self, request: web.BaseRequest, now: float) -> web.Response:
         """The reply: 403 to a caller from elsewhere, 404 for a path, 400 for a body unknown."""
@@ -65,13 +63,8 @@ class Control:
         """The keys of the role: the same ones until half of their life is over."""
         life_s = self._cloud.scenario.role_ttl_s
         if self._lent is None or self._lent[1].expires - server_time < life_s / 2:
-            self._loans += 1
-            labels = (self._cloud.scenario.seed, "loan", self._loans)
-            key = TempKey(
-                f"key-{word(*labels, 'key')}", f"token-{word(*labels)}", server_time + life_s
-            )
-            self._lent = (f"AKIDrole{word(*labels, 'id')}", key)
-            self._desk.lend(*self._lent)
+            seed = self._cloud.scenario.seed
+            self._lent = self._desk.lend(seed, server_time + life_s, f"{ROLE}:machine")
         secret_id, key = self._lent
         return {
             "Code": "Success",

@@ -42,8 +42,14 @@ _KEYS: Mapping[str, Mapping[str, type]] = {
         "SnapshotId": str,
         "SnapshotName": str,
     },
+    "AssumeRole": {
+        **dict.fromkeys(("RoleArn", "RoleSessionName", "ExternalId", "SourceIdentity"), str),
+        "DurationSeconds": int,
+    },
+    "GetCallerIdentity": {},
 }
 ACTIONS = tuple(_KEYS)
+OF_STS = ("AssumeRole", "GetCallerIdentity")  # the others are of the product's own service
 
 
 class Refused(Exception):

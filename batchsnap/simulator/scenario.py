@@ -111,7 +111,7 @@ def typed(name: str, value: Any, *types: type) -> Any:
 
 
 # Calls a second, as the product's API category page prints them (362/15634).
-PUBLISHED_CAPS: Mapping[str, float] = {"DescribeDisks": 100.0}
+PUBLISHED_CAPS: Mapping[str, float] = {"DescribeDisks": 100.0, "AssumeRole": 600.0}
 PUBLISHED_CAP_PER_S = 20.0
 
 
@@ -185,6 +185,7 @@ class Scenario:
     # Account.
     bad_credentials: bool = False
     no_describe_disks: bool = False
+    no_sts: bool = False  # the policy forbids AssumeRole and GetCallerIdentity
     unknown_disks: str = "auto"  # "any": exist · "refuse" · "auto": refuse if a fleet was given
     role_ttl_s: float = 7200.0  # life of the keys that the metadata service gives out
     script: tuple[Step, ...] = ()

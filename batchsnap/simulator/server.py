@@ -21,10 +21,10 @@ from typing import Any, Self, TypeVar
 from aiohttp import web
 
 from batchsnap.simulator.account import Cloud
-from batchsnap.simulator.auth import DEFAULT_KEYS, Authenticator
+from batchsnap.simulator.auth import DEFAULT_KEYS, Authenticator, VerifiedCall
 from batchsnap.simulator.control import Control
 from batchsnap.simulator.outcomes import jitter_s, latency_s
-from batchsnap.simulator.requests import Refused
+from batchsnap.simulator.requests import OF_STS, Refused
 from batchsnap.simulator.respond import Scene, envelope, error_payload, headers_of, reply, respond
 from batchsnap.simulator.scenario import Scenario
 from batchsnap.simulator.world import World
@@ -122,13 +122,22 @@ class Simulator:
         before_s = latency * scenario.commit_at
         scene = Scene(
             outcome,
-            lambda: self.cloud.perform(call.action, call.region, checked, self.now()),
+            lambda: self._perform(call, checked),
             request_id,
             self._headers_at(server_time),
             before_s,
             latency - before_s,
         )
         return await respond(scene, request)
+
+    def _perform(self, call: VerifiedCall, body: Mapping[str, Any]) -> dict[str, Any]:
+        if call.action not in OF_STS:
+            return self.cloud.perform(call.action, call.region, body, self.now())
+        scenario = self.cloud.scenario
+        server_time = self.now() + scenario.clock_offset_s
+        return self.authenticator.perform(
+            call.action, call.secret_id, body, scenario.seed, server_time
+        )
 
     async def _read(self, request: web.BaseRequest) -> bytes | None:
         try:

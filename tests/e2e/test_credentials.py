@@ -112,6 +112,32 @@ async def test_either_name_of_the_token(world: World, name: str) -> None:
     assert (await world.open().get("")).token == "spaced"
 
 
+@pytest.mark.parametrize("quote", ["'", '"'])
+async def test_quotes_around_a_key_are_no_part_of_it(world: World, quote: str) -> None:
+    world.env.update({name: f" {quote}{value}{quote}\n" for name, value in ENV.items()})
+    found = await world.open().get("")
+    assert (found.secret_id, found.secret_key) == ("AKIDenv", "env-hush")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+async def test_files_as_windows_writes_them(world: World, encoding: str) -> None:
+    world.shared()
+    shared = world.home / ".tencentcloud/credentials"
+    shared.write_bytes(shared.read_text().encode(encoding))
+    assert (await world.open().get("")).secret_id == "AKIDshared"
+    world.profile("team")
+    team = world.home / ".tccli/team.credential"
+    team.write_bytes(team.read_text().encode(encoding))
+    assert (await world.open().get("team")).secret_key == "team-hush"
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfehush", b"\xef\xbb\xbf\xff\xff", b"h\0u"])
+async def test_a_file_in_no_encoding(world: World, data: bytes) -> None:
+    world.shared()
+    (world.home / ".tencentcloud/credentials").write_bytes(data)
+    assert ".tencentcloud/credentials" in await world.refused()
+
+
 async def test_a_named_profile_ignores_the_environment(world: World) -> None:
     world.env.update(ENV)
     world.profile("team")
@@ -162,13 +188,20 @@ async def test_a_profile_stays_in_its_folder(world: World, name: str) -> None:
 @pytest.mark.parametrize(
     ("profile", "says"),
     [
-        ({"role-arn": "qcs::cam::uin/1:roleName/x"}, "assumes a role"),
+        ({"role-arn": "qcs::cam::uin/1:roleName/x"}, "asks for a role"),
+        ({"role-arn": 5}, "texts"),
         ({"type": "cvm-role"}, "role of this machine"),
         ({"type": "saml"}, "type"),
         ({"secretKey": None}, "lacks"),
         ({"secretId": ""}, "lacks"),
         ({"secretId": "AKID\u00e9"}, "characters"),
-        ({"secretKey": "hush\nhush"}, "characters"),
+        ({"secretKey": "hush\nhush"}, "a space, a quote or a comment"),
+        ({"secretKey": "hush # mine"}, "a space, a quote or a comment"),
+        ({"secretKey": "hush;hush"}, "a space, a quote or a comment"),
+        ({"secretId": "AKID hush"}, "a space, a quote or a comment"),
+        ({"secretKey": '"hush'}, "a space, a quote or a comment"),
+        ({"token": "hush hush"}, "a space, a quote or a comment"),
+        ({"secretKey": "hush\x00hush"}, "characters"),
         ({"secretKey": "  "}, "empty"),
         ({"type": "oauth", "expiresAt": NOW - 1}, "tccli auth login --profile x"),
         ({"type": "sso", "expiresAt": NOW + 5}, "tccli sso login --profile x"),
@@ -201,7 +234,7 @@ async def test_a_shared_file_that_cannot_be_used(world: World, text: str) -> Non
     [
         ({"TENCENTCLOUD_SECRET_ID": "a"}, "only one"),
         ({"TENCENTCLOUD_SECRET_KEY": "hush"}, "only one"),
-        (ENV | {"TENCENTCLOUD_ROLE_ARN": "qcs::x"}, "TENCENTCLOUD_ROLE_ARN"),
+        (ENV | {"TENCENTCLOUD_ROLE_ARN": "qcs::x"}, "asks for a role"),
         ({"TKE_ROLE_ARN": "qcs::x"}, "TKE"),
     ],
 )
@@ -280,9 +313,13 @@ async def test_a_source_with_nothing_newer_is_not_asked_each_time(world: World) 
     for _ in range(5):
         await world.credentials.get("")
     assert len(world.asked) == 2
+    world.time += 100  # half of its life
+    for _ in range(5):
+        await world.credentials.get("")
+    assert len(world.asked) == 4
     world.time += 10
     await world.credentials.get("")
-    assert len(world.asked) == 4
+    assert len(world.asked) == 6
 
 
 async def test_an_old_key_serves_while_its_source_fails(world: World) -> None:

@@ -57,15 +57,14 @@ async def _discover(wanted: Wanted, options: dict[str, Any]) -> list[Found]:
     from batchsnap.client.connections import Connections
     from batchsnap.client.questions import Unanswered
     from batchsnap.clock import LoopClock
-    from batchsnap.cloud.credentials import Credentials
+    from batchsnap.cloud.credentials import chain
     from batchsnap.cloud.endpoints import check_endpoint, endpoint_url
-    from batchsnap.cloud.transport import get_unsigned
     from batchsnap.job.discover import discover
     from batchsnap.settings import ENDPOINT_DEFAULT, Settings
 
     endpoint = options["endpoint"] or ENDPOINT_DEFAULT
     check_endpoint(endpoint)
-    credentials = Credentials(get_unsigned)
+    credentials = chain(endpoint, options["regions"][0])
     profile = options["profile"] or ""
     await credentials.get(profile)
     found: list[Found] = []

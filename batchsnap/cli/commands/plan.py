@@ -57,14 +57,14 @@ def command(manifest: str, *, online: bool, as_json: bool, **options: Any) -> in
 async def _check(outlook: Outlook, options: dict[str, Any]) -> Online:
     from batchsnap.client.connections import Connections
     from batchsnap.clock import LoopClock
-    from batchsnap.cloud.credentials import Credentials
+    from batchsnap.cloud.credentials import chain
     from batchsnap.cloud.endpoints import endpoint_url
-    from batchsnap.cloud.transport import get_unsigned
     from batchsnap.job.online import Online, check
     from batchsnap.settings import Settings
 
     found = Online()
-    connections = Connections(Settings(), LoopClock(), Credentials(get_unsigned), say=say)
+    credentials = chain(outlook.endpoint, outlook.region)
+    connections = Connections(Settings(), LoopClock(), credentials, say=say)
     async with connections.open(shared=True):
         for strand in outlook.intake.strands.values():
             account = connections.account(

@@ -90,9 +90,8 @@ async def _draw(
 ) -> tuple[list[RestoreLine], list[str]]:
     from batchsnap.client.connections import Connections
     from batchsnap.clock import LoopClock
-    from batchsnap.cloud.credentials import Credentials
+    from batchsnap.cloud.credentials import chain
     from batchsnap.cloud.endpoints import check_endpoint, endpoint_url
-    from batchsnap.cloud.transport import get_unsigned
     from batchsnap.errors import UsageError
     from batchsnap.job.restore import copies_beside, draw
     from batchsnap.settings import Settings
@@ -103,7 +102,7 @@ async def _draw(
     check_endpoint(url)
     copies = copies_beside(story.path)
     settings = Settings().merged(story.settings)
-    connections = Connections(settings, LoopClock(), Credentials(get_unsigned), say=say)
+    connections = Connections(settings, LoopClock(), chain(url, settings.region), say=say)
     async with connections.open(shared=True):
         return await draw(
             rows,
