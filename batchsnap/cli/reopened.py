@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -27,7 +26,7 @@ _Answer = TypeVar("_Answer")
 def ledger_options() -> Decorator:
     """LEDGER and what may override its settings."""
     return stacked(
-        click.argument("ledger", type=click.Path(path_type=Path), metavar="LEDGER"),
+        click.argument("ledger", type=click.Path(), metavar="LEDGER"),
         cloud_options(),
         option("--settle-for", "settle_for_s", type=DURATION, help="For a doubt. [default: 60s]"),
         option("--max-duration", "max_duration_s", type=DURATION, help="Give up after it."),
@@ -37,15 +36,15 @@ def ledger_options() -> Decorator:
 
 
 @contextmanager
-def reopened(ledger: Path, options: dict[str, Any]) -> Iterator[Reopened]:
+def reopened(ledger: str, options: dict[str, Any]) -> Iterator[Reopened]:
     """The ledger, locked while the block runs."""
     from batchsnap.cli.commands.run import given_of
+    from batchsnap.job.address import store_at
     from batchsnap.job.reopen import Reopened
     from batchsnap.job.run import raised
-    from batchsnap.ledger.store import Ledger
 
     opened = Reopened(
-        Ledger.open(ledger.absolute()),
+        store_at(ledger).open(),
         endpoint=options.get("endpoint") or "",
         given=given_of(options),
     )

@@ -1,14 +1,13 @@
-"""Transport, accesses and gates of one process: opened once, closed together."""
+"""Transport, accounts and gates of one process: opened once, closed together."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Self
 
 from batchsnap.client.account import Account
-from batchsnap.client.ports import CredentialSource, Gate
+from batchsnap.client.ports import CredentialSource, Gate, Gates
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
 from batchsnap.cloud import actions
@@ -18,7 +17,7 @@ from batchsnap.errors import CredentialsError, Exit, OtherVersion
 from batchsnap.model import Quota
 from batchsnap.pacing.contention import Contention, Shut
 from batchsnap.pacing.formats import AtWork
-from batchsnap.pacing.gate import LocalGate
+from batchsnap.pacing.gate import FIRST_WAIT_S, LocalGate
 from batchsnap.pacing.quota_file import QuotaFile, state_folder
 from batchsnap.settings import Settings
 
@@ -28,16 +27,25 @@ _WARM_S = 0.4  # connections for so many seconds' worth of starts are opened bef
 
 
 class LocalGates:
-    """The gates of this process, one for each quota, opened when first asked for."""
+    """The gates of this process, one for each quota, opened when first asked for. `folder`: where
+    starts are counted with those of other processes; `first_wait_s`: see LocalGate."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, folder: Path | None, stop: Stop, say: Say
+        self,
+        settings: Settings,
+        clock: Clock,
+        folder: Path | None,
+        stop: Stop,
+        say: Say,
+        *,
+        first_wait_s: float = FIRST_WAIT_S,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._folder = folder
         self._stop = stop
         self._say = say
+        self._first_wait_s = first_wait_s
         self._gates: dict[Quota, LocalGate] = {}
         stop.tell(self._end)
 
@@ -55,6 +63,7 @@ class LocalGates:
             clock=self._clock,
             file=file,
             strict=create and self._settings.strict,
+            first_wait_s=self._first_wait_s,
             contention=Contention(
                 f"another process holds the quota of {quota.action} at {quota.host}",
                 most_s=self._settings.retry_for_s,
@@ -83,62 +92,23 @@ class LocalGates:
 
 
 class Connections:
-    """The transport and gates of one process, and an Account for each profile and endpoint."""
+    """The transport of one process, and the Account of each profile at each endpoint, paced by
+    the gates that it is handed. Several executions may share it."""
 
     def __init__(
         self,
+        transport: Transport,
+        gates: Gates,
         settings: Settings,
         clock: Clock,
         credentials: CredentialSource,
-        *,
-        say: Say,
-        stop: Stop | None = None,
     ) -> None:
+        self.transport = transport
+        self._gates = gates
         self._settings = settings
         self._clock = clock
         self._credentials = credentials
-        self._say = say
-        self._stop = stop or Stop()
         self._accounts: dict[tuple[str, str], Account] = {}
-
-    @asynccontextmanager
-    async def open(self, *, shared: bool) -> AsyncIterator[Self]:
-        """Open them; `shared`: starts are counted with those of this user's other processes.
-
-        Raises:
-            OtherVersion: one whose starts we can't see is at work.
-        """
-        folder = state_folder() if shared else None
-        at_work = await self._begun(folder) if folder is not None else None
-        self._gates = LocalGates(self._settings, self._clock, folder, self._stop, self._say)
-        try:
-            async with Transport() as self._transport:
-                yield self
-        finally:
-            self._gates.close()
-            if at_work is not None:
-                at_work.end()
-
-    async def _begun(self, folder: Path) -> AtWork:
-        """Wait until no process is at work whose starts are in another format."""
-        at_work = AtWork(folder)
-        contention = Contention(
-            "another version of batchsnap is at work, whose pace this one can't see",
-            said_after_s=_OTHER_VERSION_SAID_AFTER_S,
-            most_s=self._settings.retry_for_s,
-            say=self._say,
-        )
-        with self._stop.ends():
-            while not at_work.begin():
-                try:
-                    wait_s = contention.wait_s(self._clock.monotonic())
-                except Shut as shut:
-                    raise OtherVersion(str(shut)) from None
-                await self._clock.sleep(wait_s)
-            return at_work
-        raise OtherVersion(
-            "stopped while another version of batchsnap was at work", self._stop.exit
-        )
 
     def account(self, profile: str, url: str) -> Account:
         """How this profile reaches this endpoint.
@@ -153,7 +123,7 @@ class Connections:
                 profile,
                 url,
                 credentials=self._credentials,
-                send=self._transport,
+                send=self.transport,
                 gates=self._gates,
                 clock=self._clock,
                 timeout_s=self._settings.timeout_s,
@@ -166,4 +136,53 @@ class Connections:
             await account.credential()
             account.gate(actions.CREATE)
         starts = min(self._settings.rate_per_s, 100) * _WARM_S
-        await self._transport.warm(account.url, max(1, round(starts)))
+        await self.transport.warm(account.url, max(1, round(starts)))
+
+
+@asynccontextmanager
+async def connected(
+    settings: Settings,
+    clock: Clock,
+    credentials: CredentialSource,
+    *,
+    shared: bool,
+    say: Say,
+    stop: Stop | None = None,
+) -> AsyncIterator[Connections]:
+    """Connections and this process's own gates, open while the block runs; `shared`: starts are
+    counted with those of this user's other processes.
+
+    Raises:
+        OtherVersion: one whose starts we can't see is at work.
+    """
+    stop = stop or Stop()
+    folder = state_folder() if shared else None
+    at_work = await _begun(folder, settings, clock, say, stop) if folder is not None else None
+    gates = LocalGates(settings, clock, folder, stop, say)
+    try:
+        async with Transport() as transport:
+            yield Connections(transport, gates, settings, clock, credentials)
+    finally:
+        gates.close()
+        if at_work is not None:
+            at_work.end()
+
+
+async def _begun(folder: Path, settings: Settings, clock: Clock, say: Say, stop: Stop) -> AtWork:
+    """Wait until no process is at work whose starts are in another format."""
+    at_work = AtWork(folder)
+    contention = Contention(
+        "another version of batchsnap is at work, whose pace this one can't see",
+        said_after_s=_OTHER_VERSION_SAID_AFTER_S,
+        most_s=settings.retry_for_s,
+        say=say,
+    )
+    with stop.ends():
+        while not at_work.begin():
+            try:
+                wait_s = contention.wait_s(clock.monotonic())
+            except Shut as shut:
+                raise OtherVersion(str(shut)) from None
+            await clock.sleep(wait_s)
+        return at_work
+    raise OtherVersion("stopped while another version of batchsnap was at work", stop.exit)

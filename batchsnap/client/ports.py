@@ -1,18 +1,17 @@
-"""The seam: what the engine needs of the world, and what runs a job.
+"""What the engine needs of the world.
 
-Work is divided by quota, so whoever owns a quota paces it alone. Another executor (many machines)
-replaces `local` and brings its own RecordSink; nothing else of the engine changes.
+Work is divided by quota, so whoever owns a quota paces it alone. An executor is handed its gates,
+its connections and its ledger, so many of them can run in one process, each over a part of a
+ledger that many machines share. What a ledger is stands in `ledger.ports`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from batchsnap.clock import Clock
 from batchsnap.cloud.tc3 import Credential
-from batchsnap.errors import LedgerUnwritable
-from batchsnap.ledger.record import Record
-from batchsnap.ledger.replay import Fold
+from batchsnap.ledger.ports import RecordSink
 from batchsnap.model import Departure, Fault, Quota, Reply, SignedRequest
 
 __all__ = ["Clock", "CredentialSource", "Departure", "Gate", "Gates", "RecordSink", "Send"]
@@ -77,32 +76,3 @@ class CredentialSource(Protocol):
     async def get(self, profile: str) -> Credential: ...
 
     def invalidate(self, profile: str) -> None: ...
-
-
-class RecordSink(Protocol):
-    """Where records go. A send waits for `durable` of its own intent.
-
-    After `failure` is set nothing may be sent any more.
-    """
-
-    @property
-    def fold(self) -> Fold: ...
-
-    @property
-    def failure(self) -> LedgerUnwritable | None: ...
-
-    def append(self, record: Record) -> Any:
-        """Take a record; the handle is for `durable`.
-
-        Raises:
-            LedgerUnwritable, IllegalMove
-        """
-        ...
-
-    async def durable(self, group: Any) -> None:
-        """Wait until the record is on disk.
-
-        Raises:
-            LedgerUnwritable
-        """
-        ...

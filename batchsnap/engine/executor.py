@@ -1,4 +1,4 @@
-"""The executor of one process: runs a lane for each quota over its connections."""
+"""Runs a lane for each quota of its work, over the connections and gates that it is handed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from functools import partial
 import anyio
 
 from batchsnap.client.connections import Connections, Say
-from batchsnap.client.ports import CredentialSource
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
 from batchsnap.cloud.endpoints import endpoint_url
@@ -22,9 +21,8 @@ from batchsnap.engine.lane import Lane
 from batchsnap.engine.snapshots import Pile, Scope, Snapshot, accepted_in, piled, snapshot_of
 from batchsnap.engine.strand import Strand
 from batchsnap.ledger.gap import Gap
-from batchsnap.ledger.reading import records
+from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import Record
-from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import State
 from batchsnap.settings import Settings, Waits
 
@@ -33,12 +31,11 @@ from batchsnap.settings import Settings, Waits
 class Work:
     """What an executor is handed."""
 
-    ledger: Ledger
+    ledger: RecordSink
     strands: list[Strand]
     settings: Settings
     waits: Waits
     endpoint: str  # may hold {region}
-    simulated: bool  # paced for itself: its quota is nobody else's
     ask_first: Gap
     rows: int = 0  # of the manifest
     send: bool = True  # False: settle only
@@ -46,11 +43,12 @@ class Work:
 
 
 class LocalExecutor:
-    """Runs work in this process."""
+    """Runs work in this process. Several may run at once over the same connections, each its own
+    quotas and its own ledger."""
 
-    def __init__(self, clock: Clock, credentials: CredentialSource, say: Say) -> None:
+    def __init__(self, clock: Clock, connections: Connections, say: Say) -> None:
         self._clock = clock
-        self._credentials = credentials
+        self._connections = connections
         self._say = say
 
     async def execute(self, work: Work, stop: Stop) -> Halts:
@@ -65,45 +63,42 @@ class LocalExecutor:
         watching = work.wait or brakes.watching
         earlier = _accepted_earlier(ledger) if watching else {}
         by_quota = _by_quota(work, earlier)
-        connections = Connections(
-            work.settings, self._clock, self._credentials, say=self._say, stop=stop
-        )
-        async with connections.open(shared=not work.simulated):
-            lanes = {
-                (profile, url): Lane(
-                    connections.account(profile, url),
-                    strands,
-                    context,
-                    halts=halts,
-                    brakes=brakes,
-                    claimed=partial(_claimed, ledger),
-                    intents=partial(_intents, ledger),
-                    ask_first=work.ask_first,
-                    send=work.send,
-                    wait=work.wait,
-                )
-                for (profile, url), strands in by_quota.items()
-            }
+        connections = self._connections
+        lanes = {
+            (profile, url): Lane(
+                connections.account(profile, url),
+                strands,
+                context,
+                halts=halts,
+                brakes=brakes,
+                claimed=partial(_claimed, ledger),
+                intents=partial(_intents, ledger),
+                ask_first=work.ask_first,
+                send=work.send,
+                wait=work.wait,
+            )
+            for (profile, url), strands in by_quota.items()
+        }
 
-            def heard(record: Record) -> None:
-                brakes.heard(record)
-                if watching and record["event"] == "accepted":
-                    snapshot = snapshot_of(record)
-                    lanes[_quota_of(work, snapshot)].watch(snapshot)
+        def heard(record: Record) -> None:
+            brakes.heard(record)
+            if watching and record["event"] == "accepted":
+                snapshot = snapshot_of(record)
+                lanes[_quota_of(work, snapshot)].watch(snapshot)
 
-            for pile in earlier.values():
-                lanes[_quota_of(work, pile)].watch(pile)
-            ledger.taps.append(heard)
-            async with committing(ledger), anyio.create_task_group() as tasks:
-                for quota, lane in lanes.items():
-                    if work.send and by_quota[quota]:
-                        tasks.start_soon(connections.warm, lane.account)
-                    tasks.start_soon(lane.run)
+        for pile in earlier.values():
+            lanes[_quota_of(work, pile)].watch(pile)
+        ledger.taps.append(heard)
+        async with committing(ledger), anyio.create_task_group() as tasks:
+            for quota, lane in lanes.items():
+                if work.send and by_quota[quota]:
+                    tasks.start_soon(connections.warm, lane.account)
+                tasks.start_soon(lane.run)
         return halts
 
 
 def new_context(
-    ledger: Ledger,
+    ledger: RecordSink,
     clock: Clock,
     stop: Stop,
     settings: Settings,
@@ -117,7 +112,7 @@ def new_context(
 
 
 @asynccontextmanager
-async def committing(ledger: Ledger) -> AsyncIterator[None]:
+async def committing(ledger: RecordSink) -> AsyncIterator[None]:
     """The ledger commits while the block runs, and what is appended in it is on disk after it.
 
     Raises:
@@ -155,26 +150,26 @@ def _by_quota(work: Work, earlier: dict[Scope, Pile]) -> dict[tuple[str, str], l
     return lanes
 
 
-def _accepted_earlier(ledger: Ledger) -> dict[Scope, Pile]:
+def _accepted_earlier(ledger: RecordSink) -> dict[Scope, Pile]:
     """The snapshots that earlier processes were given and did not see ready."""
     standing = ledger.fold.standing
     accepted = frozenset({State.ACCEPTED})
-    return piled(accepted_in(records(ledger.path), lambda key: standing(key).state, accepted))
+    return piled(accepted_in(ledger.records(), lambda key: standing(key).state, accepted))
 
 
-def _claimed(ledger: Ledger, disk_id: str) -> set[str]:
-    """Snapshot ids that rows on a disk were given; rare, so the file is simply read."""
+def _claimed(ledger: RecordSink, disk_id: str) -> set[str]:
+    """Snapshot ids that rows on a disk were given; rare, so all is simply read."""
     return {
         record["snapshot_id"]
-        for record in records(ledger.path)
+        for record in ledger.records()
         if record["event"] == "accepted" and record["disk_id"] == disk_id
     }
 
 
-def _intents(ledger: Ledger, keys: Set[str]) -> dict[str, Record]:
+def _intents(ledger: RecordSink, keys: Set[str]) -> dict[str, Record]:
     """The latest intents of rows, also of those that are at rest; as rare."""
     return {
         record["key"]: record
-        for record in records(ledger.path)
+        for record in ledger.records()
         if record["event"] == "intent" and record["key"] in keys
     }

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from batchsnap.client.connections import Connections
+from batchsnap.client.connections import connected
 from batchsnap.client.ports import CredentialSource
 from batchsnap.client.stopping import Stop, bounded
 from batchsnap.clock import LoopClock
@@ -19,9 +19,8 @@ from batchsnap.engine.strand import Strand
 from batchsnap.errors import Exit, LedgerForeign
 from batchsnap.job.spec import SIMULATED, Result, Say
 from batchsnap.ledger.gap import Gap
-from batchsnap.ledger.reading import records
+from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import Record, stamp
-from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, State
 from batchsnap.report.summary import Summary, summing
 from batchsnap.settings import MAX_DURATION_S, Settings, Waits
@@ -35,9 +34,8 @@ _AT_REST = DONE | ENDED
 class Reopened:
     """A ledger, locked, with the settings it was run with and those given now over them."""
 
-    def __init__(self, ledger: Ledger, *, endpoint: str, given: dict[str, Any]) -> None:
+    def __init__(self, ledger: RecordSink, *, endpoint: str, given: dict[str, Any]) -> None:
         """Raises LedgerForeign, UsageError; the ledger is let go then."""
-        self.path = ledger.path
         self.ledger = ledger
         self.fold = ledger.fold
         self.taps: list[Callable[[Record], None]] = []
@@ -83,7 +81,7 @@ class Reopened:
         """The snapshots that a rollback may delete. A row that owes its last question is asked
         about first: once its snapshot is deleted, a second one would pass for it."""
         standing = self.fold.standing
-        found = accepted_in(records(self.path), lambda key: standing(key).state, _DELETABLE)
+        found = accepted_in(self.ledger.records(), lambda key: standing(key).state, _DELETABLE)
         return piled(snapshot for snapshot in found if not standing(snapshot.key).owed)
 
     async def rollback(
@@ -92,12 +90,12 @@ class Reopened:
         """Delete what is `deletable`; (how it stands, what was left and why)."""
         clock = LoopClock()
         left: Counter[str] = Counter()
-        seconds = piled(seconds_in(lambda: records(self.path)))
+        seconds = piled(seconds_in(self.ledger.records))
         context = new_context(self.ledger, clock, stop, self.settings, Waits(), say=say)
         self._begin(clock)
         async with (
-            Connections(self.settings, clock, credentials, say=say, stop=stop).open(
-                shared=True
+            connected(
+                self.settings, clock, credentials, shared=True, say=say, stop=stop
             ) as connections,
             committing(self.ledger),
         ):
@@ -110,10 +108,10 @@ class Reopened:
                 if scope in seconds:
                     await rollback.tell_seconds(seconds[scope])
                 left += rollback.left
-        summary = summing(records(self.path), self.fold).close()
+        summary = summing(self.ledger.records(), self.fold).close()
         left += self._unasked()
         code = stop.exit or (Exit.UNFINISHED if left else Exit.DONE)
-        return Result(summary, code, self.path), left
+        return Result(summary, code, self.ledger.label), left
 
     def _unasked(self) -> Counter[str]:
         """Rows that may have a snapshot which the ledger does not know, by what is to be done."""
@@ -157,16 +155,20 @@ class Reopened:
             settings=self.settings,
             waits=Waits(),
             endpoint=self.endpoint,
-            simulated=False,
             ask_first=Gap.NONE,
             send=False,
             wait=wait,
         )
-        async with bounded(stop, self.settings.max_duration_s):
-            await LocalExecutor(clock, credentials, say).execute(work, stop)
-        summary = summing(records(self.path), self.fold).close()
+        async with (
+            bounded(stop, self.settings.max_duration_s),
+            connected(
+                self.settings, clock, credentials, shared=True, say=say, stop=stop
+            ) as connections,
+        ):
+            await LocalExecutor(clock, connections, say).execute(work, stop)
+        summary = summing(self.ledger.records(), self.fold).close()
         owed = any(strand.owed for strand in self._strands().values())
-        return Result(summary, _exit_of(summary, stop, owed=owed, wait=wait), self.path)
+        return Result(summary, _exit_of(summary, stop, owed=owed, wait=wait), self.ledger.label)
 
     def _strands(self) -> dict[tuple[str, str], Strand]:
         strands: dict[tuple[str, str], Strand] = {}

@@ -8,12 +8,12 @@ columns empty, which is said; the copies' region still tells whether they become
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.actions import PAGE_MAX, DiskFact, SnapshotFact
+from batchsnap.ledger.ports import Store
 from batchsnap.report.facts import RowFact
 from batchsnap.report.restore import RestoreLine, Told, line_of
 from batchsnap.report.story import read_story
@@ -31,13 +31,9 @@ class Copies(NamedTuple):
     by_key: dict[str, RowFact]
 
 
-def copies_beside(ledger: Path) -> list[Copies]:
+def copies_beside(store: Store) -> list[Copies]:
     """What the ledgers of copies beside a ledger tell, by region."""
-    found = []
-    for path in sorted(ledger.parent.glob(f"{ledger.name}.copy-*.jsonl")):
-        region = path.name.removeprefix(f"{ledger.name}.copy-").removesuffix(".jsonl")
-        found.append(Copies(region, read_story(path).facts.by_key))
-    return found
+    return [Copies(region, read_story(copy).facts.by_key) for region, copy in store.beside("copy")]
 
 
 async def draw(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from batchsnap.client.connections import connected
 from batchsnap.client.ports import CredentialSource
 from batchsnap.client.stopping import Stop, bounded
 from batchsnap.clock import Clock, LoopClock
@@ -26,11 +27,9 @@ from batchsnap.job.spec import (
 )
 from batchsnap.job.supersede import supersede
 from batchsnap.ledger.gap import Gap
-from batchsnap.ledger.place import volatile
-from batchsnap.ledger.reading import records
+from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import VERSION, Record, stamp
 from batchsnap.ledger.replay import Fold
-from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import State
 from batchsnap.manifest.reader import Manifest
 from batchsnap.pacing.quota_file import home_folder, state_folder
@@ -45,7 +44,7 @@ class Prepared:
     def __init__(self, spec: JobSpec, manifest: Manifest, opened: Opened) -> None:
         self.spec = spec
         self.manifest = manifest
-        self.path = opened.path
+        self.store = opened.store
         self.ledger = ledger = opened.ledger
         self.elder = opened.elder  # locked too: it is superseded before anything is sent
         self.told = opened.told
@@ -84,9 +83,9 @@ class Prepared:
 
     def result(self, stop: Stop | None = None) -> Result:
         """How the run stands: finished earlier, or stopped at once."""
-        folded = summing(records(self.path))
+        folded = summing(self.store.records())
         exit_code = self._exit_of(folded, stop or Stop(), halted=False)
-        return Result(folded.close(), exit_code, self.path)
+        return Result(folded.close(), exit_code, self.store.label)
 
     def close(self) -> None:
         """Let go of ledger and manifest."""
@@ -114,7 +113,7 @@ class Prepared:
         for text in await shared(credentials, profiles, endpoint, self.settings.region):
             say(text)
         if self.elder is not None:
-            await supersede(self.elder, self.spec, credentials, stop, say, by=self.path)
+            await supersede(self.elder, self.spec, credentials, stop, say, by=self.store)
         clock: Clock = LoopClock()
         ledger = self._open_ledger(clock)
         ledger.taps.extend(self.taps)
@@ -124,13 +123,22 @@ class Prepared:
             settings=self.settings,
             waits=self.spec.waits.fitted(self.settings.retry_for_s),
             endpoint=endpoint,
-            simulated=self.spec.simulated,
             ask_first=ledger.gap,
             rows=self.intake.rows,
             wait=self.spec.wait,
         )
-        async with bounded(stop, self.settings.max_duration_s):
-            halts = await LocalExecutor(clock, credentials, say).execute(work, stop)
+        async with (
+            bounded(stop, self.settings.max_duration_s),
+            connected(
+                self.settings,
+                clock,
+                credentials,
+                shared=not self.spec.simulated,
+                say=say,
+                stop=stop,
+            ) as connections,
+        ):
+            halts = await LocalExecutor(clock, connections, say).execute(work, stop)
         return await self._finish(ledger, stop, halted=halts.any, clock=clock)
 
     def _endpoint(self) -> str:
@@ -140,7 +148,7 @@ class Prepared:
         check_endpoint(endpoint)
         return endpoint
 
-    def _open_ledger(self, clock: Clock) -> Ledger:
+    def _open_ledger(self, clock: Clock) -> RecordSink:
         """A newborn ledger, or the open one with its `resumed` record."""
         now = clock.wall()
         manifest = {
@@ -160,7 +168,7 @@ class Prepared:
                 "settings": self.settings.to_json(),
                 "at": stamp(self.birth.at),
             }
-            self.ledger = Ledger.create(self.path, header)
+            self.ledger = self.store.create(header)
             return self.ledger
         if self.intake.gone:
             manifest["gone"] = self.intake.gone
@@ -174,15 +182,17 @@ class Prepared:
         self.ledger.resume(resumed)
         return self.ledger
 
-    async def _finish(self, ledger: Ledger, stop: Stop, *, halted: bool, clock: Clock) -> Result:
-        folded = summing(records(self.path), ledger.fold)
+    async def _finish(
+        self, ledger: RecordSink, stop: Stop, *, halted: bool, clock: Clock
+    ) -> Result:
+        folded = summing(self.store.records(), ledger.fold)
         exit_code = self._exit_of(folded, stop, halted=halted)
         if exit_code in {Exit.DONE, Exit.SOME_FAILED}:
             record: Record = {"event": "finished", "at": stamp(clock.wall()), "exit": exit_code}
             async with committing(ledger):
                 await ledger.durable(ledger.append(record))
             folded.add(record)
-        return Result(folded.close(), exit_code, self.path)
+        return Result(folded.close(), exit_code, self.store.label)
 
     def _exit_of(self, folded: Summing, stop: Stop, *, halted: bool) -> Exit:
         return exit_of(
@@ -231,11 +241,7 @@ def warnings(prepared: Prepared) -> list[str]:
     said += where_from(prepared.intake.to_do, prepared.settings, prepared.region_from)
     if prepared.manifest.ignored:
         said.append(f"ignored columns: {', '.join(prepared.manifest.ignored)}")
-    if kind := volatile(prepared.path):
-        said.append(
-            f"{prepared.path.parent} is {kind}: a machine or container that loses the ledger loses "
-            "the promise of one snapshot a row. Put it on a disk that lasts with --ledger"
-        )
+    said += prepared.store.warnings()
     if not prepared.spec.simulated and (folder := state_folder()) != (home := home_folder()):
         said.append(
             f"{home} can't be written: the cap is kept only with processes that use {folder} too. "

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from batchsnap.errors import Exit, LedgerForeign, UsageError
+from batchsnap.job.address import series_at
 from batchsnap.job.intake import Birth
-from batchsnap.job.series import Series, series_beside, series_of
+from batchsnap.ledger.file import series_beside
+from batchsnap.ledger.ports import Series
 from batchsnap.ledger.record import Record, unstamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.report.summary import Summary
@@ -29,7 +31,7 @@ class Result:
 
     summary: Summary
     exit: Exit
-    ledger: Path
+    ledger: str  # its address, as every command takes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,10 @@ def series_meant(spec: JobSpec, now: datetime) -> Series:
     """The ledgers that the order means.
 
     Raises:
-        UsageError: standard input needs --ledger; and as `series_of` does.
+        UsageError: standard input needs --ledger; and as `series_at` does.
     """
     if spec.ledger:
-        return series_of(spec.ledger, now)
+        return series_at(spec.ledger, now)
     if spec.manifest == "-":
         raise UsageError("a manifest from standard input needs --ledger PATH, so that it resumes")
     kind = ".simulated" if spec.simulated else ""

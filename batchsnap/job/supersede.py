@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import anyio
 
 from batchsnap.client.ports import CredentialSource
@@ -13,15 +11,21 @@ from batchsnap.engine.executor import committing
 from batchsnap.errors import Exit
 from batchsnap.job.reopen import Reopened
 from batchsnap.job.spec import JobSpec, Say
+from batchsnap.ledger.ports import RecordSink, Store
 from batchsnap.ledger.record import Record, stamp
-from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import UNCERTAIN
 
 _SETTLE_MOST_S = 900.0  # twice what the longest schedule of a doubt takes, last question and all
 
 
 async def supersede(
-    elder: Ledger, order: JobSpec, credentials: CredentialSource, stop: Stop, say: Say, *, by: Path
+    elder: RecordSink,
+    order: JobSpec,
+    credentials: CredentialSource,
+    stop: Stop,
+    say: Say,
+    *,
+    by: Store,
 ) -> None:
     """Settle the doubts of an unfinished ledger as far as the cloud answers in time, then close
     and name it. A stop leaves it as it is, for the next start.
@@ -34,7 +38,7 @@ async def supersede(
     if cloud_is_there and order.endpoint in {"", header["endpoint"]}:
         reopened = Reopened(elder, endpoint="", given={})
         if doubts := reopened.doubts:
-            say(f"{elder.path} was left unfinished: its {doubts:,} doubts are settled first")
+            say(f"{elder.label} was left unfinished: its {doubts:,} doubts are settled first")
             await _settle(reopened, credentials, stop, say)
     if stop.stopping:
         return
@@ -43,13 +47,13 @@ async def supersede(
         "event": "finished",
         "at": stamp(LoopClock().wall()),
         "exit": Exit.UNFINISHED,
-        "superseded_by": str(by),
+        "superseded_by": by.label,
     }
     async with committing(elder):
         await elder.durable(elder.append(record))
     say(
-        f"{elder.path} was left unfinished, {left:,} rows in doubt, and is closed: {by.name} "
-        f"supersedes it. What it lacks: batchsnap status {elder.path}"
+        f"{elder.label} was left unfinished, {left:,} rows in doubt, and is closed: {by.name} "
+        f"supersedes it. What it lacks: batchsnap status {elder.label}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The ledger: the one truth of a run, an append-only file of JSON lines.
+"""The ledger: the one truth of a run, append-only JSON lines, in a file or behind another Store.
 
 Every line is one record: UTF-8 JSON, `crc` last, ended by a newline. `crc` is the CRC-32 of the
 line as it would read without the member: `{"a":1,"crc":N}` is checked as `{"a":1}`.
@@ -36,6 +36,8 @@ replay  F0  lines -> records -> where every row stands
 disk    F1  the system calls: lock, durable copy, repair, which file this is
 gap     F1  whether the ledger's silence about a row is a proof
 store   F1  the one writer: birth, recovery, append, group commit
+ports   F1  what a ledger is to those who use it: Store, RecordSink, Series
+file    F1  FileStore: a ledger by its path, and the files of one series
 reading F1  records for readers that lock nothing
 place   F1  whether the folder outlives the machine
 """

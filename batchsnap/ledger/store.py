@@ -16,7 +16,7 @@ import fcntl
 import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +28,7 @@ from batchsnap.errors import LedgerDamaged, LedgerError, LedgerLocked, LedgerUnw
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger import disk
 from batchsnap.ledger.gap import Gap, lost_since, refuse_where_lost, remedy
+from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode
 from batchsnap.ledger.replay import Fold, Scan
 
@@ -160,6 +161,15 @@ class Ledger:
         except OSError as error:
             raise LedgerUnwritable(f"can't repair {path}: {error}") from error
         return cls(path, fd, fold, scan.last_seq, size - scan.end)
+
+    @property
+    def label(self) -> str:
+        """Its address, to be shown."""
+        return str(self.path)
+
+    def records(self) -> Iterator[Record]:
+        """All records from the first, as the file has them now; raises as `reading.records`."""
+        return records(self.path)
 
     @property
     def was_cut(self) -> bool:

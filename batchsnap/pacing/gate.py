@@ -31,7 +31,7 @@ from batchsnap.pacing.quota_file import QuotaFile
 from batchsnap.pacing.starts import NEVER, Starts
 from batchsnap.settings import STRICT_HOLD_S
 
-FIRST_START_AFTER_S = 1.0
+FIRST_WAIT_S = 1.0
 """A process starts nothing sooner than this after it opened the quota, or lost sight of it: what
 a dead process may have sent without our knowing lies outside the window then."""
 _LEAVE_WITHIN = 0.9  # of a window
@@ -60,7 +60,8 @@ class LocalGate:
     each keeps its own: a run at 5/s gets its starts beside one at 20/s, which then makes 15.
 
     `strict`: a start holds a slot until one second after its call was answered, so that no
-    jitter can bring one too many into a second at the server.
+    jitter can bring one too many into a second at the server. `first_wait_s`: nothing starts
+    sooner than so long after the gate was opened.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class LocalGate:
         clock: Clock,
         file: QuotaFile | None = None,
         strict: bool = False,
+        first_wait_s: float = FIRST_WAIT_S,
         contention: Contention | None = None,
     ) -> None:
         self.rate_per_s = rate_per_s
@@ -86,7 +88,7 @@ class LocalGate:
         self._timer: asyncio.TimerHandle | None = None
         self._due = NEVER  # no start is lawful before it; the file may know better
         self._ended = False
-        self._not_before = clock.monotonic() + FIRST_START_AFTER_S
+        self._not_before = clock.monotonic() + first_wait_s
         self._strict = strict
         self._out: dict[int, _Out] = {}  # by token
         self._throttled_at = NEVER
@@ -236,7 +238,7 @@ class LocalGate:
     def _read(self, file: QuotaFile, now: float) -> None:
         """See the others' starts; under the lock."""
         if not file.read(now):
-            self._not_before = max(self._not_before, now + FIRST_START_AFTER_S)
+            self._not_before = max(self._not_before, now + FIRST_WAIT_S)
         if self._remembering:
             self._remembering = False
             self.margin_s = law.remembered(file.margin_s, now - file.margin_at)

@@ -19,6 +19,7 @@ import orjson
 
 from batchsnap.cloud.faults import hint
 from batchsnap.errors import Exit
+from batchsnap.ledger.ports import Store
 from batchsnap.plan import duration_text
 from batchsnap.report.facts import RowFact
 from batchsnap.report.figures import Marks, columns
@@ -45,7 +46,7 @@ _COLUMNS = (
 )
 
 
-def write_page(ledger: Path, out: Path) -> None:
+def write_page(ledger: Store, out: Path) -> None:
     """Write the page of a ledger's run.
 
     Raises:
@@ -189,7 +190,7 @@ def _details(story: Story) -> list[tuple[str, str]]:
         ("Finished", ended),
         ("Manifest", f"{manifest.get('path', '')}, {manifest.get('rows', 0):,} rows"),
         ("Manifest SHA-256", str(manifest.get("sha256", ""))),
-        ("Ledger", f"{story.path}, {story.records:,} records"),
+        ("Ledger", f"{story.store.label}, {story.records:,} records"),
         ("SHA-256 of these records", story.digest),
         ("Tool", story.header.get("tool", "")),
         *((name, str(value)) for name, value in sorted(story.settings.items()) if value),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from batchsnap.errors import LedgerError, UsageError
-from batchsnap.ledger.reading import records
+from batchsnap.errors import UsageError
+from batchsnap.ledger.ports import Store
 from batchsnap.ledger.record import Record
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import DiskRow
@@ -23,7 +21,7 @@ from batchsnap.report.text import Reason, reasons_of
 class Story:
     """A run as its ledger tells it."""
 
-    path: Path
+    store: Store
     records: int  # lines of the ledger that were read
     digest: str  # sha256 of these lines
     summary: Summary
@@ -45,10 +43,10 @@ class Story:
     def own_files(self) -> list[Path]:
         """What no report may be written over."""
         name = str(self.manifest.get("path", "-"))
-        return [self.path] if name == "-" else [self.path, Path(name)]
+        return [*self.store.own_files, *([] if name == "-" else [Path(name)])]
 
 
-def read_story(path: Path) -> Story:
+def read_story(store: Store) -> Story:
     """Read a ledger, also while its run is going on.
 
     Raises:
@@ -56,7 +54,7 @@ def read_story(path: Path) -> Story:
     """
     summing, facts, series, marks = Summing(), RowFacts(), Series(), Marks()
     count, as_of = 0, ""
-    for record in records(path):
+    for record in store.records():
         count, as_of = count + 1, record.get("at", as_of)
         marks.add(record)
         summing.add(record)
@@ -65,9 +63,9 @@ def read_story(path: Path) -> Story:
     facts.close(summing.fold)
     fold = summing.fold
     return Story(
-        path=path,
+        store=store,
         records=count,
-        digest=_digest(path, count),
+        digest=store.digest(count),
         summary=summing.close(),
         header=fold.header,
         settings=fold.settings,
@@ -79,18 +77,6 @@ def read_story(path: Path) -> Story:
         as_of=as_of,
         reasons=reasons_of(summing.outcomes()),
     )
-
-
-def _digest(path: Path, lines: int) -> str:
-    """Of the lines that were read, whatever a run has added since."""
-    sha256 = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            for line in islice(file, lines):
-                sha256.update(line)
-    except OSError as error:
-        raise LedgerError(f"can't read the ledger {path}: {error.strerror}") from error
-    return sha256.hexdigest()
 
 
 @dataclass(slots=True)

@@ -5,36 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 
-from batchsnap.client.ports import RecordSink
 from batchsnap.errors import IllegalMove, LedgerUnwritable
-from batchsnap.ledger.record import Record
-from batchsnap.ledger.replay import Fold
+from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import State
+from tests.memory import MemoryStore
 from tests.records import birth, moved
-
-
-class MemorySink:
-    """The least that is a sink."""
-
-    def __init__(self) -> None:
-        self.fold = Fold()
-        self.fold.apply(birth())
-        self.failure: LedgerUnwritable | None = None
-
-    def append(self, record: Record) -> Any:
-        if self.failure is not None:
-            raise self.failure
-        self.fold.apply(record)
-
-    async def durable(self, group: Any) -> None:
-        if self.failure is not None:
-            raise self.failure
 
 
 @asynccontextmanager
@@ -61,7 +41,7 @@ async def committing(ledger: Ledger) -> AsyncIterator[Ledger]:
 
 @asynccontextmanager
 async def in_memory(path: Path) -> AsyncIterator[RecordSink]:
-    yield MemorySink()
+    yield MemoryStore().create(birth())
 
 
 Sink = Callable[[Path], AbstractAsyncContextManager[RecordSink]]

@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from batchsnap.ledger.file import FileStore
 from batchsnap.report.page import write_page
 from tests.browser import CHROMIUM, Page, browser
 from tests.ledgers import write_ledger, write_manifest
@@ -41,7 +42,7 @@ def search(text: str) -> str:
 
 def test_the_page_draws_searches_and_stays_at_home(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    write_page(write_ledger(tmp_path / "l.jsonl", 1000), page)
+    write_page(FileStore(write_ledger(tmp_path / "l.jsonl", 1000)), page)
 
     tab, found = looked_at(page, f"[{DRAWN}, {search('disk-00000059')}]")
 
@@ -54,7 +55,9 @@ def test_the_page_draws_searches_and_stays_at_home(tmp_path: Path) -> None:
 def test_what_needs_somebody_comes_first(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     manifest = write_manifest(tmp_path / "fleet.csv", 400)
-    write_page(write_ledger(tmp_path / "l.jsonl", 400, halted=True, manifest=manifest), page)
+    write_page(
+        FileStore(write_ledger(tmp_path / "l.jsonl", 400, halted=True, manifest=manifest)), page
+    )
 
     _, found = looked_at(
         page,
@@ -81,7 +84,7 @@ def test_what_needs_somebody_comes_first(tmp_path: Path) -> None:
 
 def test_a_script_that_slipped_in_would_not_run(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    write_page(write_ledger(tmp_path / "l.jsonl", 200), page)
+    write_page(FileStore(write_ledger(tmp_path / "l.jsonl", 200)), page)
     text = page.read_text(encoding="utf8")
     page.write_text(text.replace("<main>", f"<main>{HOSTILE}<i onclick='window.hit=3'></i>"))
 
@@ -95,7 +98,9 @@ def test_a_script_that_slipped_in_would_not_run(tmp_path: Path) -> None:
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    write_page(write_ledger(tmp_path / "l.jsonl", 200, message=HOSTILE, name=HOSTILE), page)
+    write_page(
+        FileStore(write_ledger(tmp_path / "l.jsonl", 200, message=HOSTILE, name=HOSTILE)), page
+    )
 
     _, found = looked_at(
         page,
@@ -110,8 +115,8 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
 
 def test_ten_thousand_rows_are_small_and_a_hundred_thousand_open(tmp_path: Path) -> None:
     small, large = tmp_path / "small.html", tmp_path / "large.html"
-    write_page(write_ledger(tmp_path / "s.jsonl", 10_000), small)
-    write_page(write_ledger(tmp_path / "l.jsonl", 100_000), large)
+    write_page(FileStore(write_ledger(tmp_path / "s.jsonl", 10_000)), small)
+    write_page(FileStore(write_ledger(tmp_path / "l.jsonl", 100_000)), large)
 
     tab, found = looked_at(large, f"[document.querySelectorAll('#rows tr').length, {DRAWN}]")
 
@@ -127,7 +132,7 @@ ROWS = (
 
 def test_a_run_of_one_second_has_a_width_and_ten_seconds_of_axis(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    write_page(write_ledger(tmp_path / "l.jsonl", 12), page)
+    write_page(FileStore(write_ledger(tmp_path / "l.jsonl", 12)), page)
 
     _, found = looked_at(page, f"[document.getElementById('starts').dataset.shown, {DRAWN}]")
 
@@ -140,7 +145,9 @@ def test_a_run_of_one_second_has_a_width_and_ten_seconds_of_axis(tmp_path: Path)
 def test_rows_that_need_somebody_stand_first_and_a_state_is_one_click_away(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     manifest = write_manifest(tmp_path / "fleet.csv", 400)
-    write_page(write_ledger(tmp_path / "l.jsonl", 400, halted=True, manifest=manifest), page)
+    write_page(
+        FileStore(write_ledger(tmp_path / "l.jsonl", 400, halted=True, manifest=manifest)), page
+    )
 
     _, found = looked_at(
         page,
@@ -160,7 +167,7 @@ def test_rows_that_need_somebody_stand_first_and_a_state_is_one_click_away(tmp_p
 
 def test_paper_has_every_failure_and_says_what_it_leaves_out(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    write_page(write_ledger(tmp_path / "l.jsonl", 20_000), page)
+    write_page(FileStore(write_ledger(tmp_path / "l.jsonl", 20_000)), page)
 
     async def main() -> object:
         async with browser() as tab:

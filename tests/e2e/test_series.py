@@ -13,7 +13,7 @@ import pytest
 from batchsnap.client.stopping import Stop
 from batchsnap.errors import UsageError
 from batchsnap.job import supersede
-from batchsnap.job.series import series_of
+from batchsnap.ledger.file import FileStore, series_of
 from batchsnap.ledger.record import decode, encode, stamp
 from batchsnap.ledger.store import Ledger
 from tests.process import Cli, Done, disk, sets, simulator, write_fleet
@@ -203,10 +203,10 @@ def test_a_series_is_of_one_name_and_its_newest_day_counts(tmp_path: Path) -> No
         (tmp_path / name).touch()
     flat = series_of(f"{tmp_path}/a.{{date}}.jsonl", NOW)
     assert flat.newest.name == "a.20261126.jsonl"
-    assert flat.elder == tmp_path / "a.20261124.2.jsonl"
+    assert flat.elder == FileStore(tmp_path / "a.20261124.2.jsonl")
     deep = series_of(f"{tmp_path}/{{date}}/a.jsonl", NOW)
-    assert deep.newest == tmp_path / "20261126" / "a.jsonl"
-    assert deep.elder == tmp_path / "20261124" / "a.jsonl"
+    assert deep.newest == FileStore(tmp_path / "20261126" / "a.jsonl")
+    assert deep.elder == FileStore(tmp_path / "20261124" / "a.jsonl")
     assert series_of(f"{tmp_path}/c.{{date}}.jsonl", NOW).elder is None
     (tmp_path / "a.20261126.jsonl").touch()
     assert series_of(f"{tmp_path}/a.{{date}}.jsonl", NOW).elder is None

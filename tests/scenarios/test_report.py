@@ -18,18 +18,23 @@ from rich.console import Console
 
 from batchsnap.cli.commands.status import View
 from batchsnap.errors import LedgerError, UsageError
+from batchsnap.ledger import file as file_module
+from batchsnap.ledger.file import FileStore
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode
-from batchsnap.report import story as story_module
 from batchsnap.report.files import write_whole
 from batchsnap.report.page import render_page, write_page
-from batchsnap.report.story import lines_of, read_story
+from batchsnap.report.story import Story, lines_of, read_story
 from tests.ledgers import header, request, write_ledger, write_manifest, write_records
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Path:
     return write_ledger(tmp_path / "l.jsonl", 100)
+
+
+def story_of(ledger: Path) -> Story:
+    return read_story(FileStore(ledger))
 
 
 def written_with_manifest(folder: Path, rows: int, extra: str = "") -> Path:
@@ -75,7 +80,7 @@ def test_a_report_never_lands_on_the_runs_own_files(tmp_path: Path) -> None:
 
     for name in ("l.jsonl", "link", "hard", "fleet.csv"):
         with pytest.raises(UsageError, match="belongs to the run"):
-            write_page(ledger, tmp_path / name)
+            write_page(FileStore(ledger), tmp_path / name)
 
     assert ledger.read_bytes() == before
     assert (tmp_path / "fleet.csv").read_text().startswith("DiskId")
@@ -106,7 +111,7 @@ def test_links_modes_and_pipes_stay_what_they_are(tmp_path: Path) -> None:
 
 
 def test_the_manifest_gives_its_order_and_the_rows_never_tried(tmp_path: Path) -> None:
-    story = read_story(written_with_manifest(tmp_path, 120))
+    story = story_of(written_with_manifest(tmp_path, 120))
 
     lines = lines_of(story)
 
@@ -119,12 +124,12 @@ def test_the_manifest_gives_its_order_and_the_rows_never_tried(tmp_path: Path) -
 
 def test_a_manifest_that_is_not_the_same_is_not_used(tmp_path: Path) -> None:
     ledger = written_with_manifest(tmp_path, 60)
-    known = len(read_story(ledger).facts.by_key)
+    known = len(story_of(ledger).facts.by_key)
     (tmp_path / "fleet.csv").write_text("DiskId,Region\ndisk-deadbeef,ap-tokyo\n")
-    changed = lines_of(read_story(ledger))
+    changed = lines_of(story_of(ledger))
     (tmp_path / "fleet.csv").unlink()
-    gone = lines_of(read_story(ledger))
-    unreadable = lines_of(read_story(written_with_manifest(tmp_path, 60, extra="nonsense\n")))
+    gone = lines_of(story_of(ledger))
+    unreadable = lines_of(story_of(written_with_manifest(tmp_path, 60, extra="nonsense\n")))
 
     assert [len(found.facts) for found in (changed, gone, unreadable)] == [known] * 3
     assert "has changed since" in changed.note
@@ -145,7 +150,7 @@ def test_unsent_rows_carry_the_runs_profile_and_earlier_rows_are_counted(tmp_pat
         **{"at": born["at"]},
     }
 
-    lines = lines_of(read_story(write_records(tmp_path / "l", [born, first])))
+    lines = lines_of(story_of(write_records(tmp_path / "l", [born, first])))
 
     assert [(fact.disk_id, fact.profile) for fact in lines.facts] == [("disk-0000000b", "nightly")]
     assert lines.note == "1 rows of an earlier manifest are not listed"
@@ -159,8 +164,8 @@ def test_the_digest_is_of_what_was_read(ledger: Path, monkeypatch: pytest.Monkey
         with path.open("ab") as file:  # the run goes on while its story is read
             file.write(encode({"seq": 10**6, "synced": 0, "event": "finished", "exit": 0}))
 
-    monkeypatch.setattr(story_module, "records", growing)
-    story = read_story(ledger)
+    monkeypatch.setattr(file_module, "records", growing)
+    story = story_of(ledger)
 
     assert story.digest == sha256(whole).hexdigest()
     assert story.records == whole.count(b"\n")
@@ -169,14 +174,14 @@ def test_the_digest_is_of_what_was_read(ledger: Path, monkeypatch: pytest.Monkey
 
 def test_no_ledger_is_a_ledger_error(tmp_path: Path) -> None:
     with pytest.raises(LedgerError):
-        read_story(tmp_path / "missing.jsonl")
+        story_of(tmp_path / "missing.jsonl")
 
 
 # ---- the page ----------------------------------------------------------------------------------
 
 
 def test_the_policy_names_every_script_and_style_and_nothing_else(ledger: Path) -> None:
-    page = render_page(read_story(ledger))
+    page = render_page(story_of(ledger))
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
     assert policy is not None
     inside = re.findall(r"<(?:script|style)>(.*?)</(?:script|style)>", page, re.DOTALL)
@@ -194,7 +199,7 @@ def test_hostile_text_ends_no_element(tmp_path: Path) -> None:
     hostile = "</script><script>alert(1)</script><!--"
     ledger = write_ledger(tmp_path / "l.jsonl", 200, message=hostile, name=hostile)
 
-    page = render_page(read_story(ledger))
+    page = render_page(story_of(ledger))
     data = embedded(page)
 
     assert "alert(1)</script>" not in page
@@ -203,7 +208,7 @@ def test_hostile_text_ends_no_element(tmp_path: Path) -> None:
 
 
 def test_the_page_lists_rows_never_tried_and_says_where_it_cannot(tmp_path: Path) -> None:
-    story = read_story(written_with_manifest(tmp_path, 120))
+    story = story_of(written_with_manifest(tmp_path, 120))
     whole = render_page(story)
     (tmp_path / "fleet.csv").unlink()
     less = render_page(story)
@@ -241,14 +246,14 @@ def test_the_live_view_says_where_it_stands_and_why(tmp_path: Path) -> None:
 
 
 def test_the_page_of_a_run_that_goes_on_says_as_of_when(tmp_path: Path) -> None:
-    going = read_story(write_ledger(tmp_path / "g.jsonl", 300, finished=False))
+    going = story_of(write_ledger(tmp_path / "g.jsonl", 300, finished=False))
     page = render_page(going)
     assert f"this is how it stood at {going.as_of[:19].replace('T', ' ')} UTC" in page
-    assert "how it stood" not in render_page(read_story(write_ledger(tmp_path / "f.jsonl", 300)))
+    assert "how it stood" not in render_page(story_of(write_ledger(tmp_path / "f.jsonl", 300)))
 
 
 def test_a_cap_that_nothing_tried_is_not_called_held(tmp_path: Path) -> None:
-    page = render_page(read_story(write_ledger(tmp_path / "l.jsonl", 0)))
+    page = render_page(story_of(write_ledger(tmp_path / "l.jsonl", 0)))
     assert ">held<" not in page
     assert "Nothing was sent." in page
-    assert ">held<" in render_page(read_story(write_ledger(tmp_path / "m.jsonl", 12)))
+    assert ">held<" in render_page(story_of(write_ledger(tmp_path / "m.jsonl", 12)))

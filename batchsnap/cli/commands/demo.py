@@ -65,11 +65,11 @@ def command(folder: Path, **options: Any) -> int:
         say(f"{_DISKS} sample disks in 3 regions, 20 calls a second, and a cloud with moods:")
         result, proof = anyio.run(partial(_run, prepared, options))
     page = folder / _PAGE
-    write_page(result.ledger, page)
+    write_page(prepared.store, page)
     lines = (
         summary_text(result.summary),
         f"  {proof}",
-        f"look at: {manifest}  {result.ledger.name}  {page}",
+        f"look at: {manifest}  {prepared.store.name}  {page}",
     )
     return show("\n".join(lines), result.exit, talk=True)
 

@@ -54,7 +54,7 @@ def command(output: Path | None, **options: Any) -> int:
 
 
 async def _discover(wanted: Wanted, options: dict[str, Any]) -> list[Found]:
-    from batchsnap.client.connections import Connections
+    from batchsnap.client.connections import connected
     from batchsnap.client.questions import Unanswered
     from batchsnap.clock import LoopClock
     from batchsnap.cloud.credentials import chain
@@ -68,9 +68,7 @@ async def _discover(wanted: Wanted, options: dict[str, Any]) -> list[Found]:
     profile = options["profile"] or ""
     await credentials.get(profile)
     found: list[Found] = []
-    async with Connections(Settings(), LoopClock(), credentials, say=say).open(
-        shared=True
-    ) as connections:
+    async with connected(Settings(), LoopClock(), credentials, shared=True, say=say) as connections:
         for region in dict.fromkeys(options["regions"]):
             account = connections.account(profile, endpoint_url(endpoint, region))
             answer = await discover(account, region, wanted, say)

@@ -55,7 +55,7 @@ def command(manifest: str, *, online: bool, as_json: bool, **options: Any) -> in
 
 
 async def _check(outlook: Outlook, options: dict[str, Any]) -> Online:
-    from batchsnap.client.connections import Connections
+    from batchsnap.client.connections import connected
     from batchsnap.clock import LoopClock
     from batchsnap.cloud.credentials import chain
     from batchsnap.cloud.endpoints import endpoint_url
@@ -64,8 +64,7 @@ async def _check(outlook: Outlook, options: dict[str, Any]) -> Online:
 
     found = Online()
     credentials = chain(outlook.endpoint, outlook.region)
-    connections = Connections(Settings(), LoopClock(), credentials, say=say)
-    async with connections.open(shared=True):
+    async with connected(Settings(), LoopClock(), credentials, shared=True, say=say) as connections:
         for strand in outlook.intake.strands.values():
             account = connections.account(
                 strand.profile, endpoint_url(outlook.endpoint, strand.region)

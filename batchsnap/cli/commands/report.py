@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("report")
-@click.argument("ledger", type=click.Path(path_type=Path), metavar="LEDGER")
+@click.argument("ledger", type=click.Path(), metavar="LEDGER")
 @click.option(
     "--format",
     "kind",
@@ -39,18 +39,19 @@ if TYPE_CHECKING:
 )
 @option("--endpoint", metavar="URL", help="For a restore map. [default: the ledger's]")
 def command(
-    ledger: Path, kind: str, output: Path | None, *, failed: bool, endpoint: str | None
+    ledger: str, kind: str, output: Path | None, *, failed: bool, endpoint: str | None
 ) -> int:
     """Tell the run of LEDGER as text, JSON, CSV (a line a manifest row) or one HTML page.
 
     A restore map also asks the cloud what the disks are like, and which copies `copy` made.
     """
+    from batchsnap.job.address import store_at
     from batchsnap.report.files import write_whole
     from batchsnap.report.story import read_story
 
     if kind == "html" and not failed and output is None:
         raise click.UsageError("--format html needs -o FILE")
-    story = read_story(ledger)
+    story = read_story(store_at(ledger))
     code = Exit.DONE
     if kind.startswith("restore") and not failed:
         text, code = _restore_map(story, kind, endpoint or "")
@@ -88,7 +89,7 @@ def _restore_map(story: Story, kind: str, endpoint: str) -> tuple[str, Exit]:
 async def _draw(
     story: Story, rows: list[RowFact], endpoint: str
 ) -> tuple[list[RestoreLine], list[str]]:
-    from batchsnap.client.connections import Connections
+    from batchsnap.client.connections import connected
     from batchsnap.clock import LoopClock
     from batchsnap.cloud.credentials import chain
     from batchsnap.cloud.endpoints import check_endpoint, endpoint_url
@@ -100,10 +101,10 @@ async def _draw(
         raise UsageError("the ledger is of a simulated run: its cloud is gone with the process")
     url = endpoint or story.header["endpoint"]
     check_endpoint(url)
-    copies = copies_beside(story.path)
+    copies = copies_beside(story.store)
     settings = Settings().merged(story.settings)
-    connections = Connections(settings, LoopClock(), chain(url, settings.region), say=say)
-    async with connections.open(shared=True):
+    credentials = chain(url, settings.region)
+    async with connected(settings, LoopClock(), credentials, shared=True, say=say) as connections:
         return await draw(
             rows,
             copies,

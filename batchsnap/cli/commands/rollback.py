@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 from functools import partial
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import click
@@ -21,7 +20,7 @@ _SHOWN = 10
 @click.command("rollback")
 @ledger_options()
 @click.option("--yes", is_flag=True, help="Delete without asking; demanded off a terminal.")
-def command(ledger: Path, *, yes: bool, **options: Any) -> int:
+def command(ledger: str, *, yes: bool, **options: Any) -> int:
     """Delete the snapshots that LEDGER's run made, and nothing else.
 
     Each deletion is recorded before it is sent; the same command again goes on after a kill. A

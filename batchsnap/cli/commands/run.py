@@ -171,7 +171,7 @@ def _ask(prepared: Prepared, *, yes: bool) -> None:
     what = f"{intake.to_do.total():,} snapshots in {regions} region{'s' * (regions != 1)}"
     if prepared.resumed:
         what += f" ({intake.done:,} rows are done, {intake.doubts:,} to be settled first)"
-    say(f"{what}; ledger {prepared.path}")
+    say(f"{what}; ledger {prepared.store.label}")
     if not yes and on_terminal() and sys.stdin.isatty():
         click.confirm("Snapshots cost money. Go on?", abort=True, err=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +12,7 @@ from batchsnap.cli.talk import say
 
 @click.command("settle")
 @ledger_options()
-def command(ledger: Path, **options: Any) -> int:
+def command(ledger: str, **options: Any) -> int:
     """Ask the cloud about every row in doubt. Rows found absent stay pending for the next run.
 
     Exit 0: no doubt is left. 5: some are, run it again. 1: a row has a second snapshot.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +13,7 @@ from batchsnap.cli.talk import show
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from batchsnap.ledger.reading import Follower
+    from batchsnap.ledger.ports import Follower, Store
     from batchsnap.ledger.record import Record
     from batchsnap.report.progress import Now
     from batchsnap.report.summary import Summary
@@ -25,21 +24,21 @@ _FAILED = ("rejected", "gave_up", "vanished", "deleted")
 
 
 @click.command("status")
-@click.argument("ledger", type=click.Path(path_type=Path), metavar="LEDGER")
+@click.argument("ledger", type=click.Path(), metavar="LEDGER")
 @click.option(
     "--watch", is_flag=True, help="Follow it until the run has finished; Ctrl-C ends the view only."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
-def command(ledger: Path, *, watch: bool, as_json: bool) -> int:
+def command(ledger: str, *, watch: bool, as_json: bool) -> int:
     """Say where the run of LEDGER stands. Reads only; a run that is going on is not disturbed."""
-    from batchsnap.ledger.reading import records
+    from batchsnap.job.address import store_at
     from batchsnap.report.text import summary_json
 
-    view = View()
-    for record in records(ledger):
+    view, store = View(), store_at(ledger)
+    for record in store.records():
         view.add(record)
     if watch and not as_json and view.finished is None:
-        view = _watch(ledger, view)
+        view = _watch(store, view)
     return show(summary_json(view.summing.close()) if as_json else view.text())
 
 
@@ -123,15 +122,13 @@ def _end(finished: Record) -> str:
     return f"  finished at {finished['at']} with exit {finished['exit']}"
 
 
-def _watch(ledger: Path, seen: View) -> View:
+def _watch(store: Store, seen: View) -> View:
     """Follow the file until its run has finished or the watcher leaves; draws on a terminal only,
     so that a file or pipe gets the outcome and no half screens. Returns the last whole view."""
     from rich.console import Console
     from rich.live import Live
 
-    from batchsnap.ledger.reading import Follower
-
-    view, follower = View(), Follower(ledger)
+    view, follower = View(), store.follow()
     screen = sys.stdout
     drawn = screen.isatty()
     console = Console(quiet=not drawn)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +13,7 @@ from batchsnap.lifecycle import State
 
 @click.command("wait")
 @ledger_options()
-def command(ledger: Path, **options: Any) -> int:
+def command(ledger: str, **options: Any) -> int:
     """Wait until every snapshot that LEDGER's run was given is NORMAL and 100 %.
 
     Exit 0: all are ready. 5: some are not yet (--max-duration), run it again. 1: some vanished.
