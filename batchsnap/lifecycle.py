@@ -9,6 +9,7 @@ What the table guards, by having no entry for it:
 - IN_DOUBT has no `intent`: nothing is sent for a row in doubt before it is settled.
 - SENT has no `intent`: one attempt at a time.
 - ACCEPTED, READY and DELETED have no `intent`: one row, one snapshot, also after a rollback.
+- SKIPPED has no `intent`: a row whose disk has a young snapshot is at rest for this run.
 
 Beside the state a row carries two marks of its past. `doubted`: it was in doubt, and no last
 question has been answered since; it is settled again before it is called rejected or given up, and
@@ -37,6 +38,7 @@ class State(StrEnum):
     VANISHED = "vanished"  # was accepted, and is gone
     DELETING = "deleting"  # a rollback may have deleted it
     DELETED = "deleted"  # a rollback deleted it
+    SKIPPED = "skipped"  # its disk had a snapshot that is young enough; none was made
 
 
 class Standing(NamedTuple):
@@ -58,6 +60,7 @@ TABLE: dict[State, dict[str, State]] = {
         "rejected": _S.REJECTED,
         "gave_up": _S.GAVE_UP,
         "halted": _S.PENDING,
+        "skipped": _S.SKIPPED,
         "asked": _S.PENDING,
         "unseen": _S.GAVE_UP,
     },
@@ -77,6 +80,7 @@ TABLE: dict[State, dict[str, State]] = {
         "rejected": _S.REJECTED,
         "gave_up": _S.GAVE_UP,
         "halted": _S.DEFERRED,
+        "skipped": _S.SKIPPED,
         "asked": _S.DEFERRED,
         "unseen": _S.GAVE_UP,
     },
@@ -118,6 +122,7 @@ TABLE: dict[State, dict[str, State]] = {
         "deferred": _S.DEFERRED,
         "in_doubt": _S.IN_DOUBT,
         "rejected": _S.REJECTED,
+        "skipped": _S.SKIPPED,
         "asked": _S.REJECTED,
         "unseen": _S.REJECTED,
         "halted": _S.REJECTED,
@@ -128,6 +133,7 @@ TABLE: dict[State, dict[str, State]] = {
         "in_doubt": _S.IN_DOUBT,
         "rejected": _S.REJECTED,
         "gave_up": _S.GAVE_UP,
+        "skipped": _S.SKIPPED,
         "asked": _S.GAVE_UP,
         "unseen": _S.GAVE_UP,
         "halted": _S.GAVE_UP,
@@ -150,12 +156,15 @@ TABLE: dict[State, dict[str, State]] = {
         "asked": _S.DELETED,
         "doubled": _S.DELETED,
     },
+    _S.SKIPPED: {
+        "halted": _S.SKIPPED,
+    },
 }
 
 MOVES = frozenset({*(move for moves in TABLE.values() for move in moves), "settled"})
 """What happens to a row; `settled` is the event of three moves."""
 
-DONE = frozenset({_S.ACCEPTED, _S.READY, _S.VANISHED, _S.DELETING, _S.DELETED})
+DONE = frozenset({_S.ACCEPTED, _S.READY, _S.VANISHED, _S.DELETING, _S.DELETED, _S.SKIPPED})
 """States in which a run has nothing left to do for the row."""
 
 UNCERTAIN = frozenset({_S.SENT, _S.IN_DOUBT})

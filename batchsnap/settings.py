@@ -24,6 +24,7 @@ TIMEOUT_S = 30.0
 DAY_S = 24 * 3600.0
 EXPIRE_AFTER_MIN_S = DAY_S  # the cloud takes no earlier Deadline
 MAX_DURATION_S = 0.0  # 0: no bound
+FRESH_MARGIN_S = 60.0  # by so much a snapshot must be younger than --unless-newer-than says
 STRICT_HOLD_S = 60.0  # a strict gate frees the slot of a call without a reply after it
 
 # What is beyond these is a slip of the pen, and far beyond them no date or timer can hold it.
@@ -32,6 +33,7 @@ RETRY_FOR_MAX_S = 366 * DAY_S
 SETTLE_FOR_MAX_S = DAY_S
 TIMEOUT_MAX_S = 3600.0
 MAX_DURATION_MAX_S = 366 * DAY_S
+UNLESS_NEWER_THAN_MAX_S = 366 * DAY_S
 
 _MAX_ERRORS = re.compile(r"(\d+|\d+(\.\d+)?%)?")
 SETTLE_SCHEDULE_S = (5.0, 15.0, 30.0, 60.0)  # asks after a fault, at SETTLE_FOR_S
@@ -58,6 +60,7 @@ class Given(TypedDict, total=False):
     max_errors: str
     canary: int
     max_duration_s: float
+    unless_newer_than_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Settings:
     max_errors: str = ""  # "", a count, or a percentage such as "5%"
     canary: int = 0  # 0: none
     max_duration_s: float = MAX_DURATION_S
+    unless_newer_than_s: float = 0.0  # 0: each row gets a snapshot of its own
 
     @property
     def settle_scale(self) -> float:
@@ -129,10 +133,15 @@ class Settings:
             ("--settle-for", self.settle_for_s, SETTLE_FOR_MAX_S),
             ("--timeout", self.timeout_s, TIMEOUT_MAX_S),
             ("--max-duration", self.max_duration_s, MAX_DURATION_MAX_S),
+            ("--unless-newer-than", self.unless_newer_than_s, UNLESS_NEWER_THAN_MAX_S),
         ):
             if not 0 <= seconds <= most:  # a NaN is refused too
                 what = f"{option} {written(seconds)}"
                 raise UsageError(f"{what} is not between 0 and {written(most)}")
+        if 0 < self.unless_newer_than_s <= FRESH_MARGIN_S:
+            raise UsageError(
+                f"--unless-newer-than must be above {written(FRESH_MARGIN_S)}: clocks differ"
+            )
         if self.timeout_s == 0:
             raise UsageError("--timeout must be above 0")
         if self.strict and self.timeout_s >= STRICT_HOLD_S:

@@ -9,6 +9,7 @@ rollback   accepted snapshots, until each is deleted or left with its reason
 evidence   which snapshots are a row's
 looks      when each doubt is asked about next
 settle     doubts, until the cloud has answered
+fresh      whether a disk has a snapshot young enough
 preflight  what must be known before a row's first intent
 feeder     what earlier lives left, then the worklist, a little ahead
 turns      rows of one disk go one after the other

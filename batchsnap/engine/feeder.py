@@ -87,7 +87,7 @@ class Feeder:
         if len(rows) < len(batch):
             # Rejections wait for the disk, or a manifest full of them would fill the memory.
             await self._context.sink.durable(self._rejections)
-        if any(needs_question(row, ask_first=self._ask_first) for row in rows):
+        if any(needs_question(row, self._context, ask_first=self._ask_first) for row in rows):
             known = await self._known(strand, rows)
             if known is None:
                 return None

@@ -5,7 +5,8 @@ ids of same-named snapshots that are on the disk already; only a whole answer ma
 ledger has a gap, its silence about a row is no proof, so every row that isn't done is asked about;
 one that was perhaps never sent, with a namesake of its own name on its disk, is for a person to
 judge. After a cut that is rare, and the row is refused; a ledger that was only moved has very many
-such rows, and they wait.
+such rows, and they wait. With --unless-newer-than a row is skipped whose disk has a snapshot young
+enough.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.actions import BackupFact, SnapshotFact
 from batchsnap.engine.attempt import RunContext
+from batchsnap.engine.fresh import youngest
 from batchsnap.engine.row import Row
 from batchsnap.ledger.gap import Gap
+from batchsnap.settings import written
 
 _RETRY_FIRST_S = 1.0
 _RETRY_MOST_S = 60.0
@@ -39,9 +42,19 @@ class Known(NamedTuple):
     short: list[Short]  # may not; to be asked about again
 
 
-def needs_question(row: Row, *, ask_first: Gap) -> bool:
+def needs_question(row: Row, context: RunContext, *, ask_first: Gap) -> bool:
     """Whether the row may not be sent as it is."""
-    return bool(ask_first) or not row.disk_id or (row.request.named and row.baseline is None)
+    unknown = not row.disk_id or (row.request.named and row.baseline is None)
+    return bool(ask_first) or unknown or _may_be_skipped(row, context)
+
+
+def _may_be_skipped(row: Row, context: RunContext) -> bool:
+    """Whether a young snapshot of its disk will do. Not for a row of which something may turn up
+    yet, and not for a backup point, which is a state of its own."""
+    if not context.settings.unless_newer_than_s or row.request.disk_backup_id:
+        return False
+    standing = context.sink.fold.standing(row.key)
+    return not (standing.doubted or standing.owed)
 
 
 async def preflight(
@@ -56,7 +69,7 @@ async def preflight(
     found = await _with_disks(rows, account, context, region)
     if isinstance(found, questions.Unanswered):
         return found
-    asked = [row for row in found.ready if needs_question(row, ask_first=ask_first)]
+    asked = [row for row in found.ready if needs_question(row, context, ask_first=ask_first)]
     if not asked:
         return found
     disk_ids = sorted({row.disk_id for row in asked})
@@ -70,6 +83,8 @@ async def preflight(
         unknown = [i for i in same if i not in (row.baseline or ())]
         if ask_first and unknown:
             _has_one(row, unknown, context, ask_first)
+        elif _skipped(row, answer.facts, context):
+            continue
         elif isinstance(answer, questions.Part):
             known.short.append(Short(row, answer.why))
         else:
@@ -77,6 +92,23 @@ async def preflight(
                 row.baseline = same
             known.ready.append(row)
     return known
+
+
+def _skipped(row: Row, facts: Sequence[SnapshotFact], context: RunContext) -> bool:
+    """Record a row whose disk has a young snapshot. What a short answer shows is true all the
+    same."""
+    if not _may_be_skipped(row, context):
+        return False
+    limit_s = context.settings.unless_newer_than_s
+    fact = youngest(facts, now=context.clock.wall(), unless_newer_than_s=limit_s)
+    if fact is None:
+        return False
+    evidence = (
+        f"{fact.snapshot_id} of {row.disk_id}, {fact.state} since {fact.create_time} (Shanghai), "
+        f"is younger than {written(limit_s)}"
+    )
+    context.note("skipped", row, snapshot_id=fact.snapshot_id, evidence=evidence)
+    return True
 
 
 _GAP = {Gap.CUT: "the ledger was cut", Gap.LOST: "records of the ledger may be lost"}

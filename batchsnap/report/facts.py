@@ -13,7 +13,9 @@ from batchsnap.model import DiskRow
 from batchsnap.plan import key_of
 
 FAILED = frozenset({"rejected", "gave_up", "vanished"})
-_WELL = frozenset({"accepted", "ready", "deleted"})  # an older refusal is no news of these
+_WELL = frozenset(
+    {"accepted", "ready", "deleted", "skipped"}
+)  # an older refusal is no news of these
 _REMEDIES = {
     "pending": "nothing was executed: run the same command again",
     "in_doubt": "run the same command again: it is settled by asking",

@@ -99,7 +99,7 @@
     attempts: "Tries", code: "Code", remedy: "What to do", request: "RequestId", name: "Name", at: "Last" };
   const names = Object.keys(labels).filter((name) => used(data.rows[name]));
   // what needs somebody comes first, also before anybody has sorted
-  const URGENT = ["rejected", "gave_up", "vanished", "in_doubt", "deferred", "pending", "deleted", "accepted", "ready"];
+  const URGENT = ["rejected", "gave_up", "vanished", "in_doubt", "deferred", "pending", "deleted", "skipped", "accepted", "ready"];
   const rank = (name, row) => name === "state" ? URGENT.indexOf(cell(name, row)) : cell(name, row);
   const cell = (name, row) => {
     const column = data.rows[name];

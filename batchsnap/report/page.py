@@ -30,6 +30,7 @@ from batchsnap.report.summary import Summary
 _TILES = (
     ("ready", "ready", "usable, 100 %", "good"),
     ("accepted", "accepted", "ordered, not yet known ready", "good"),
+    ("skipped", "skipped", "had a young snapshot", "good"),
     ("pending", "pending", "nothing was executed", "wait"),
     ("deferred", "deferred", "to be sent again", "wait"),
     ("in_doubt", "in doubt", "to be settled", "wait"),
@@ -136,6 +137,7 @@ def lede(summary: Summary) -> list[str]:
         (summary.accepted, "accepted: the cloud took the order, ready comes later."),
         (unfinished, f"unfinished: {mend}run the same command again."),
         (failed, "have none and will get none as they stand: see the reasons."),
+        (summary.skipped, "skipped: their disks had a snapshot that is young enough."),
         (summary.deleted, "deleted again by a rollback."),
         (summary.doubled, "made twice: one of the two is to be deleted."),
     ]

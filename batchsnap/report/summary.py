@@ -16,7 +16,7 @@ from batchsnap.settings import TIMEOUT_S
 
 _LATE_S = 60.0  # outcomes come in the order of replies; none is later than a timeout and this
 _WINDOW_MS = 1000
-_WITH_SNAPSHOT = frozenset({State.ACCEPTED, State.READY, State.DELETED})
+_WITH_SNAPSHOT = frozenset({State.ACCEPTED, State.READY, State.DELETED, State.SKIPPED})
 _MADE = frozenset({State.ACCEPTED, State.READY, State.VANISHED, State.DELETING, State.DELETED})
 
 
@@ -31,6 +31,7 @@ class Summary:
     in_doubt: int
     accepted: int  # without the ready ones
     ready: int
+    skipped: int  # the disk had a snapshot that was young enough
     rejected: int
     gave_up: int
     deleted: int

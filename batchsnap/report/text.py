@@ -14,6 +14,7 @@ from batchsnap.report.summary import Summary
 _LINES = (
     ("accepted", "accepted", "the cloud took the order"),
     ("ready", "ready", "usable, 100 %"),
+    ("skipped", "skipped", "the disk had a snapshot that is young enough"),
     ("pending", "pending", "not executed, waiting for its turn"),
     ("deferred", "deferred", "not executed, to be sent again"),
     ("in_doubt", "in doubt", "may have been executed, to be settled"),

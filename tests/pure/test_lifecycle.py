@@ -36,6 +36,7 @@ _NEVER_SENT_FROM = {
     State.DELETED,
     State.DELETING,
     State.VANISHED,
+    State.SKIPPED,
 }
 
 

@@ -81,11 +81,13 @@ def test_each_state_under_its_word() -> None:
         10: ["intent", "accepted", "deleting"],
         11: ["intent", "accepted", "deleting", "deleted"],
         12: ["in_doubt", "accepted", "doubled", "doubled"],
+        13: ["skipped"],
     }
     records = [record_of(move, number) for number, walk in moves.items() for move in walk]
     summary = summing([birth(manifest={"rows": 20}), *records]).close()
     assert states_of(summary) == {
-        "pending": 8 + 1,
+        "pending": 7 + 1,
+        "skipped": 1,
         "deferred": 1,
         "in_doubt": 3,
         "accepted": 2,
@@ -202,8 +204,8 @@ def test_what_the_latest_process_halted_once_each_and_without_a_message_too() ->
 
 def test_the_json_has_the_promised_fields() -> None:
     assert " ".join(summing([birth()]).close().to_json()) == (
-        "run_id rows pending deferred in_doubt accepted ready rejected gave_up deleted vanished "
-        "doubled requests throttled worst_second elapsed_s rate_per_s halted"
+        "run_id rows pending deferred in_doubt accepted ready skipped rejected gave_up deleted "
+        "vanished doubled requests throttled worst_second elapsed_s rate_per_s halted"
     )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SETTINGS = (
     *("region", "profile", "rate_per_s", "api_limit_per_s", "strict", "max_in_flight"),
     *("max_creating", "name", "expire_after_s", "tags", "retry_for_s", "settle_for_s"),
-    *("timeout_s", "max_errors", "canary", "max_duration_s"),
+    *("timeout_s", "max_errors", "canary", "max_duration_s", "unless_newer_than_s"),
 )
 
 
@@ -59,6 +59,12 @@ def run_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             "--canary", type=int, metavar="N", help="Make N first and wait until they are ready."
         ),
         option("--max-duration", "max_duration_s", type=DURATION, help="Stop feeding after it."),
+        option(
+            "--unless-newer-than",
+            "unless_newer_than_s",
+            type=DURATION,
+            help="Skip rows whose disk has a younger snapshot, e.g. 12h.",
+        ),
         option("--retry-failed", is_flag=True, help="Take up rejected rows again."),
         option("--wait", is_flag=True, help="Until every snapshot is ready."),
         option("--encoding", metavar="NAME", help="Of the manifest, where it can't be told."),
