@@ -7,15 +7,23 @@ import fcntl
 import os
 import stat
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from batchsnap.errors import LedgerError, LedgerLocked, LedgerUnwritable
+from batchsnap.errors import LedgerLocked, LedgerUnwritable
 from batchsnap.ledger.record import Home
 from batchsnap.ledger.replay import Scan
 
 MODE = 0o600
 BLOCK = 1 << 20
+_LACKS = frozenset(
+    {
+        *(errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP),
+        *(errno.ENOLCK, errno.EMLINK, errno.ENOTTY),
+    }
+)
+"""How file systems say that they don't have a call: each has its own way."""
 _GETVERSION = 0x80087601  # FS_IOC_GETVERSION: which of the files that had this inode number
 
 
@@ -37,6 +45,37 @@ def _taken(count: int) -> int:
     return count
 
 
+@contextmanager
+def needing(what: str, path: Path) -> Iterator[None]:
+    """Around one system call that a file system may not have: a lack is said in words.
+
+    Raises:
+        LedgerUnwritable: it has not; OSError: all else that the call meets.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _LACKS:
+            raise
+        raise LedgerUnwritable(
+            f"the file system of {real(path).parent} has no {what} ({error.strerror}): a ledger "
+            "can't be kept safe there. Network shares, exFAT and FUSE may lack them: put the "
+            "ledger on a local disk with --ledger"
+        ) from error
+
+
+def lock_alone(fd: int, path: Path) -> None:
+    """An exclusive lock on the open file, or BlockingIOError."""
+    with needing("locks", path):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def link(temporary: Path, path: Path) -> None:
+    """The ledger's own name for a file that is whole; FileExistsError where somebody has it."""
+    with needing("hard links", path):
+        os.link(temporary, path)
+
+
 def sync_data(fd: int) -> None:
     """The file's bytes, and the size they need, on the medium itself."""
     if sys.platform == "darwin":
@@ -49,9 +88,19 @@ def sync_folder(folder: Path) -> None:
     """The folder's names on the medium."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(fd)
+        with needing("way to make a name in a folder last (its fsync)", folder / "ledger"):
+            os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def keep_name(home: Path) -> None:
+    """A newborn whose name would not last is taken away again: nothing was sent for it."""
+    try:
+        sync_folder(home.parent)
+    except (OSError, LedgerUnwritable):
+        home.unlink()
+        raise
 
 
 def real(path: Path) -> Path:
@@ -141,15 +190,13 @@ def _lock(path: Path, fd: int) -> None:
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         raise LedgerUnwritable(f"{path} is no regular file: a ledger must be one")
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_alone(fd, path)
     except BlockingIOError:
         raise LedgerLocked(
             f"another process is at work on {path}: wait for it, or stop it"
         ) from None
     except OSError as error:
-        raise LedgerError(
-            f"can't lock {path}: {error}. Put the ledger on a file system with locks"
-        ) from error
+        raise LedgerUnwritable(f"can't lock {path}: {error}") from error
 
 
 def is_at(path: Path, fd: int) -> bool:

@@ -12,7 +12,6 @@ more is sent.
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import tempfile
@@ -86,11 +85,12 @@ class Ledger:
             header = {**header, "home": disk.home_of(path, fd)}
             fold.apply(header)
             disk.write_all(fd, encode(header))
-            os.fsync(fd)
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.link(temporary, home)
+            with disk.needing("way to make a file last (fsync)", path):
+                os.fsync(fd)
+            disk.lock_alone(fd, path)
+            disk.link(Path(temporary), home)
             failpoint("ledger_born")
-            disk.sync_folder(home.parent)
+            disk.keep_name(home)
             failpoint("ledger_folder_synced")
             return cls(path, fd, fold, 0, 0)
         except FileExistsError:
@@ -158,6 +158,7 @@ class Ledger:
                 os.ftruncate(fd, scan.end)
             disk.rewrite_unproven(fd, scan)
             disk.sync_data(fd)
+            disk.sync_folder(disk.real(path).parent)  # its maker may have died before doing so
         except OSError as error:
             raise LedgerUnwritable(f"can't repair {path}: {error}") from error
         return cls(path, fd, fold, scan.last_seq, size - scan.end)

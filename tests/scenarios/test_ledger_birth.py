@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,6 +74,65 @@ def path(tmp_path: Path) -> Path:
 def born(path: Path) -> Iterator[Path]:
     Ledger.create(path, birth()).release()
     yield path
+
+
+LACKS = {
+    "link": ("os.link", errno.EPERM, "no hard links"),
+    "lock": ("fcntl.flock", errno.ENOLCK, "no locks"),
+    "folder": ("os.fsync", errno.EINVAL, "no way to make a name in a folder last"),
+}
+
+
+def lack(monkeypatch: pytest.MonkeyPatch, name: str) -> str:
+    """A file system without one call; what is to be said."""
+    where, number, says = LACKS[name]
+    module = fcntl if where == "fcntl.flock" else os
+    call = where.partition(".")[2]
+    real = getattr(module, call)
+
+    def missing(*args: Any) -> Any:
+        if call == "fsync" and not stat.S_ISDIR(os.fstat(args[0]).st_mode):
+            return real(*args)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(module, call, missing)
+    return says
+
+
+@pytest.mark.parametrize("name", LACKS)
+def test_a_folder_that_lacks_a_call_is_told_and_nothing_is_left(
+    path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    says = lack(monkeypatch, name)
+
+    with pytest.raises(LedgerUnwritable) as raised:
+        Ledger.create(path, birth())
+
+    for text in (f"the file system of {path.parent} has", says, "--ledger"):
+        assert text in str(raised.value)
+    assert not list(path.parent.iterdir())
+
+
+@pytest.mark.parametrize("name", ["lock", "folder"])
+def test_a_ledger_that_was_brought_to_such_a_folder_is_not_opened(
+    born: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    says = lack(monkeypatch, name)
+
+    with pytest.raises(LedgerUnwritable, match=says):
+        Ledger.open(born)
+
+
+def test_a_name_that_may_not_last_is_made_to_last_at_the_next_opening(
+    born: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its maker may have died between the name and the folder's fsync."""
+    synced: list[Path] = []
+    monkeypatch.setattr(disk, "sync_folder", synced.append)
+
+    Ledger.open(born).release()
+
+    assert synced == [born.parent]
 
 
 def test_a_newborn_is_whole_private_and_alone(path: Path) -> None:
@@ -205,17 +266,6 @@ def test_a_file_moved_away_between_open_and_lock_is_none(
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(LedgerUnwritable, match="No such file"):
-        Ledger.open(born)
-
-
-def test_a_file_system_without_locks_is_refused(
-    born: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def flock(fd: int, how: int) -> None:
-        raise OSError(37, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(LedgerError, match="file system with locks"):
         Ledger.open(born)
 
 
