@@ -8,10 +8,9 @@ figures are long runs and include the learning from the smallest margin on.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import heapq
-import json
+import math
 import random
 import tempfile
 import time
@@ -28,6 +27,7 @@ from batchsnap.model import Quota
 from batchsnap.pacing import law
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import QuotaFile
+from benchmarks.common import alone
 from tests.virtual import VirtualClock, VirtualLoop, run_virtual
 
 RATE = 20
@@ -173,11 +173,15 @@ CONTENDERS: dict[str, Callable[[VirtualLoop], Pacer]] = {
 }
 
 
+SHORT_RUNS = {"batchsnap": math.inf, "batchsnap, known": 0.0, "batchsnap, nightly": 24 * 3600.0}
+"""How long ago another run learned a margin."""
+
+
 def simulate(
     name: str, jitter_s: float, calls: int, *, fixed: bool, seed: int = 1, known_s: float = 0.0
 ) -> dict[str, float]:
     """Goodput and throttled share in percent, the most starts in any second, and the margin at the
-    end; `known_s`: the margin that the quota file remembers."""
+    end; `known_s`: the margin to begin with, where the quota file remembers one."""
     loop = VirtualLoop(late_s=LATE_S)
     rng = random.Random(seed)
     server = Server(fixed)
@@ -199,7 +203,7 @@ def simulate(
     async def main() -> float:
         pacer = CONTENDERS[name](loop)
         if isinstance(pacer, Ours) and known_s:
-            pacer.gate.margin_s = law.remembered(known_s, 0.0)
+            pacer.gate.margin_s = known_s
         await asyncio.gather(*(work(pacer) for _ in range(OUT_AT_ONCE)))
         return pacer.gate.margin_s if isinstance(pacer, Ours) else 0.0
 
@@ -252,18 +256,17 @@ def main(small: bool = False) -> dict[str, Any]:
                 figures = simulate(name, jitter_ms / 1000, calls, fixed=server == "fixed")
                 key = {"server": server, "pacer": name, "calls": calls, "jitter_ms": jitter_ms}
                 result["rows"].append({**key, **figures})
-    # What a run of twenty seconds sees: mostly learning, or what an earlier one of the day learned.
-    for jitter_ms, known in product(jitters, (False, True)):
+    # What a run of twenty seconds sees: mostly learning, or what an earlier one has learned.
+    for jitter_ms, (pacer, age_s) in product(jitters, SHORT_RUNS.items()):
         jitter_s = jitter_ms / 1000
-        earlier = simulate("batchsnap", jitter_s, calls // 4, fixed=False, seed=99) if known else {}
-        known_s = earlier.get("margin_s", 0.0)
+        earlier = simulate("batchsnap", jitter_s, calls // 4, fixed=False, seed=99)
+        known_s = law.remembered(earlier["margin_s"], age_s) if age_s < math.inf else 0.0
         runs = [
             simulate("batchsnap", jitter_s, 400, fixed=False, seed=seed, known_s=known_s)
             for seed in range(2 if small else 20)
         ]
         mean = {name: round(sum(run[name] for run in runs) / len(runs), 2) for name in runs[0]}
         mean["worst_second"] = max(run["worst_second"] for run in runs)
-        pacer = "batchsnap, known" if known else "batchsnap"
         key = {"server": "sliding", "pacer": pacer, "calls": 400, "jitter_ms": jitter_ms}
         result["rows"].append({**key, **mean})
     return result
@@ -286,13 +289,4 @@ def table(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="a tiny size, for CI")
-    parser.add_argument("--json", type=Path, help="write the figures here too")
-    options = parser.parse_args()
-    figures = main(options.small)
-    print(table(figures))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
-    else:
-        print(json.dumps(figures))
+    alone(main, __doc__)

@@ -33,7 +33,8 @@ THROTTLED_TARGET = 0.0018
 DENSE_S = 3.0  # a throttled call so soon after another widens more
 SHARED_FROM_S = 0.3  # a wider margin is not about the network
 SHARED_TARGET = 0.02
-REMEMBERED_S = 24 * 3600.0  # a network of yesterday is not today's
+REMEMBERED_S = 26 * 3600.0  # to the next nightly run, which may be late or cross a clock change
+_FADES_S = 4 * 24 * 3600.0  # kept whole, what one bad night taught would cost a tenth for weeks
 GRID_SLACK_S = 0.01  # timers are a millisecond late; above 100/s that is not a missed start
 _DENSE_FACTOR = 3
 _SHARED_SHARE = 0.25  # of the margin, a step where others use the quota
@@ -96,13 +97,14 @@ def narrowed(margin_s: float) -> float:
 
 
 def remembered(margin_s: float, age_s: float) -> float:
-    """The margin to begin with where one was learned so long ago: less of it the older it is.
+    """The margin to begin with where one was learned so long ago: less of it the older it is, three
+    quarters for a run of every night, and the least once it was not used for longer.
 
     One that is about others at the quota is not kept: they may be gone.
     """
-    if margin_s >= SHARED_FROM_S:
+    if margin_s >= SHARED_FROM_S or age_s >= REMEMBERED_S:
         return MARGIN_MIN_S
-    left = 1.0 - min(max(age_s, 0.0) / REMEMBERED_S, 1.0)
+    left = 1.0 - max(age_s, 0.0) / _FADES_S
     return MARGIN_MIN_S + max(0.0, margin_s - MARGIN_MIN_S) * left
 
 

@@ -333,9 +333,9 @@ def test_files_of_two_formats_are_two(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("hours", "kept"), [(0, 1.0), (6, 0.75), (24, 0.0), (100, 0.0)], ids=lambda value: f"{value}"
+    ("hours", "kept"), [(0, 1.0), (24, 0.75), (26, 0.0), (100, 0.0)], ids=lambda value: f"{value}"
 )
-def test_what_a_gate_learned_of_the_network_the_next_one_knows_for_a_day(
+def test_what_a_gate_learned_of_the_network_the_next_one_knows_until_the_next_night(
     tmp_path: Path, hours: float, kept: float
 ) -> None:
     loop = VirtualLoop()
