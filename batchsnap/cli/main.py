@@ -14,8 +14,7 @@ from collections.abc import Sequence
 
 import click
 
-from batchsnap.cli.streams import outlive_readers
-from batchsnap.cli.talk import say
+from batchsnap.cli.output import outlive_readers, say
 from batchsnap.errors import BatchsnapError, Exit, ManifestError, leaves, worst
 from batchsnap.version import __version__
 

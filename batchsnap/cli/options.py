@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from batchsnap.cli.talk import set_log_format
+from batchsnap.cli.output import set_log_format
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])?")

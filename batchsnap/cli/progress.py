@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import anyio
 from anyio.abc import TaskGroup
 
-from batchsnap.cli.streams import talk_writer
-from batchsnap.cli.talk import on_terminal, record_line, say, spoken_above
+from batchsnap.cli.output import on_terminal, record_line, say, spoken_above, talk_writer
 from batchsnap.lifecycle import WORD, State
 from batchsnap.plan import duration_text
 

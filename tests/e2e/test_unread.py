@@ -135,8 +135,8 @@ def test_what_is_lost_is_told_when_the_reader_is_back(cli: Cli) -> None:
     """More than is kept for a reader who sleeps; its first and its last words are there."""
     script = (
         "import sys\n"
-        "from batchsnap.cli.streams import outlive_readers, talk_writer\n"
-        "from batchsnap.cli.talk import say\n"
+        "from batchsnap.cli.output import outlive_readers, talk_writer\n"
+        "from batchsnap.cli.output import say\n"
         "outlive_readers()\n"
         "for number in range(3000): say(f'{number:<1000}|')\n"
         "sys.stdout.write('said'); sys.stdout.flush()\n"

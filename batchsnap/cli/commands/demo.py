@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchsnap.cli.options import verbosity
-from batchsnap.cli.talk import say, show
+from batchsnap.cli.output import say, show
 from batchsnap.errors import UsageError
 
 if TYPE_CHECKING:

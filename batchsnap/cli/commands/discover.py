@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchsnap.cli.options import KEY_VALUE, cloud_options, option
-from batchsnap.cli.talk import say, show
+from batchsnap.cli.output import say, show
 from batchsnap.errors import BatchsnapError, Exit
 
 if TYPE_CHECKING:

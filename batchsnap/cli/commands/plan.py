@@ -11,7 +11,7 @@ import click
 import orjson
 
 from batchsnap.cli.options import cloud_options, option
-from batchsnap.cli.talk import fail_softly, say, show
+from batchsnap.cli.output import fail_softly, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchsnap.cli.options import option
-from batchsnap.cli.talk import fail_softly, say, show
+from batchsnap.cli.output import fail_softly, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from batchsnap.cli.reopened import ledger_options, reopened, show_result, with_cloud
-from batchsnap.cli.talk import say
+from batchsnap.cli.aftercare import ledger_options, reopened, show_result, with_cloud
+from batchsnap.cli.output import say
 
 
 @click.command("settle")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchsnap.cli.talk import show
+from batchsnap.cli.output import show
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from batchsnap.cli.options import DURATION, Decorator, cloud_options, option, stacked, verbosity
-from batchsnap.cli.talk import say, show
+from batchsnap.cli.output import say, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
