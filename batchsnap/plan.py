@@ -10,7 +10,14 @@ from hashlib import blake2b
 from typing import Any
 
 from batchsnap.errors import ManifestError, UsageError
-from batchsnap.manifest.cells import NAME_MAX_BYTES, TAGS_MAX, Tags, has_control, shown
+from batchsnap.manifest.cells import (
+    NAME_MAX_BYTES,
+    TAGS_MAX,
+    Tags,
+    has_control,
+    shown,
+    tag_flaws,
+)
 from batchsnap.manifest.rows import deadline_problem
 from batchsnap.model import DiskRow, PlannedRequest, Problem
 from batchsnap.settings import RATE_PER_S
@@ -121,6 +128,12 @@ def compile_name(template: str) -> NameTemplate:
             f"{NAME_MAX_BYTES} are allowed. Shorten it, or put {{id}} at its end."
         )
     return NameTemplate(template, head, tail)
+
+
+def check_tags(tags: Tags) -> None:
+    """Raise UsageError for a `--tag` that breaks the law which tags in a manifest obey."""
+    for _, flaw in tag_flaws(tags):
+        raise UsageError(f"--tag: {flaw}")
 
 
 def request_of(
@@ -269,6 +282,11 @@ def _too_many(own: Tags, common: Tags) -> str:
 def forecast(rows_per_quota: Mapping[Any, int], rate_per_s: float = RATE_PER_S) -> float:
     """Seconds until the last row is sent: quotas run side by side, so the longest queue decides."""
     return max(rows_per_quota.values(), default=0) / rate_per_s
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def duration_text(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple, TypedDict
@@ -120,11 +121,14 @@ class Settings:
                 f"--rate {self.rate_per_s:g} is above the cloud's cap of {self.api_limit_per_s} "
                 "calls a second. If support raised it for your account, say so with --api-limit N"
             )
-        if self.max_in_flight < 1:
-            raise UsageError("--max-in-flight must be at least 1")
+        for name, least in (("max_in_flight", 1), ("max_creating", 0), ("canary", 0)):
+            if (value := getattr(self, name)) < least:
+                raise UsageError(f"{option_of(name)} {value} must be at least {least}")
         self._check_durations()
         if not _MAX_ERRORS.fullmatch(self.max_errors):
             raise UsageError(f"--max-errors {self.max_errors!r} is neither N nor N%")
+        if self.max_errors.endswith("%") and float(self.max_errors[:-1]) > 100:
+            raise UsageError(f"--max-errors {self.max_errors} is above 100%")
 
     def _check_durations(self) -> None:
         for option, seconds, most in (
@@ -153,6 +157,25 @@ class Settings:
         if self.expire_after_s and self.expire_after_s <= EXPIRE_AFTER_MIN_S:
             raise UsageError("--expire-after must be more than one day: the cloud takes no less")
 
+    def options(self) -> list[str]:
+        """As options are written: those that differ from the defaults."""
+        said: list[str] = []
+        for name, default in asdict(Settings()).items():
+            value = getattr(self, name)
+            if value == default:
+                continue
+            option = option_of(name)
+            if name == "tags":
+                said += [f"{option} {shlex.quote(f'{key}={text}')}" for key, text in value]
+            elif value is True:
+                said.append(option)
+            elif name.endswith("_s") and not name.endswith("_per_s"):
+                said.append(f"{option} {written(value)}")
+            else:
+                text = f"{value:g}" if isinstance(value, float) else str(value)
+                said.append(f"{option} {shlex.quote(text)}")
+        return said
+
     def to_json(self) -> dict[str, Any]:
         """The form kept in the ledger."""
         return {**asdict(self), "tags": dict(self.tags)}
@@ -164,6 +187,12 @@ class Settings:
         if "tags" in values:
             values["tags"] = tuple((str(k), str(v)) for k, v in dict(values["tags"]).items())
         return replace(self, **values)
+
+
+def option_of(name: str) -> str:
+    """The option that gives a setting: `--expire-after` of `expire_after_s`."""
+    plain = re.sub(r"(_per)?_s$", "", name) if name != "tags" else "tag"
+    return f"--{plain.replace('_', '-')}"
 
 
 def written(seconds: float) -> str:

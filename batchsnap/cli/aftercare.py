@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from batchsnap.cli.options import DURATION, Decorator, cloud_options, option, stacked, verbosity
+from batchsnap.cli.options import (
+    DURATION,
+    Decorator,
+    cloud_options,
+    ledger_argument,
+    option,
+    stacked,
+    verbosity,
+)
 from batchsnap.cli.output import say, show
 
 if TYPE_CHECKING:
@@ -26,7 +34,7 @@ _Answer = TypeVar("_Answer")
 def ledger_options() -> Decorator:
     """LEDGER and what may override its settings."""
     return stacked(
-        click.argument("ledger", type=click.Path(), metavar="LEDGER"),
+        ledger_argument(),
         cloud_options(),
         option("--settle-for", "settle_for_s", type=DURATION, help="For a doubt. [default: 60s]"),
         option("--max-duration", "max_duration_s", type=DURATION, help="Give up after it."),

@@ -10,12 +10,13 @@ import importlib
 import platform
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
+from batchsnap.cli.options import origin
 from batchsnap.cli.output import outlive_readers, say
-from batchsnap.errors import BatchsnapError, Exit, ManifestError, leaves, worst
+from batchsnap.errors import BatchsnapError, Exit, ManifestError, UsageError, leaves, worst
 from batchsnap.version import __version__
 
 COMMANDS = {
@@ -29,7 +30,14 @@ COMMANDS = {
     "wait": "Wait until every accepted snapshot is ready",
     "rollback": "Delete exactly the snapshots that a ledger's run made",
     "simulate": "The local cloud on a port",
+    "completion": "Tab completion for bash, zsh or fish",
 }
+_OTHER_WORDS = {
+    "apply": "run", "backup": "run", "check": "plan", "create": "run", "delete": "rollback",
+    "dry-run": "plan", "find": "discover", "list": "discover", "resume": "run", "show": "status",
+    "snapshot": "run", "start": "run", "undo": "rollback", "validate": "plan", "watch": "status",
+}  # fmt: skip
+"""What people type for a command, as far as no likeness of letters tells."""
 
 
 class Commands(click.Group):
@@ -39,11 +47,21 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name == "help":
+            return _help
         if name not in COMMANDS:
             return None
         module = importlib.import_module(f"batchsnap.cli.commands.{name}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if ctx.resilient_parsing or name.startswith("-") or self.get_command(ctx, name):
+            return super().resolve_command(ctx, args)
+        raise click.UsageError(f"No command {name!r}. {_suggestion(name)}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list, without importing a command for its help."""
@@ -51,15 +69,39 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _suggestion(name: str) -> str:
+    from difflib import get_close_matches
+
+    if "." in name or "/" in name:
+        which = "status" if name.endswith(".jsonl") else "run"
+        return f"To go by a file name the command first: batchsnap {which} {name}"
+    near = get_close_matches(name.lower(), COMMANDS, 1, 0.6)
+    if meant := _OTHER_WORDS.get(name) or "".join(near):
+        return f"Did you mean {meant!r}?"
+    return f"There are {', '.join(COMMANDS)}."
+
+
+def every_option() -> Iterator[click.Option]:
+    """The options of all commands; loads them all."""
+    for name in COMMANDS:
+        module = importlib.import_module(f"batchsnap.cli.commands.{name}")
+        yield from (each for each in module.command.params if isinstance(each, click.Option))
+
+
+@click.command("help", hidden=True)
+@click.argument("words", nargs=-1)
+@click.pass_context
+def _help(ctx: click.Context, words: tuple[str, ...]) -> None:
+    """What `--help` says."""
+    group.main(args=[*words[:1], "--help"], prog_name="batchsnap", standalone_mode=False)
+
+
 @click.command(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=(
-        'Tab completion: eval "$(_BATCHSNAP_COMPLETE=bash_source batchsnap)" in ~/.bashrc, '
-        "zsh_source in ~/.zshrc, fish_source for fish."
-    ),
+    epilog="Tab completion: batchsnap completion bash, zsh or fish, and where its lines go.",
 )
-@click.version_option(__version__, prog_name="batchsnap")
+@click.version_option(__version__, "-V", "--version", prog_name="batchsnap")
 def group() -> None:
     """One snapshot for every disk of a fleet: as fast as the cloud allows, never faster, and
     exactly one per row, whatever dies on the way.
@@ -112,7 +154,7 @@ def tell(error: Exception) -> Exit:
         if (more := gravest.total - len(gravest.problems)) > 0:
             say(f"… and {more} more")
     remedy = ": mend the cause, then run the same command again" * isinstance(gravest, OSError)
-    say(f"batchsnap: {gravest}{remedy}")
+    say(f"batchsnap: {gravest}{remedy}{origin(str(gravest)) * isinstance(gravest, UsageError)}")
     return code
 
 

@@ -34,13 +34,25 @@ _HELD = 1 << 20  # bytes that wait for a reader; what comes above is dropped
 _PATIENCE_S = 2.0  # for a reader, at the end
 _ESCAPING = "batchsnap.escaping"
 _LOUD = {"rejected", "gave_up", "in_doubt", "halted", "doubled", "vanished"}
-_format = {"json": False}
+_format = {"json": False, "quiet": False}
 _views: list[Console] = []  # what is drawn on, innermost last
 
 
 def set_log_format(_ctx: click.Context, _param: click.Parameter, value: str) -> None:
     """--log-format: how `say` writes from here on."""
     _format["json"] = value == "json"
+
+
+def set_quiet(_ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+    """--quiet: `note` says nothing from here on."""
+    _format["quiet"] = value
+    return value
+
+
+def note(text: str) -> None:
+    """What is good to know and nothing wrong: not said to who asked for quiet."""
+    if not _format["quiet"]:
+        say(text)
 
 
 def on_terminal() -> bool:
@@ -81,10 +93,12 @@ def _line(text: str, details: dict[str, object]) -> None:
 
 def show(text: str, earned: int = Exit.DONE, *, talk: bool = False) -> int:
     """Results to stdout, whole, however slowly they are read. `talk`: words for a person, which on
-    a terminal wait for nobody.
+    a terminal wait for nobody, and are left out where all went well and quiet was asked for.
 
     Returns the exit code: what was earned, but not 0 where the results could not be written.
     """
+    if talk and _format["quiet"] and not earned:
+        return int(earned)
     if talk and sys.stdout.isatty() and sys.stderr.isatty():
         click.echo(text, err=True)
         return int(earned)

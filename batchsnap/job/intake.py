@@ -48,11 +48,23 @@ class Intake:
     gone: list[str] = field(default_factory=list)  # keys that the ledger has and the manifest not
     names: list[str] = field(default_factory=list)  # the first three
     owed: int = 0  # rows that will not be sent and are asked about
+    usages: Counter[str] = field(default_factory=Counter)  # DiskUsage of rows to do; "": not said
 
     def close(self) -> None:
         """Let go of the worklists."""
         for strand in self.strands.values():
             strand.worklist.close()
+
+    @property
+    def images(self) -> str:
+        """A word about snapshots of system disks, unless every row's will be a data disk's."""
+        if not (system := self.usages["SYSTEM_DISK"]) and not self.usages[""]:
+            return ""
+        which = f"{system:,} are of system disks: what" if system else "what"
+        return (
+            f"{which} is made of a system disk becomes an image and no disk, unless its row has "
+            "DiskUsage=DATA_DISK"
+        )
 
     @property
     def left(self) -> int:
@@ -106,6 +118,7 @@ class _Taker:
             doubt = state in UNCERTAIN or (state in ENDED and place.standing.doubted)
         scope = (profile, row.region)
         intake.to_do[scope] += 1
+        intake.usages[row.disk_usage] += 1
         intake.doubts += doubt
         if spool:
             request = plan.request_of(
@@ -170,10 +183,11 @@ def take_in(
     Raises:
         ManifestError: with every problem; nothing may be sent.
         LedgerForeign: the ledger has not one row of this manifest.
-        UsageError: the name template or the default region can't be used.
+        UsageError: the name template, a tag or the default region can't be used.
     """
     first = not fold.places
     template = plan.compile_name(settings.name)
+    plan.check_tags(settings.tags)
     namer = template.for_run(birth.run_id, datetime.fromtimestamp(birth.at, UTC))
     taker = _Taker(fold, settings, waits, namer, manifest.name, ask_first=ask_first)
     try:

@@ -10,9 +10,9 @@ from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, host_of
 from batchsnap.job.accounts import placed, where_from
 from batchsnap.job.intake import Intake, take_in
 from batchsnap.job.series import stands
-from batchsnap.job.spec import JobSpec, birth_of, check_same_cloud, series_meant
+from batchsnap.job.spec import JobSpec, birth_of, check_same_cloud, open_manifest, series_meant
 from batchsnap.ledger.replay import Fold
-from batchsnap.manifest.reader import Manifest
+from batchsnap.manifest.regions import unknown
 from batchsnap.settings import ENDPOINT_DEFAULT, Settings
 
 
@@ -23,9 +23,8 @@ class Outlook:
     intake: Intake
     quotas: dict[tuple[str, str], dict[str, int]]  # (profile, host) -> region -> rows to do
     endpoint: str
-    region: str  # of rows without one
     source: str  # the manifest's name
-    rate_per_s: float
+    settings: Settings  # as understood
     eta_s: float
     resumes: bool
     ignored: list[str]
@@ -38,7 +37,7 @@ def look_ahead(spec: JobSpec, *, spool: bool = False) -> Outlook:
     Raises:
         ManifestError, UsageError: exit 2. LedgerError: exit 4.
     """
-    manifest = Manifest.open(spec.manifest, encoding=spec.encoding)
+    manifest = open_manifest(spec)
     try:
         today, fold = datetime.now(UTC), Fold()
         if spec.ledger or spec.manifest != "-":
@@ -64,20 +63,34 @@ def look_ahead(spec: JobSpec, *, spool: bool = False) -> Outlook:
         )
     finally:
         manifest.close()
+    return Outlook(
+        intake,
+        quotas_of(intake, endpoint),
+        endpoint,
+        manifest.name,
+        settings,
+        eta_s(intake, endpoint, settings),
+        bool(fold.header),
+        manifest.ignored,
+        [
+            *where_from(intake.to_do, settings, named_by),
+            *manifest.warnings,
+            *unknown(region for _, region in intake.to_do),
+        ],
+    )
+
+
+def quotas_of(intake: Intake, endpoint: str) -> dict[tuple[str, str], dict[str, int]]:
+    """(profile, host) -> region -> rows to do."""
     quotas: dict[tuple[str, str], dict[str, int]] = {}
     for (profile, region), rows in intake.to_do.items():
         host = host_of(endpoint_url(endpoint, region))
         quotas.setdefault((profile, host), {})[region] = rows
-    per_quota = {quota: sum(regions.values()) for quota, regions in quotas.items()}
-    return Outlook(
-        intake,
-        quotas,
-        endpoint,
-        settings.region,
-        manifest.name,
-        settings.rate_per_s,
-        plan.forecast(per_quota, settings.rate_per_s),
-        bool(fold.header),
-        manifest.ignored,
-        [*where_from(intake.to_do, settings, named_by), *manifest.warnings],
-    )
+    return quotas
+
+
+def eta_s(intake: Intake, endpoint: str, settings: Settings) -> float:
+    """Until the last row is sent, were it all done at the full rate."""
+    quotas = quotas_of(intake, endpoint).items()
+    per_quota = {quota: sum(regions.values()) for quota, regions in quotas}
+    return plan.forecast(per_quota, settings.rate_per_s)

@@ -23,6 +23,7 @@ from batchsnap.job.spec import (
     Say,
     birth_of,
     check_same_cloud,
+    open_manifest,
     series_meant,
 )
 from batchsnap.job.supersede import supersede
@@ -31,8 +32,10 @@ from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import VERSION, Record, stamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import State
+from batchsnap.manifest import regions
 from batchsnap.manifest.reader import Manifest
 from batchsnap.pacing.quota_file import home_folder, state_folder
+from batchsnap.plan import counted
 from batchsnap.report.summary import Summing, exit_of, summing
 from batchsnap.settings import ENDPOINT_DEFAULT, SETTLE_FOR_MIN_S, Settings
 from batchsnap.version import __version__
@@ -206,7 +209,7 @@ def prepare(spec: JobSpec) -> Prepared:
     Raises:
         ManifestError, UsageError: exit 2. LedgerError: exit 4.
     """
-    manifest = Manifest.open(spec.manifest, encoding=spec.encoding)
+    manifest = open_manifest(spec)
     opened = None
     try:
         now = datetime.now(UTC)
@@ -239,8 +242,6 @@ def warnings(prepared: Prepared) -> list[str]:
     """What a careful person should hear before the run begins."""
     said = [*filter(None, [prepared.told]), *prepared.manifest.warnings]
     said += where_from(prepared.intake.to_do, prepared.settings, prepared.region_from)
-    if prepared.manifest.ignored:
-        said.append(f"ignored columns: {', '.join(prepared.manifest.ignored)}")
     said += prepared.store.warnings()
     if not prepared.spec.simulated and (folder := state_folder()) != (home := home_folder()):
         said.append(
@@ -248,8 +249,11 @@ def warnings(prepared: Prepared) -> list[str]:
             "Make it writable, or point XDG_STATE_HOME of all of them to one folder"
         )
     said += raised(prepared.fold, prepared.settings)
+    said += regions.unknown(region for _, region in prepared.intake.to_do)
     if prepared.intake.gone:
-        said.append(f"{len(prepared.intake.gone)} rows of the ledger are gone from the manifest")
+        number = len(prepared.intake.gone)
+        are = "is" if number == 1 else "are"
+        said.append(f"{counted(number, 'row')} of the ledger {are} gone from the manifest")
     gap = prepared.ledger.gap if prepared.ledger is not None else Gap.NONE
     if gap is Gap.CUT:
         said.append(

@@ -14,8 +14,9 @@ from batchsnap.job.address import series_at
 from batchsnap.job.intake import Birth
 from batchsnap.ledger.file import series_beside
 from batchsnap.ledger.ports import Series
-from batchsnap.ledger.record import Record, unstamp
+from batchsnap.ledger.record import Record, decode, unstamp
 from batchsnap.ledger.replay import Fold
+from batchsnap.manifest.reader import Manifest
 from batchsnap.report.summary import Summary
 from batchsnap.settings import Waits
 
@@ -48,6 +49,24 @@ class JobSpec:
     wait: bool = False  # until every snapshot is ready
     encoding: str | None = None
     waits: Waits = field(default_factory=Waits)
+
+
+def open_manifest(spec: JobSpec) -> Manifest:
+    """The order's manifest.
+
+    Raises:
+        UsageError: as `Manifest.open` does; it is a ledger.
+    """
+    manifest = Manifest.open(spec.manifest, encoding=spec.encoding)
+    header = decode(manifest.first_line())
+    if header is None or header.get("event") != "run":
+        return manifest
+    manifest.close()
+    of = header["manifest"]["path"]
+    raise UsageError(
+        f"{spec.manifest} is the ledger of run {header['run_id']}, and no manifest. To go on: "
+        f"batchsnap run {of} --ledger {spec.manifest}; to look: batchsnap status {spec.manifest}"
+    )
 
 
 def series_meant(spec: JobSpec, now: datetime) -> Series:

@@ -14,6 +14,7 @@ from batchsnap.job.spec import JobSpec, Say
 from batchsnap.ledger.ports import RecordSink, Store
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.lifecycle import UNCERTAIN
+from batchsnap.plan import counted
 
 _SETTLE_MOST_S = 900.0  # twice what the longest schedule of a doubt takes, last question and all
 
@@ -38,7 +39,8 @@ async def supersede(
     if cloud_is_there and order.endpoint in {"", header["endpoint"]}:
         reopened = Reopened(elder, endpoint="", given={})
         if doubts := reopened.doubts:
-            say(f"{elder.label} was left unfinished: its {doubts:,} doubts are settled first")
+            what = "a doubt of it is" if doubts == 1 else f"{doubts:,} doubts of it are"
+            say(f"{elder.label} was left unfinished: {what} settled first")
             await _settle(reopened, credentials, stop, say)
     if stop.stopping:
         return
@@ -52,8 +54,8 @@ async def supersede(
     async with committing(elder):
         await elder.durable(elder.append(record))
     say(
-        f"{elder.label} was left unfinished, {left:,} rows in doubt, and is closed: {by.name} "
-        f"supersedes it. What it lacks: batchsnap status {elder.label}"
+        f"{elder.label} was left unfinished, {counted(left, 'row')} in doubt, and is closed: "
+        f"{by.name} supersedes it. What it lacks: batchsnap status {elder.label}"
     )
 
 

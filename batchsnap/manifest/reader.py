@@ -124,6 +124,10 @@ class Manifest:
         now = os.fstat(self._file.fileno())
         return now.st_size, now.st_mtime_ns
 
+    def first_line(self) -> bytes:
+        """As it stands in the file, at most 256 KiB of it."""
+        return os.pread(self._file.fileno(), BLOCK_BYTES, 0).partition(b"\n")[0] + b"\n"
+
     def digest(self) -> str:
         """SHA-256 of the raw bytes, in hex; computed once."""
         if not self._digest:

@@ -134,7 +134,7 @@ def test_a_night_with_an_open_doubt_does_not_stop_the_next(cli: Cli, tmp_path: P
         second = cli.run(*NIGHTLY)
 
         assert second.code == 0, second.err
-        assert "its 1 doubts are settled first" in second.err
+        assert "a doubt of it is settled first" in second.err
         assert f"{earlier} was left unfinished, 0 rows in doubt, and is closed" in second.err
         assert cloud.per_disk() == {disk(i): 2 for i in range(3)}
         [_, today] = nights(tmp_path)

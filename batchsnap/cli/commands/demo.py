@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchsnap.cli.options import command as new_command
 from batchsnap.cli.options import verbosity
 from batchsnap.cli.output import say, show
 from batchsnap.errors import UsageError
@@ -26,7 +27,7 @@ _LEDGER = "fleet.csv.simulated.ledger.jsonl"
 _PAGE = "report.html"
 
 
-@click.command("demo")
+@new_command("demo")
 @click.option(
     "--dir",
     "folder",

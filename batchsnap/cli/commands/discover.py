@@ -11,16 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchsnap.cli.options import KEY_VALUE, cloud_options, option
-from batchsnap.cli.output import say, show
-from batchsnap.errors import BatchsnapError, Exit
+from batchsnap.cli.options import KEY_VALUE, Region, cloud_options, option
+from batchsnap.cli.options import command as new_command
+from batchsnap.cli.output import fail_softly, say, show
+from batchsnap.errors import BatchsnapError, Exit, UsageError
+from batchsnap.plan import counted
 
 if TYPE_CHECKING:
     from batchsnap.job.discover import Found, Wanted
 
 
-@click.command("discover")
-@option("--region", "regions", multiple=True, required=True, metavar="R", help="Repeat for more.")
+@new_command("discover")
+@option(
+    "--region",
+    "regions",
+    type=Region(),
+    multiple=True,
+    required=True,
+    metavar="R",
+    help="Repeat for more.",
+)
 @option("--tag", "tags", type=KEY_VALUE, multiple=True, metavar="K=V", help="Disks with this tag.")
 @option("--instance", "instances", multiple=True, metavar="ID", help="Disks of this instance.")
 @option("--zone", "zones", multiple=True, metavar="Z", help="Disks in this zone.")
@@ -33,12 +43,20 @@ if TYPE_CHECKING:
 @option("--project", "projects", multiple=True, metavar="ID", help="Disks of this project.")
 @option("--attached/--unattached", default=None, help="Only disks that are (not) attached.")
 @option("-o", "--output", type=click.Path(path_type=Path), help="Write here instead of stdout.")
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 @cloud_options()
-def command(output: Path | None, **options: Any) -> int:
-    """Find disks and write a manifest. What can't be snapshotted is left out, and said."""
+def command(output: Path | None, *, force: bool, **options: Any) -> int:
+    """Find disks and write a manifest, with columns to review it by. What can't be snapshotted is
+    left out, and said."""
     import anyio
 
     from batchsnap.job.discover import Wanted, spread, unfit
+    from batchsnap.manifest.regions import unknown
+
+    if output is not None and output.exists() and not force:
+        raise UsageError(_EXISTS.format(output))
+    for text in unknown(options["regions"]):
+        fail_softly(text)
 
     names = ("tags", "instances", "zones", "projects", "attached")
     wanted = Wanted(usage=(options["usage"] or "").upper(), **{n: options[n] for n in names})
@@ -48,8 +66,8 @@ def command(output: Path | None, **options: Any) -> int:
         if why := unfit(one.disk):
             say(f"left out: {one.disk.disk_id} in {one.region} {why}")
     fit = spread(one for one in found if not unfit(one.disk))
-    code = _write(fit, output)
-    say(f"{len(fit):,} disks, {reasons.total():,} left out")
+    code = _write(fit, output, force=force)
+    say(f"{counted(len(fit), 'disk')}, {reasons.total():,} left out")
     return code
 
 
@@ -84,13 +102,23 @@ class Undiscovered(BatchsnapError):
     exit_code = Exit.HALTED
 
 
-def _write(found: list[Found], output: Path | None) -> int:
+_EXISTS = "{} exists: write elsewhere, or overwrite it with --force"
+_COLUMNS = ("DiskId", "Region", "DiskName", "DiskSize", "DiskUsage", "InstanceId", "DiskState")
+
+
+def _write(found: list[Found], output: Path | None, *, force: bool) -> int:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["DiskId", "Region"])
-    writer.writerows((one.disk.disk_id, one.region) for one in found)
+    writer.writerow([*_COLUMNS, "SnapshotCount"])
+    for disk, region in found:
+        facts = (disk.name, disk.size_gib, disk.usage, disk.instance_id, disk.state)
+        writer.writerow([disk.disk_id, region, *facts, disk.snapshot_count])
     if output is None:
         return show(text.getvalue())
+    try:
+        output.open("a" if force else "x").close()  # "x" fails where the name has come up meanwhile
+    except FileExistsError:
+        raise UsageError(_EXISTS.format(output)) from None
     temporary = output.with_name(f".{output.name}.tmp")
     temporary.write_text(text.getvalue(), encoding="utf8")
     temporary.replace(output)

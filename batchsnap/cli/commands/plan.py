@@ -10,51 +10,63 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from batchsnap.cli.options import cloud_options, option
+from batchsnap.cli.commands.run import run_options, spec_of
+from batchsnap.cli.options import MANIFEST
+from batchsnap.cli.options import command as new_command
 from batchsnap.cli.output import fail_softly, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
     from batchsnap.job.online import Online
     from batchsnap.job.preview import Outlook
+    from batchsnap.job.spec import JobSpec
 
 
-@click.command("plan")
-@click.argument("manifest", metavar="MANIFEST")
-@option("--ledger", metavar="PATH", help="Say what a rerun with this ledger would still do.")
-@option("--region", metavar="R", help="For rows without one.")
-@option("--name", metavar="TEMPLATE", help="Template of snapshot names.")
-@option("--rate", "rate_per_s", type=float, help="Calls a second per quota. [default: 20]")
-@option("--api-limit", "api_limit_per_s", type=int, help="What support raised the cap to.")
-@option("--retry-failed", is_flag=True, help="Count rejected rows as to do.")
-@option("--encoding", metavar="NAME", help="Of the manifest, where it can't be told.")
-@cloud_options()
+@new_command("plan")
+@click.argument("manifest", metavar="MANIFEST", type=MANIFEST)
+@run_options()
 @click.option("--online", is_flag=True, help="Ask DescribeDisks about each row.")
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as one JSON object.")
-def command(manifest: str, *, online: bool, as_json: bool, **options: Any) -> int:
-    """Validate MANIFEST and say what a run would do. Sends nothing, writes nothing.
+def command(manifest: str, **options: Any) -> int:
+    """Validate MANIFEST and say what `run` with these options would do. Sends nothing, writes
+    nothing.
 
     With --online every disk is looked up: exit 2 where one is missing or can't be snapshotted.
     """
+    return show_plan(manifest, options)
+
+
+def show_plan(manifest: str, options: dict[str, Any]) -> int:
+    """Say what a run would do; the exit code."""
     import anyio
 
-    from batchsnap.cli.commands.run import spec_of
     from batchsnap.job.preview import look_ahead
 
-    outlook = look_ahead(spec_of(manifest, options), spool=online)
+    spec, online = spec_of(manifest, options), options.get("online", False)
+    outlook = look_ahead(spec, spool=online)
     for text in outlook.warnings:
         fail_softly(text)
-    found = anyio.run(partial(_check, outlook, options)) if online else None
+    found = anyio.run(partial(_check, outlook)) if online else None
     if found is not None:
         for problem in [*found.warnings, *found.problems]:
             say(str(problem))
         for text in found.unanswered:
             fail_softly(f"not checked: {text}")
     code = Exit.USAGE if found is not None and found.problems else Exit.DONE
-    return show(_json(outlook, found) if as_json else _text(outlook, found), code)
+    understood = [*outlook.settings.options(), *_flags(spec)]
+    told = (_json if options["as_json"] else _text)(outlook, understood, found)
+    return show(told, code)
 
 
-async def _check(outlook: Outlook, options: dict[str, Any]) -> Online:
+def _flags(spec: JobSpec) -> list[str]:
+    said = [f"--endpoint {spec.endpoint}"] * bool(spec.endpoint)
+    said += [f"--ledger {spec.ledger}"] * bool(spec.ledger)
+    said += [f"--encoding {spec.encoding}"] * bool(spec.encoding)
+    flags = {"--new": spec.new, "--simulate": spec.simulated}
+    flags |= {"--retry-failed": spec.retry_failed, "--wait": spec.wait}
+    return said + [flag for flag, given in flags.items() if given]
+
+
+async def _check(outlook: Outlook) -> Online:
     from batchsnap.client.connections import connected
     from batchsnap.clock import LoopClock
     from batchsnap.cloud.credentials import chain
@@ -63,7 +75,7 @@ async def _check(outlook: Outlook, options: dict[str, Any]) -> Online:
     from batchsnap.settings import Settings
 
     found = Online()
-    credentials = chain(outlook.endpoint, outlook.region)
+    credentials = chain(outlook.endpoint, outlook.settings.region)
     async with connected(Settings(), LoopClock(), credentials, shared=True, say=say) as connections:
         for strand in outlook.intake.strands.values():
             account = connections.account(
@@ -74,7 +86,7 @@ async def _check(outlook: Outlook, options: dict[str, Any]) -> Online:
     return found
 
 
-def _json(outlook: Outlook, found: Online | None) -> str:
+def _json(outlook: Outlook, understood: list[str], found: Online | None) -> str:
     online = {}
     if found is not None:
         online["online"] = {
@@ -102,7 +114,9 @@ def _json(outlook: Outlook, found: Online | None) -> str:
             "in_doubt": outlook.intake.doubts,
             "gone": len(outlook.intake.gone),
             "quotas": quotas,
-            "rate_per_s": outlook.rate_per_s,
+            "settings": outlook.settings.to_json(),
+            "options": understood,
+            "rate_per_s": outlook.settings.rate_per_s,
             "eta_s": round(outlook.eta_s, 1),
             "names": outlook.intake.names,
             "ignored_columns": outlook.ignored,
@@ -112,7 +126,7 @@ def _json(outlook: Outlook, found: Online | None) -> str:
     ).decode()
 
 
-def _text(outlook: Outlook, found: Online | None) -> str:
+def _text(outlook: Outlook, understood: list[str], found: Online | None) -> str:
     from batchsnap.plan import duration_text
 
     intake = outlook.intake
@@ -130,10 +144,15 @@ def _text(outlook: Outlook, found: Online | None) -> str:
         ]
     last = datetime.now(UTC) + timedelta(seconds=outlook.eta_s)
     lines.append(
-        f"  at {outlook.rate_per_s:g}/s per quota: {duration_text(outlook.eta_s)}, started now the "
-        f"last call is sent at {last:%H:%M:%S} UTC"
+        f"  at {outlook.settings.rate_per_s:g}/s per quota: {duration_text(outlook.eta_s)}, "
+        f"started now the last call is sent at {last:%H:%M:%S} UTC"
     )
     lines.append("  names: " + ", ".join(intake.names))
+    lines.append("  as understood: " + (" ".join(understood) or "every option at its default"))
+    if outlook.ignored:
+        lines.append(f"  ignored columns: {', '.join(outlook.ignored)}")
+    if intake.images:
+        lines.append(f"  {intake.images}")
     if found is not None:
         lines.append(
             f"  asked the cloud about {found.checked:,} disks, {found.size_gib:,} GiB: "

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchsnap.cli.options import option
-from batchsnap.cli.output import fail_softly, say, show
+from batchsnap.cli.options import command as new_command
+from batchsnap.cli.options import ledger_argument, option
+from batchsnap.cli.output import fail_softly, note, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
@@ -19,17 +20,17 @@ if TYPE_CHECKING:
     from batchsnap.report.restore import RestoreLine
     from batchsnap.report.story import Story
 
+_ENDINGS = {".html": "html", ".htm": "html", ".json": "json", ".csv": "csv"}
 
-@click.command("report")
-@click.argument("ledger", type=click.Path(), metavar="LEDGER")
+
+@new_command("report")
+@ledger_argument()
 @click.option(
     "--format",
     "kind",
     type=click.Choice(["text", "json", "csv", "html", "restore", "restore-json"]),
-    default="text",
-    show_default=True,
     help="html is one self-contained page; restore (CSV) is a map of disks, snapshots and copies "
-    "to rebuild by, and asks the cloud.",
+    "to rebuild by, and asks the cloud. [default: as FILE ends, else text]",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File, else stdout; html needs one."
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 )
 @option("--endpoint", metavar="URL", help="For a restore map. [default: the ledger's]")
 def command(
-    ledger: str, kind: str, output: Path | None, *, failed: bool, endpoint: str | None
+    ledger: str, kind: str | None, output: Path | None, *, failed: bool, endpoint: str | None
 ) -> int:
     """Tell the run of LEDGER as text, JSON, CSV (a line a manifest row) or one HTML page.
 
@@ -49,6 +50,7 @@ def command(
     from batchsnap.report.files import write_whole
     from batchsnap.report.story import read_story
 
+    kind = kind or _ENDINGS.get(output.suffix.lower() if output else "", "text")
     if kind == "html" and not failed and output is None:
         raise click.UsageError("--format html needs -o FILE")
     story = read_story(store_at(ledger))
@@ -61,7 +63,7 @@ def command(
         return show(text, code)
     mark = b"\xef\xbb\xbf" if kind == "csv" and not failed else b""  # tells a spreadsheet UTF-8
     write_whole(output, mark + text.encode(errors="backslashreplace"), spared=story.own_files)
-    say(f"wrote {output}")
+    note(f"wrote {output}")
     return int(code)
 
 

@@ -11,13 +11,15 @@ from typing import Any
 import click
 
 from batchsnap.cli.aftercare import ledger_options, reopened, show_result, with_cloud
-from batchsnap.cli.output import say
+from batchsnap.cli.options import command as new_command
+from batchsnap.cli.output import note, say
 from batchsnap.errors import UsageError
+from batchsnap.plan import counted
 
 _SHOWN = 10
 
 
-@click.command("rollback")
+@new_command("rollback")
 @ledger_options()
 @click.option("--yes", is_flag=True, help="Delete without asking; demanded off a terminal.")
 def command(ledger: str, *, yes: bool, **options: Any) -> int:
@@ -32,15 +34,16 @@ def command(ledger: str, *, yes: bool, **options: Any) -> int:
         regions: Counter[str] = Counter()
         for (_, region), pile in piles.items():
             regions[region] += len(pile)
-        say(f"run {opened.fold.header['run_id']}: {number:,} snapshots to delete")
+        tell = note if yes else say  # a question stands on what was said before it
+        tell(f"run {opened.fold.header['run_id']}: {counted(number, 'snapshot')} to delete")
         for region, count in regions.most_common():
-            say(f"  {count:>9,}  {region}")
+            tell(f"  {count:>9,}  {region}")
         for snapshot in islice(
             chain.from_iterable(p.first(_SHOWN) for p in piles.values()), _SHOWN
         ):
-            say(f"  {snapshot.snapshot_id} of {snapshot.disk_id or snapshot.key}")
+            tell(f"  {snapshot.snapshot_id} of {snapshot.disk_id or snapshot.key}")
         if number > _SHOWN:
-            say(f"  … and {number - _SHOWN:,} more")
+            tell(f"  … and {number - _SHOWN:,} more")
         if number and not yes:
             if not (sys.stdin.isatty() and sys.stderr.isatty()):
                 raise UsageError("rollback deletes snapshots: off a terminal it needs --yes")

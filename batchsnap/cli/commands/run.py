@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchsnap.cli.options import DURATION, KEY_VALUE, cloud_options, option, stacked, verbosity
-from batchsnap.cli.output import fail_softly, on_terminal, say, show
+from batchsnap.cli.options import (
+    DURATION,
+    KEY_VALUE,
+    MANIFEST,
+    Region,
+    cloud_options,
+    option,
+    stacked,
+    verbosity,
+)
+from batchsnap.cli.options import command as new_command
+from batchsnap.cli.output import fail_softly, note, on_terminal, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
@@ -32,14 +42,25 @@ def run_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return stacked(
         option("--ledger", metavar="PATH", help="Default: MANIFEST.ledger.jsonl; may hold {date}."),
         option("--new", is_flag=True, help="Start a new run beside a finished one."),
-        option("--region", metavar="R", help="For rows without one."),
+        option("--region", type=Region(), metavar="R", help="For rows without one."),
         cloud_options(),
         option("--rate", "rate_per_s", type=float, help="Calls a second per quota. [default: 20]"),
-        option("--api-limit", "api_limit_per_s", type=int, help="What support raised the cap to."),
-        option("--strict", is_flag=True, default=None, help="Never throttled, 10-15 % slower."),
-        option("--max-in-flight", type=int, help="Calls out at once per quota. [default: 100]"),
         option(
-            "--max-creating", type=int, help="Snapshots being made at once. [default: no bound]"
+            "--api-limit",
+            "api_limit_per_s",
+            type=click.IntRange(1),
+            help="What support raised the cap to.",
+        ),
+        option("--strict", is_flag=True, default=None, help="Never throttled, 10-15 % slower."),
+        option(
+            "--max-in-flight",
+            type=click.IntRange(1),
+            help="Calls out at once per quota. [default: 100]",
+        ),
+        option(
+            "--max-creating",
+            type=click.IntRange(0),
+            help="Snapshots being made at once. [default: no bound]",
         ),
         option(
             "--name",
@@ -56,7 +77,10 @@ def run_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         option("--settle-for", "settle_for_s", type=DURATION, help="For a doubt. [default: 60s]"),
         option("--max-errors", metavar="N|N%", help="Halt when so many rows failed."),
         option(
-            "--canary", type=int, metavar="N", help="Make N first and wait until they are ready."
+            "--canary",
+            type=click.IntRange(0),
+            metavar="N",
+            help="Make N first and wait until they are ready.",
         ),
         option("--max-duration", "max_duration_s", type=DURATION, help="Stop feeding after it."),
         option(
@@ -103,14 +127,19 @@ def spec_of(manifest: str, options: dict[str, Any]) -> JobSpec:
     )
 
 
-@click.command("run")
-@click.argument("manifest", metavar="MANIFEST")
+@new_command("run")
+@click.argument("manifest", metavar="MANIFEST", type=MANIFEST)
 @run_options()
-def command(manifest: str, **options: Any) -> int:
+@click.option("--dry-run", is_flag=True, hidden=True, help="What `plan` does.")
+def command(manifest: str, *, dry_run: bool, **options: Any) -> int:
     """Make one snapshot for each row of MANIFEST ("-" is standard input).
 
     The same command again is always safe: it goes on where the ledger stands.
     """
+    if dry_run:
+        from batchsnap.cli.commands.plan import show_plan
+
+        return show_plan(manifest, options)
     import anyio
 
     from batchsnap.cli.metrics import serving
@@ -121,13 +150,15 @@ def command(manifest: str, **options: Any) -> int:
         stack.callback(prepared.close)
         for text in warnings(prepared):
             fail_softly(text)
+        if ignored := prepared.manifest.ignored:
+            note(f"ignored columns: {', '.join(ignored)}")
         made = Made()
         prepared.taps.append(made.take)
         if (finished := prepared.finished) is not None:
-            say(f"finished at {finished['at']}; nothing is left to do. --new starts another run")
+            note(f"finished at {finished['at']}; nothing is left to do. --new starts another run")
             return _show(prepared.result(), finished["exit"], made, as_json=options["as_json"])
         stack.enter_context(serving(prepared, options["metrics_port"]))
-        _ask(prepared, yes=options["yes"] or options["simulate"])
+        _ask(prepared, options)
         result: Result = anyio.run(partial(_run, prepared, options))
     return _show(result, result.exit, made, as_json=options["as_json"])
 
@@ -168,18 +199,47 @@ def cut_off(prepared: Prepared, stop: Stop) -> Result:
     return prepared.result(stop)
 
 
-def _ask(prepared: Prepared, *, yes: bool) -> None:
-    """One question, on a terminal, before money is spent."""
-    intake = prepared.intake
-    if not intake.to_do:
+def _ask(prepared: Prepared, options: dict[str, Any]) -> None:
+    """One question, on a terminal, before money is spent, and what it stands on.
+
+    Raises:
+        CredentialsError: there are no keys, so there is nothing to ask.
+    """
+    if not prepared.intake.to_do:
         return
-    regions = len({region for _, region in intake.to_do})
-    what = f"{intake.to_do.total():,} snapshots in {regions} region{'s' * (regions != 1)}"
-    if prepared.resumed:
-        what += f" ({intake.done:,} rows are done, {intake.doubts:,} to be settled first)"
-    say(f"{what}; ledger {prepared.store.label}")
-    if not yes and on_terminal() and sys.stdin.isatty():
+    sure = options["yes"] or options["simulate"]
+    asks = not sure and on_terminal() and sys.stdin.isatty()
+    if asks or not options["quiet"]:
+        for text in _facts(prepared, whose=asks):
+            say(text)
+    if asks:
         click.confirm("Snapshots cost money. Go on?", abort=True, err=True)
+
+
+def _facts(prepared: Prepared, *, whose: bool) -> list[str]:
+    """What is about to be made, where, by whom, for how long."""
+    import anyio
+
+    from batchsnap.cli.connect import keys_of
+    from batchsnap.job.preview import eta_s
+    from batchsnap.plan import counted, duration_text
+    from batchsnap.settings import written
+
+    intake, settings = prepared.intake, prepared.settings
+    number, regions = intake.to_do.total(), len({region for _, region in intake.to_do})
+    what = f"{counted(number, 'snapshot')} in {counted(regions, 'region')}"
+    if prepared.resumed:
+        what += f" ({counted(intake.done, 'row')} done, {intake.doubts:,} to be settled first)"
+    lines = [f"{what}; ledger {prepared.store.label}"]
+    if not prepared.spec.simulated:
+        keys = anyio.run(partial(keys_of, prepared, whose=whose))
+        lines.append(f"  to {prepared.endpoint}, keys from {'; '.join(keys)}")
+    kept = f"the cloud deletes each {written(settings.expire_after_s)} later"
+    if not settings.expire_after_s:
+        kept = "kept until somebody deletes them, but for rows with a Deadline"
+    took = duration_text(eta_s(intake, prepared.endpoint, settings))
+    lines.append(f"  sent within {took} at best; {kept}")
+    return lines + [f"  {text}" for text in [intake.images] if text]
 
 
 def _show(result: Result, earned: int, made: Made, *, as_json: bool) -> int:

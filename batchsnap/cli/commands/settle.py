@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
 from batchsnap.cli.aftercare import ledger_options, reopened, show_result, with_cloud
-from batchsnap.cli.output import say
+from batchsnap.cli.options import command as new_command
+from batchsnap.cli.output import note
+from batchsnap.plan import counted
 
 
-@click.command("settle")
+@new_command("settle")
 @ledger_options()
 def command(ledger: str, **options: Any) -> int:
     """Ask the cloud about every row in doubt. Rows found absent stay pending for the next run.
@@ -18,6 +18,6 @@ def command(ledger: str, **options: Any) -> int:
     Exit 0: no doubt is left. 5: some are, run it again. 1: a row has a second snapshot.
     """
     with reopened(ledger, options) as opened:
-        say(f"{opened.doubts:,} rows to ask about")
+        note(f"{counted(opened.doubts, 'row')} to ask about")
         result = with_cloud(opened, options, opened.settle)
     return show_result(result, as_json=options["as_json"])

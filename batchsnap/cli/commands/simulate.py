@@ -10,19 +10,37 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
+from click.shell_completion import CompletionItem
 
+from batchsnap.cli.options import command as new_command
 from batchsnap.errors import UsageError
 
 if TYPE_CHECKING:
     from batchsnap.simulator.scenario import Scenario
 
 
-@click.command("simulate")
+class _Scenario(click.ParamType[str]):
+    """A preset's name, or a file of fields."""
+
+    name = "scenario"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from batchsnap.simulator.presets import PRESETS
+
+        return [CompletionItem(n) for n in PRESETS if n.startswith(incomplete)] or [
+            CompletionItem(incomplete, type="file")
+        ]
+
+
+@new_command("simulate")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0: any.")
 @click.option(
     "--scenario",
     "source",
+    type=_Scenario(),
     default="calm",
     show_default=True,
     metavar="PRESET|FILE.json",

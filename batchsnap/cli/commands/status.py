@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchsnap.cli.options import command as new_command
+from batchsnap.cli.options import ledger_argument
 from batchsnap.cli.output import show
 
 if TYPE_CHECKING:
@@ -23,8 +25,8 @@ _REASONS_SHOWN = 3  # in the live view; the plain text has more
 _FAILED = ("rejected", "gave_up", "vanished", "deleted")
 
 
-@click.command("status")
-@click.argument("ledger", type=click.Path(), metavar="LEDGER")
+@new_command("status")
+@ledger_argument()
 @click.option(
     "--watch", is_flag=True, help="Follow it until the run has finished; Ctrl-C ends the view only."
 )
