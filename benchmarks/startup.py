@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.common import alone
 
-_HEAVY = ("aiohttp", "rich", "jinja2")
+_HEAVY = ("aiohttp", "rich", "jinja2", "psycopg")
 
 
 def _seconds(arguments: list[str], rounds: int) -> float:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 from batchsnap.errors import UsageError
 from batchsnap.ledger.file import FileStore, series_of
 from batchsnap.ledger.ports import Series, Store
-
-_SECRET = frozenset({"password", "sslpassword"})
-_POSTGRES = re.compile(r"postgres(?:ql)?:/", re.IGNORECASE)
+from batchsnap.postgres.address import dated, is_postgres, need_ledger, parse
+from batchsnap.postgres.door import psycopg_here
+from batchsnap.postgres.store import DatabaseStore
 
 
 def store_at(address: str) -> Store:
@@ -22,7 +20,7 @@ def store_at(address: str) -> Store:
         UsageError: of a kind that can't be used.
     """
     if is_postgres(address):
-        raise _no_postgres()
+        return DatabaseStore(need_ledger(parse(address)))
     return FileStore(Path(address))
 
 
@@ -33,31 +31,10 @@ def series_at(template: str, now: datetime) -> Series:
         UsageError: of a kind that can't be used, or there can be none.
     """
     if is_postgres(template):
-        raise _no_postgres()
-    return series_of(template, now)
-
-
-def is_postgres(address: str) -> bool:
-    """Whether it is a ledger in PostgreSQL; one slash is enough, for a path eats the other.
-
-    Raises:
-        UsageError: it holds a password; the text does not repeat it.
-    """
-    if not _POSTGRES.match(address):
-        return False
-    _, _, rest = address.partition(":")
-    authority, _, query = rest.lstrip("/").partition("?")
-    user, found, _ = authority.rpartition("@")
-    names = {name.lower() for name, _ in parse_qsl(query, keep_blank_values=True)}
-    if (found and ":" in user) or names & _SECRET:
+        parse(dated(template, now))
+        psycopg_here()
         raise UsageError(
-            "the --ledger address holds a password, which logs and process lists would show: take "
-            "it out, and give it by ~/.pgpass, PGPASSFILE, PGSERVICE or PGSSLCERT"
+            "a ledger in PostgreSQL is for run, work, stop, status and report; give this command "
+            "a file, such as `batchsnap ledger export` writes"
         )
-    return True
-
-
-def _no_postgres() -> UsageError:
-    return UsageError(
-        "a ledger in PostgreSQL needs: pip install 'batchsnap[postgres]'; or give --ledger a PATH"
-    )
+    return series_of(template, now)

@@ -62,6 +62,13 @@ class Record(TypedDict, total=False):
     recovered: dict[str, Any]
     exit: int
     superseded_by: str
+    # of a quota's owner, where many machines work on a run
+    source: str
+    host: str
+    worker: str
+    server: dict[str, str]
+    retry_failed: bool
+    ended: str | None
     crc: int
 
 

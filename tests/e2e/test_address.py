@@ -8,18 +8,22 @@ import pytest
 
 from tests.process import Cli, write_fleet
 
-ADDRESS = "postgresql://ops@db.example/snapshots/night.{date}"
+ADDRESS = "postgresql://ops@db.example/snapshots/night"
 OTHERS = ("status", "report", "settle", "wait", "rollback")
 
 
 @pytest.mark.parametrize("scheme", ["postgresql://", "postgres://", "POSTGRESQL:/"])
 def test_an_address_in_postgresql_needs_the_extra(cli: Cli, tmp_path: Path, scheme: str) -> None:
     write_fleet(tmp_path, 1)
+    (tmp_path / "psycopg.py").write_text("raise ImportError('not installed')")
     address = ADDRESS.replace("postgresql://", scheme)
     for command in (
         *(("run", "fleet.csv", "--yes", "--ledger", address),),
         *(("plan", "fleet.csv", "--ledger", address),),
         *((name, address) for name in OTHERS),
+        ("work", address),
+        ("stop", address),
+        ("ledger", "list", address),
     ):
         refused = cli.run(*command)
         assert refused.code == 2, command
@@ -45,6 +49,9 @@ def test_a_password_is_refused_and_not_repeated(cli: Cli, tmp_path: Path, addres
         ("plan", "fleet.csv", "--ledger", address),
         ("status", address),
         ("settle", address),
+        ("work", address),
+        ("stop", address),
+        ("ledger", "init", address),
     ):
         refused = cli.run(*command)
         assert refused.code == 2, command

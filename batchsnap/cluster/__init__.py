@@ -1,0 +1,14 @@
+"""Many machines on one run: each owns some quotas, and runs the unchanged engine over them.
+
+Nothing is scheduled and nobody leads. A worker tries the locks of free quotas; what it got it owns
+until the work there is done, it is stopped, or it dies, and then another gets the lock.
+
+gates    a gate behind the quota's lease
+claims   lock, read, and write `claimed` as the next record
+tenure   one quota, from `claimed` to `released`
+worker   one machine's offer: claims while there is something free
+load     a manifest into the database, in one transaction
+run      a run taken up or loaded, stopped, and how it ends
+view     how the whole run stands, and who owns what
+export   a copy as one file
+"""

@@ -1,0 +1,251 @@
+"""The one door to psycopg: connections, and what their errors mean for a ledger.
+
+Everything here blocks, and is called in a worker thread; `sever` alone may be called beside it, and
+ends a statement that is not answered.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from batchsnap.errors import LedgerError, UsageError
+from batchsnap.postgres.address import Address
+from batchsnap.postgres.schema import VERSION
+
+if TYPE_CHECKING:
+    import psycopg
+
+SESSION_S = 5
+"""So long after its last statement the server ends a writing session, and frees its locks: a frozen
+process answers keepalives for ever."""
+
+_WRITER = {
+    "idle_session_timeout": f"{SESSION_S}s",
+    "idle_in_transaction_session_timeout": f"{SESSION_S}s",
+    "lock_timeout": "3s",
+    "statement_timeout": "0",  # a wait for a standby that is cancelled would look like success
+    "synchronous_commit": "on",
+}
+_WRITER_TCP = {
+    "tcp_user_timeout": "5s",
+    "tcp_keepalives_idle": "2",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+}
+_OURS = {"keepalives_idle": "2", "keepalives_interval": "1", "keepalives_count": "3"}
+
+
+class Away(Exception):
+    """The statement is unanswered, or was refused for now; the text says why. Whether it was
+    carried out is not known."""
+
+
+class Fenced(Exception):
+    """A record of that number is there: somebody else writes to the quota."""
+
+
+def psycopg_here() -> Any:
+    """The library.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        import psycopg
+    except ImportError:
+        raise UsageError(
+            "a ledger in PostgreSQL needs: pip install 'batchsnap[postgres]'; or give --ledger a "
+            "PATH"
+        ) from None
+    return psycopg
+
+
+class Database:
+    """One connection, autocommit: each statement is a transaction, unless in `transaction`."""
+
+    def __init__(self, address: Address, *, writer: bool = False) -> None:
+        """Connect. A `writer`'s session ends soon after its last statement.
+
+        Raises:
+            Away: it can't be reached.
+            LedgerError: what is there can't hold a ledger.
+        """
+        self._library = psycopg_here()
+        self.name = f"batchsnap {socket.gethostname()[:40]}:{os.getpid()}"  # it is cut at 63 bytes
+        self._warnings: list[str] = []
+        self._connection: psycopg.Connection[Any] = self._connect(address, writer=writer)
+        self._connection.add_notice_handler(self._heard)
+        self.pid = self._connection.info.backend_pid
+        if writer:
+            try:
+                self._check()
+            except BaseException:
+                self.close()
+                raise
+
+    def _connect(self, address: Address, *, writer: bool) -> psycopg.Connection[Any]:
+        given = {**(_OURS if writer else {}), **_verified(self._library, address)}
+        if writer:
+            settings = {**_WRITER, **_WRITER_TCP}
+            given["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
+            given["target_session_attrs"] = "read-write"
+            given["tcp_user_timeout"] = "3000"
+        try:
+            connection: psycopg.Connection[Any] = self._library.connect(
+                address.conninfo,
+                autocommit=True,
+                connect_timeout=SESSION_S,
+                application_name=self.name,
+                **given,
+            )
+        except self._library.Error as error:
+            raise Away(_said(error)) from None
+        return connection
+
+    def _check(self) -> None:
+        """What a writer needs of the server.
+
+        Raises:
+            LedgerError: a remedy is in the text.
+        """
+        shown = {name: self.one(f"show {name}")[0] for name in _WRITER}
+        if wrong := [name for name, value in _WRITER.items() if shown[name] != value]:
+            raise LedgerError(
+                f"the session has not the {wrong[0]} that was asked for, {shown[wrong[0]]}: a "
+                "pooler lies between. Connect directly, or through one in session mode"
+            )
+        for name in ("fsync", "full_page_writes"):
+            if self.one(f"show {name}")[0] != "on":
+                raise LedgerError(
+                    f"the server runs with {name}=off: after a crash it may have lost what was "
+                    "told to be durable. Turn it on"
+                )
+        if self.one("select to_regclass('batchsnap.version')")[0] is None:
+            raise LedgerError(
+                "the database holds no ledgers yet: batchsnap ledger init URL, once, by its owner"
+            )
+        if (version := self.one("select schema from batchsnap.version")[0]) != VERSION:
+            raise LedgerError(
+                f"the database's schema is {version}, this batchsnap knows {VERSION}: use the "
+                "same version on all machines"
+            )
+
+    def _heard(self, diagnostic: Any) -> None:
+        if diagnostic.severity_nonlocalized == "WARNING":
+            self._warnings.append(diagnostic.message_primary or "")
+
+    def run(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run one statement; its rows.
+
+        Raises:
+            Away, Fenced: a warning in answer to it is no answer either.
+        """
+        self._warnings.clear()
+        library = self._library
+        try:
+            cursor = self._connection.execute(query, values or None)
+            rows = cursor.fetchall() if cursor.description is not None else []
+        except library.errors.UniqueViolation as error:
+            raise Fenced(_said(error)) from None
+        except library.Error as error:
+            raise Away(_said(error)) from None
+        if self._warnings:
+            raise Away(self._warnings[0])
+        return rows
+
+    def one(self, query: str, *values: Any) -> tuple[Any, ...]:
+        """The first row."""
+        return self.run(query, *values)[0]
+
+    def script(self, text: str) -> None:
+        """Several statements, one transaction; notices are no matter."""
+        try:
+            with self._connection.transaction():
+                self._connection.execute(text)
+        except self._library.Error as error:
+            raise Away(_said(error)) from None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Statements within the block are carried out together or not at all.
+
+        Raises:
+            Away: which of the two is not known.
+        """
+        try:
+            with self._connection.transaction():
+                yield
+        except self._library.Error as error:
+            raise Away(_said(error)) from None
+        if self._warnings:
+            raise Away(self._warnings[0])
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Statements within the block see one state, and change nothing."""
+        self._connection.isolation_level = self._library.IsolationLevel.REPEATABLE_READ
+        self._connection.read_only = True
+        with self.transaction():
+            yield
+
+    def copy_in(self, query: str, rows: Iterator[Sequence[Any]]) -> int:
+        """COPY … FROM STDIN; how many."""
+        number = 0
+        try:
+            with self._connection.cursor() as cursor, cursor.copy(query) as copy:
+                for row in rows:
+                    copy.write_row(row)
+                    number += 1
+        except self._library.Error as error:
+            raise Away(_said(error)) from None
+        return number
+
+    def copy_out(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """The rows of COPY (…) TO STDOUT, as text, one by one."""
+        try:
+            with (
+                self._connection.cursor() as cursor,
+                cursor.copy(query, values or None) as copy,
+            ):
+                yield from copy.rows()
+        except self._library.Error as error:
+            raise Away(_said(error)) from None
+
+    def sever(self) -> None:
+        """End a statement that is not answered: whoever waits for it gets Away."""
+        with suppress(OSError, self._library.Error):
+            own = socket.socket(fileno=os.dup(self._connection.pgconn.socket))
+            with own:
+                own.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with suppress(self._library.Error):
+            self._connection.close()
+
+
+def _verified(library: Any, address: Address) -> dict[str, str]:
+    """sslmode=verify-full where nobody chose another and the way is longer than this machine."""
+    told = library.conninfo.conninfo_to_dict(address.conninfo)
+    if "sslmode" in told or "service" in told or {"PGSSLMODE", "PGSERVICE"} & os.environ.keys():
+        return {}
+    hosts = str(told.get("host") or told.get("hostaddr") or os.environ.get("PGHOST") or "")
+    return {} if all(_is_near(host) for host in hosts.split(",")) else {"sslmode": "verify-full"}
+
+
+def _is_near(host: str) -> bool:
+    if not host or host[0] in "/@" or host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _said(error: BaseException) -> str:
+    """One line; libpq's own text holds no password."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,180 @@
+"""Reading ledgers of a database, without a lock: the list, the records of one, its owners.
+
+Records of a ledger are told in the order of their times, each quota's in its own order; the time
+that orders them is the latest so far in the quota, for a wall clock may be set back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from batchsnap.errors import LedgerError
+from batchsnap.ledger.record import Record
+from batchsnap.postgres.address import Address
+from batchsnap.postgres.door import Away, Database
+
+_LEDGER = "select id, header, phase, reason from batchsnap.ledger where name = %s"
+_MERGED = (
+    "copy (select r.quota, r.seq, r.line from batchsnap.record r "
+    "join batchsnap.quota q on q.id = r.quota where q.ledger = {ledger} order by "
+    "max(r.line::json ->> 'at') over (partition by r.quota order by r.seq), r.quota, r.seq) "
+    "to stdout"
+)
+_SINCE = (
+    "select r.quota, r.seq, r.line from unnest(%s::integer[], %s::bigint[]) k (id, seen) "
+    "join batchsnap.record r on r.quota = k.id and r.seq > k.seen order by r.quota, r.seq "
+    "limit 20000"
+)
+_LIST = (
+    "select l.name, l.phase, l.header, (select sum(rows) from batchsnap.quota q "
+    "where q.ledger = l.id), (select count(*) from batchsnap.quota q where q.ledger = l.id "
+    "and q.source <> '') from batchsnap.ledger l order by l.id"
+)
+_QUOTAS = (
+    "select id, source, host, profiles, rows, failed, ended from batchsnap.quota where ledger = %s "
+    "order by source, host"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """A ledger's own row."""
+
+    id: int
+    header: Record
+    phase: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaRow:
+    """A quota's own row."""
+
+    id: int
+    source: str
+    host: str
+    profiles: str  # a JSON list: whose rows these are
+    rows: int
+    failed: int
+    ended: str | None
+
+    @property
+    def what(self) -> str:
+        """For people."""
+        return f"{self.source} at {self.host}"
+
+
+@contextmanager
+def reader(address: Address) -> Iterator[Database]:
+    """A connection for the block.
+
+    Raises:
+        LedgerError: the database is out of reach, or no statement is answered.
+    """
+    database = None
+    try:
+        database = Database(address)
+        yield database
+    except Away as away:
+        raise LedgerError(f"can't read {address.label}: {away}") from None
+    finally:
+        if database is not None:
+            database.close()
+
+
+def find(database: Database, name: str) -> LedgerRow | None:
+    """The ledger of that name; None where there is none."""
+    if database.one("select to_regclass('batchsnap.ledger')")[0] is None:
+        raise LedgerError(
+            "the database holds no ledgers yet: batchsnap ledger init URL, once, by its owner"
+        )
+    for number, header, phase, reason in database.run(_LEDGER, name):
+        return LedgerRow(number, orjson.loads(header), phase, reason)
+    return None
+
+
+def need(database: Database, address: Address) -> LedgerRow:
+    """The ledger that the address names.
+
+    Raises:
+        LedgerError: there is none.
+    """
+    ledger = find(database, address.ledger)
+    if ledger is None:
+        raise LedgerError(
+            f"there is no ledger {address.ledger} in {address.database}: `batchsnap ledger list` "
+            "names those that are there"
+        )
+    return ledger
+
+
+def quotas(database: Database, ledger: int) -> list[QuotaRow]:
+    """The quotas of a ledger; ('', '') is that of the run itself."""
+    return [QuotaRow(*row) for row in database.run(_QUOTAS, ledger)]
+
+
+def listed(database: Database) -> list[tuple[Any, ...]]:
+    """(name, phase, header, rows, quotas) of every ledger."""
+    return database.run(_LIST)
+
+
+def records(address: Address) -> Iterator[Record]:
+    """The records of a ledger from its header on, as they are now.
+
+    Raises:
+        LedgerError: there is none, or it can't be read.
+    """
+    with reader(address) as database:
+        ledger = need(database, address)
+        yield ledger.header
+        for _, _, line in database.copy_out(_MERGED.format(ledger=ledger.id)):
+            yield orjson.loads(line)
+
+
+class Follower:
+    """Reads on where it stopped, over a connection of its own."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._database: Database | None = None
+        self._seen: dict[int, int] = {}
+        self._begun = False
+
+    def more(self) -> list[Record]:
+        """Records since the last call, not necessarily all.
+
+        Raises:
+            LedgerError: they can't be read.
+        """
+        try:
+            return self._more()
+        except Away as away:
+            self.close()
+            raise LedgerError(f"can't read {self._address.label}: {away}") from None
+
+    def _more(self) -> list[Record]:
+        if self._database is None:
+            self._database = Database(self._address)
+        found: list[Record] = []
+        ledger = need(self._database, self._address)
+        if not self._begun:
+            self._begun = True
+            found.append(ledger.header)
+        for quota in quotas(self._database, ledger.id):
+            self._seen.setdefault(quota.id, 0)
+        rows = self._database.run(_SINCE, list(self._seen), list(self._seen.values()))
+        for quota_id, seq, line in rows:
+            self._seen[quota_id] = seq
+            found.append(orjson.loads(line))
+        return found
+
+    def close(self) -> None:
+        if self._database is not None:
+            with suppress(Away):
+                self._database.close()
+            self._database = None

@@ -1,0 +1,96 @@
+"""The tables, who may do what with them, and the numbers of the locks.
+
+Nobody has update, delete or truncate on `record`: append-only by grant. It has no foreign key,
+which would lock the quota's row at each commit; its primary key is the fence.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+VERSION = 1
+
+TABLES = """
+create schema if not exists batchsnap;
+create table if not exists batchsnap.version (schema integer not null);
+create table if not exists batchsnap.ledger (
+  id      integer generated always as identity primary key,
+  name    text not null unique check (name ~ '^[A-Za-z0-9._-]{1,64}$'),
+  header  text not null,
+  phase   text not null default 'open' check (phase in ('open', 'stopped', 'finished')),
+  reason  text not null default '');
+create table if not exists batchsnap.quota (
+  id      integer generated always as identity primary key,
+  ledger  integer not null references batchsnap.ledger,
+  source  text not null, host text not null,
+  profiles text not null default '[]',
+  rows    bigint not null default 0,
+  failed  bigint not null default 0,
+  ended   text check (ended in ('done', 'halted', 'gave_up')),
+  unique (ledger, source, host));
+create table if not exists batchsnap.planned (
+  quota   integer not null references batchsnap.quota, ord bigint not null,
+  request text not null, primary key (quota, ord));
+create table if not exists batchsnap.record (
+  quota   integer not null, seq bigint not null check (seq > 0),
+  line    text not null, primary key (quota, seq));
+insert into batchsnap.version select 1 where not exists (select from batchsnap.version);
+"""
+"""Safe to run again. The quota ('', '') of a ledger holds the run's own records."""
+
+GRANTS_WORKER = """
+grant usage on schema batchsnap to {role};
+grant select on all tables in schema batchsnap to {role};
+grant insert on batchsnap.ledger, batchsnap.quota, batchsnap.planned, batchsnap.record to {role};
+grant update (failed, ended, rows) on batchsnap.quota to {role};
+grant update (phase, reason) on batchsnap.ledger to {role};
+"""
+GRANTS_READER = """
+grant usage on schema batchsnap to {role};
+grant select on all tables in schema batchsnap to {role};
+"""
+
+APPEND = (
+    "insert into batchsnap.record (quota, seq, line) "
+    "select * from unnest(%s::integer[], %s::bigint[], %s::text[])"
+)
+APPEND_AND_COUNT = (
+    f"with appended as ({APPEND}) "
+    "update batchsnap.quota q set failed = q.failed + f.number "
+    "from unnest(%s::integer[], %s::bigint[]) f (id, number) where q.id = f.id"
+)
+NEWEST = (
+    "select q.id, (select max(r.seq) from batchsnap.record r where r.quota = q.id) "
+    "from unnest(%s::integer[]) q (id)"
+)
+LINE = "select line from batchsnap.record where quota = %s and seq = %s"
+
+TRY_LOCKS = "select n, pg_try_advisory_lock(n) from unnest(%s::bigint[]) n"
+LOCKS = (
+    "select (l.classid::bigint << 32) | l.objid::bigint from pg_locks l "
+    "join pg_database d on d.oid = l.database where d.datname = current_database() "
+    "and l.locktype = 'advisory' and l.objsubid = 1 and l.granted and l.pid = pg_backend_pid()"
+)
+UNLOCKS = f"select pg_advisory_unlock(n) from unnest(%s::bigint[]) n where n in ({LOCKS})"
+HOLDERS = (
+    "select a.pid, a.application_name, a.state = 'active' and a.wait_event = 'ClientRead' "
+    "and a.state_change < now() - interval '8 seconds' from pg_locks l "
+    "join pg_stat_activity a on a.pid = l.pid join pg_database d on d.oid = l.database "
+    "where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 "
+    "and l.granted and (l.classid::bigint << 32) | l.objid::bigint = %s::bigint"
+)
+
+
+def pair_lock(source: str, host: str) -> int:
+    """The advisory lock of a (source, host): one owner in the whole database, whatever ledger."""
+    return _number("pair", source, host)
+
+
+def run_lock(ledger: str) -> int:
+    """The advisory lock of a ledger's own records, and of its loading."""
+    return _number("run", ledger)
+
+
+def _number(*parts: str) -> int:
+    digest = blake2b("\0".join(("batchsnap", *parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

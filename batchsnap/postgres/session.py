@@ -1,0 +1,306 @@
+"""The one writing session of a process: its locks, its heartbeat, the group commit of its quotas.
+
+One statement at a time: while a group is on its way, what is appended gathers in the next one. Each
+half second a heartbeat reads the newest number of every owned quota; the leases are renewed by its
+answer, and by nothing else, for `select 1` would prove no ownership.
+
+A lost session is a stall, no loss. What was unanswered is neither repeated nor believed before the
+next session has each lock again and has seen what is there: our last number (write the group), or
+the group's own last line (it was carried out), or something else (the quota is another's now).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from batchsnap.clock import Clock
+from batchsnap.errors import LedgerError
+from batchsnap.failpoints import failpoint
+from batchsnap.postgres import recovery
+from batchsnap.postgres.address import Address
+from batchsnap.postgres.door import SESSION_S, Away, Database, Fenced
+from batchsnap.postgres.hold import TAKEN, Group, Hold
+from batchsnap.postgres.lease import Clocks, Moment
+
+Say = Callable[[str], None]
+_T = TypeVar("_T")
+_BEAT_S = 0.5
+_RETRY_S = (0.1, 2.0)  # first and longest pause between connections
+_ZOMBIE_S = 8.0  # so long our own former session may keep a lock from us
+_SAID_AFTER_S = 2.0
+
+
+class Session:
+    """Use `run` as a task; everything else from the same event loop."""
+
+    def __init__(
+        self,
+        address: Address,
+        clock: Clock,
+        say: Say,
+        *,
+        patience_s: float = math.inf,
+        observe: Callable[[Database], None] = lambda _: None,
+    ) -> None:
+        """`observe` is called in the worker thread after each heartbeat. Away for `patience_s`,
+        every quota is lost."""
+        self._address = address
+        self._clock = clock
+        self.clocks = Clocks(clock)
+        self._say = say
+        self._patience_s = patience_s
+        self._observe = observe
+        self._database: Database | None = None
+        self._former: set[int] = set()  # backends that were ours
+        self._holds: dict[int, Hold] = {}
+        self._group = Group()
+        self._sent: Group | None = None  # unanswered
+        self._jobs: list[tuple[Callable[[Database], Any], asyncio.Future[Any]]] = []
+        self._wake = anyio.Event()
+        self._beat_at = -math.inf
+        self._closing = False
+        self._ended = ""
+        self.failure: LedgerError | None = None  # the database can't be used, whoever tries
+
+    @property
+    def away(self) -> bool:
+        """Whether there is no session now."""
+        return self._database is None
+
+    # What others ask for.
+
+    def append(self, hold: Hold, line: str, *, failed: bool = False) -> Group:
+        """Take the quota's next record; its group's `done` is set once it is durable, or lost with
+        the quota."""
+        hold.seq += 1
+        group = self._group
+        group.entries.append((hold, hold.seq, line))
+        if failed:
+            group.failed[hold.quota] = group.failed.get(hold.quota, 0) + 1
+        self._wake.set()
+        return group
+
+    async def call(self, job: Callable[[Database], _T]) -> _T:
+        """Run statements between two groups.
+
+        Raises:
+            Away, Fenced: whether they were carried out is not known.
+        """
+        if self._ended:
+            raise Away(self._ended)
+        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        self._jobs.append((job, future))
+        self._wake.set()
+        return await future
+
+    def adopt(self, hold: Hold) -> None:
+        """Keep what a job has locked and claimed; the next heartbeat gives its first lease."""
+        self._holds[hold.quota] = hold
+        self._beat_at = -math.inf
+        self._wake.set()
+
+    def drop(self, hold: Hold) -> None:
+        """It is released, or lost."""
+        self._holds.pop(hold.quota, None)
+
+    def close(self) -> None:
+        """End `run` once all is written."""
+        self._closing = True
+        self._wake.set()
+
+    # The session's own task.
+
+    async def run(self) -> None:
+        """Serve until `close`; sets `failure` where the database can't be used."""
+        try:
+            while self.failure is None and not self._over:
+                try:
+                    if self._database is None:
+                        await self._connect()
+                    else:
+                        await self._serve()
+                except Away:
+                    await self._lost()
+        except LedgerError as error:
+            self.failure = error
+        finally:
+            self._end(str(self.failure or "the session was closed"))
+
+    @property
+    def _over(self) -> bool:
+        return self._closing and not self._group.entries and self._sent is None and not self._jobs
+
+    async def _serve(self) -> None:
+        """One thing that is due: the group, a job, the heartbeat; or wait for one."""
+        if self._sent is None and self._group.entries:
+            self._sent, self._group = self._group, Group()
+        if self._sent is not None:
+            await self._commit(self._sent)
+        elif self._jobs:
+            await self._work(*self._jobs.pop(0))
+        if (wait_s := self._beat_at + _BEAT_S - self._clock.monotonic()) <= 0:
+            await self._beat()
+        elif not (self._group.entries or self._jobs or self._closing):
+            with anyio.move_on_after(wait_s):
+                await self._wake.wait()
+        self._wake = anyio.Event()
+
+    async def _answered(self, statement: Callable[[Database], _T]) -> _T:
+        """Run statements in a thread; one that is not answered in time is cut off."""
+        database = self._database
+        assert database is not None
+        cut = asyncio.get_running_loop().call_later(SESSION_S, database.sever)
+        try:
+            return await anyio.to_thread.run_sync(statement, database)
+        finally:
+            cut.cancel()
+
+    async def _commit(self, group: Group) -> None:
+        group.entries = [entry for entry in group.entries if not entry[0].lease.ended]
+        try:
+            if group.entries:
+                await self._answered(partial(recovery.append, group=group))
+            failpoint("group_sent")
+        except Fenced:
+            await self._one_by_one(group)
+        self._written(group)
+
+    async def _one_by_one(self, group: Group) -> None:
+        """One quota of the group is another's: the rest is written without it."""
+        for hold in {entry[0].quota: entry[0] for entry in group.entries}.values():
+            part = group.of(hold)
+            try:
+                await self._answered(partial(recovery.append, group=part))
+            except Fenced:
+                hold.end(TAKEN)
+            else:
+                self._written(part)
+                group.leave(hold)
+
+    def _written(self, group: Group) -> None:
+        for hold, seq, _ in group.entries:
+            if not hold.lease.ended:
+                hold.durable = seq
+        if group is self._sent:
+            self._sent = None
+        group.done.set()
+
+    async def _work(self, job: Callable[[Database], Any], future: asyncio.Future[Any]) -> None:
+        try:
+            result = await self._answered(job)
+        except (Away, Fenced, LedgerError) as error:
+            if not future.done():
+                future.set_exception(error)
+            if isinstance(error, Away):
+                raise
+        else:
+            if not future.done():
+                future.set_result(result)
+
+    async def _beat(self) -> None:
+        """Ask whether all is ours; the answer renews the leases, from when it was asked."""
+        holds = list(self._holds.values())
+        sent = self.clocks.now()
+        newest, locks = await self._answered(partial(recovery.seen, holds=holds))
+        self._judge(holds, newest, locks, sent)
+        self._beat_at = self._clock.monotonic()
+        await self._answered(self._observe)
+
+    def _judge(
+        self, holds: list[Hold], newest: dict[int, int], locks: set[int], sent: Moment
+    ) -> None:
+        for hold in holds:
+            if newest.get(hold.quota) != hold.durable:
+                hold.end(TAKEN)
+            elif hold.lock not in locks:
+                raise LedgerError(
+                    f"the lock of {hold.what} is not this session's any more, though nobody ended "
+                    "it: a pooler in transaction mode lies between. Connect directly, or through "
+                    "one in session mode"
+                )
+            else:
+                hold.lease.renew(sent)
+            if hold.lease.ended:
+                self.drop(hold)
+
+    # A session that was lost.
+
+    async def _lost(self) -> None:
+        """Close what is left; leases run out by themselves, what was sent is in the dark."""
+        database, self._database = self._database, None
+        for hold in self._holds.values():
+            hold.lease.void()
+        if database is not None:
+            self._former.add(database.pid)
+            await anyio.to_thread.run_sync(database.close)
+
+    async def _connect(self) -> None:
+        """Connect until it succeeds, then see what became of each quota."""
+        since, pause, said = self._clock.monotonic(), _RETRY_S[0], False
+        while self._database is None:
+            try:
+                self._database = await anyio.to_thread.run_sync(
+                    lambda: Database(self._address, writer=True)
+                )
+            except Away as away:
+                away_s = self._clock.monotonic() - since
+                if self._closing or away_s > self._patience_s:
+                    raise LedgerError(f"{self._address.database} is out of reach: {away}") from None
+                if not said and away_s > _SAID_AFTER_S:
+                    said = True
+                    self._say(f"the ledger's database is out of reach, nothing is sent: {away}")
+                await self._clock.sleep(pause)
+                pause = min(_RETRY_S[1], pause * 2)
+        await self._recover()
+        self._beat_at = -math.inf
+        if said:
+            self._say("the ledger's database answers again")
+
+    async def _recover(self) -> None:
+        """Lock each quota again and see what is there; what is another's by now is lost."""
+        holds = list(self._holds.values())
+        locked = await self._lock_again({hold.lock for hold in holds})
+        found = await self._answered(partial(recovery.look, holds=holds))
+        for hold in holds:
+            if hold.lock in locked and recovery.settle(hold, found, self._sent):
+                continue
+            hold.end(TAKEN)
+            self.drop(hold)
+
+    async def _lock_again(self, wanted: set[int]) -> set[int]:
+        """The locks that this session has now. Our own former session may still have them: a
+        connection that a gateway forgot, a backend that waits for a standby."""
+        had: set[int] = set()
+        until = self._clock.monotonic() + _ZOMBIE_S
+        while wanted - had and self._clock.monotonic() < until:
+            had |= await self._answered(partial(recovery.try_locks, locks=list(wanted - had)))
+            missing = list(wanted - had)
+            end = partial(recovery.end_former, locks=missing, former=self._former)
+            if not missing or not await self._answered(end):
+                break
+            await self._clock.sleep(_RETRY_S[0])
+        return had
+
+    def _end(self, why: str) -> None:
+        """Nothing more comes of this session."""
+        self._ended = why
+        for hold in list(self._holds.values()):
+            hold.end(why)
+        self._holds.clear()
+        for group in (self._sent, self._group):
+            if group is not None:
+                group.done.set()
+        for _, future in self._jobs:
+            if not future.done():
+                future.set_exception(Away(why))
+        self._jobs.clear()
+        if self._database is not None:
+            self._database.close()
+            self._database = None
