@@ -29,6 +29,9 @@ COMMANDS = {
     "settle": "Resolve the doubts of a ledger without sending anything",
     "wait": "Wait until every accepted snapshot is ready",
     "rollback": "Delete exactly the snapshots that a ledger's run made",
+    "work": "Help with a run whose ledger is in PostgreSQL",
+    "stop": "Stop such a run on all machines",
+    "ledger": "Ledgers in PostgreSQL: init, list, export",
     "simulate": "The local cloud on a port",
     "completion": "Tab completion for bash, zsh or fish",
 }

@@ -7,7 +7,7 @@ problem stands, and the feed afterwards needs neither the manifest nor more memo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -18,9 +18,9 @@ from batchsnap.engine.strand import Strand
 from batchsnap.errors import LedgerForeign
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
-from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, State
+from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, Standing, State
 from batchsnap.manifest.reader import Manifest
-from batchsnap.model import DiskRow, Problem
+from batchsnap.model import DiskRow, PlannedRequest, Problem
 from batchsnap.settings import Settings, Waits
 
 RegionKey = tuple[str, str]
@@ -80,7 +80,7 @@ class _Taker:
         fold: Fold,
         settings: Settings,
         waits: Waits,
-        namer: plan.Namer,
+        namer: plan.Namer | None,
         source: str,
         *,
         ask_first: bool,
@@ -114,24 +114,48 @@ class _Taker:
             if refused:
                 intake.refused += 1
                 return None
-            suspect = was_suspect(self._fold.latest.get(key))
-            doubt = state in UNCERTAIN or (state in ENDED and place.standing.doubted)
+            doubt, suspect = self._marks(key, place.standing)
         scope = (profile, row.region)
         intake.to_do[scope] += 1
         intake.usages[row.disk_usage] += 1
         intake.doubts += doubt
         if spool:
+            assert self._namer is not None
             request = plan.request_of(
                 row, namer=self._namer, tags=self._settings.tags, profile=profile
             )
-            strand = self.strand(scope)
-            if doubt:
-                strand.doubts.append(request)
-            elif suspect:
-                strand.suspects.append(request)
-            else:
-                strand.worklist.add(request)
+            self._spool(request, doubt=doubt, suspect=suspect)
         return None
+
+    def put(self, request: PlannedRequest, *, retry_failed: bool) -> None:
+        """As `take`, a request that was planned and judged before."""
+        place = self._fold.places.get(request.key)
+        doubt = suspect = False
+        if place is not None:
+            if place.standing.state in DONE:
+                self.intake.done += 1
+                return
+            if place.standing.state is State.REJECTED and not retry_failed:
+                self.intake.refused += 1
+                return
+            doubt, suspect = self._marks(request.key, place.standing)
+        self.intake.to_do[request.profile, request.region] += 1
+        self.intake.doubts += doubt
+        self._spool(request, doubt=doubt, suspect=suspect)
+
+    def _marks(self, key: str, standing: Standing) -> tuple[bool, bool]:
+        """Whether the row is to be settled first; whether it was held back as a suspect."""
+        doubt = standing.state in UNCERTAIN or (standing.state in ENDED and standing.doubted)
+        return doubt, was_suspect(self._fold.latest.get(key))
+
+    def _spool(self, request: PlannedRequest, *, doubt: bool, suspect: bool) -> None:
+        strand = self.strand((request.profile, request.region))
+        if doubt:
+            strand.doubts.append(request)
+        elif suspect:
+            strand.suspects.append(request)
+        else:
+            strand.worklist.add(request)
 
     def strand(self, scope: RegionKey) -> Strand:
         strand = self.intake.strands.get(scope)
@@ -218,6 +242,29 @@ def take_in(
     intake.rows = found.rows
     intake.names = found.names
     return intake
+
+
+def sorted_in(
+    requests: Iterable[PlannedRequest],
+    fold: Fold,
+    settings: Settings,
+    waits: Waits,
+    *,
+    retry_failed: bool,
+    ask_first: bool,
+) -> Intake:
+    """Requests that were planned before against where their rows stand now."""
+    taker = _Taker(fold, settings, waits, None, "", ask_first=ask_first)
+    try:
+        for request in requests:
+            taker.put(request, retry_failed=retry_failed)
+            taker.intake.rows += 1
+        taker.owe(fold.gone, retry_failed=retry_failed, spool=True)
+        taker.seal()
+    except BaseException:
+        taker.intake.close()
+        raise
+    return taker.intake
 
 
 def _changed(intent: Record, row: DiskRow, profile: str) -> tuple[str, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from batchsnap.client.connections import connected
 from batchsnap.client.ports import CredentialSource
@@ -151,28 +152,34 @@ class Prepared:
         check_endpoint(endpoint)
         return endpoint
 
-    def _open_ledger(self, clock: Clock) -> RecordSink:
-        """A newborn ledger, or the open one with its `resumed` record."""
-        now = clock.wall()
-        manifest = {
+    def header(self) -> Record:
+        """The `run` record of a new ledger."""
+        return {
+            "v": VERSION,
+            "event": "run",
+            "run_id": self.birth.run_id,
+            "tool": f"batchsnap/{__version__}",
+            "manifest": self._manifest(),
+            "endpoint": self.endpoint,
+            "simulated": self.spec.simulated,
+            "settings": self.settings.to_json(),
+            "at": stamp(self.birth.at),
+        }
+
+    def _manifest(self) -> dict[str, Any]:
+        return {
             "path": self.manifest.path.encode("utf8", "backslashreplace").decode(),
             "sha256": self.manifest.digest(),
             "rows": self.intake.rows,
         }
+
+    def _open_ledger(self, clock: Clock) -> RecordSink:
+        """A newborn ledger, or the open one with its `resumed` record."""
+        now = clock.wall()
         if self.ledger is None:
-            header: Record = {
-                "v": VERSION,
-                "event": "run",
-                "run_id": self.birth.run_id,
-                "tool": f"batchsnap/{__version__}",
-                "manifest": manifest,
-                "endpoint": self.endpoint,
-                "simulated": self.spec.simulated,
-                "settings": self.settings.to_json(),
-                "at": stamp(self.birth.at),
-            }
-            self.ledger = self.store.create(header)
+            self.ledger = self.store.create(self.header())
             return self.ledger
+        manifest = self._manifest()
         if self.intake.gone:
             manifest["gone"] = self.intake.gone
         resumed: Record = {

@@ -40,7 +40,18 @@ SETTINGS = (
 def run_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """What a run can be told; None means: as the ledger says, else the default."""
     return stacked(
-        option("--ledger", metavar="PATH", help="Default: MANIFEST.ledger.jsonl; may hold {date}."),
+        option(
+            "--ledger",
+            metavar="PATH|URL",
+            help="Default: MANIFEST.ledger.jsonl; may hold {date}; or postgresql://HOST/DB/LEDGER.",
+        ),
+        option(
+            "--max-quotas",
+            type=click.IntRange(1),
+            default=100,
+            metavar="N",
+            help="At most, with a ledger in PostgreSQL. [default: 100]",
+        ),
         option("--new", is_flag=True, help="Start a new run beside a finished one."),
         option("--region", type=Region(), metavar="R", help="For rows without one."),
         cloud_options(),
@@ -144,9 +155,15 @@ def command(manifest: str, *, dry_run: bool, **options: Any) -> int:
 
     from batchsnap.cli.metrics import serving
     from batchsnap.job.run import prepare, warnings
+    from batchsnap.postgres.address import is_postgres
 
+    spec = spec_of(manifest, options)
+    if is_postgres(spec.ledger):
+        from batchsnap.cli.cluster import run_together
+
+        return run_together(spec, options)
     with ExitStack() as stack:
-        prepared = prepare(spec_of(manifest, options))
+        prepared = prepare(spec)
         stack.callback(prepared.close)
         for text in warnings(prepared):
             fail_softly(text)

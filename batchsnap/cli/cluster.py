@@ -1,0 +1,151 @@
+"""`run` with a ledger in PostgreSQL, and what `work` shares with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import click
+
+from batchsnap.cli.talk import fail_softly, on_terminal, say, show
+from batchsnap.errors import Exit
+
+if TYPE_CHECKING:
+    from batchsnap.cluster.run import Known
+    from batchsnap.cluster.worker import Offer
+    from batchsnap.job.run import Prepared
+    from batchsnap.job.spec import JobSpec, Result
+    from batchsnap.postgres.address import Address
+
+_PLAIN_S = 10.0
+
+
+def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
+    """Load the manifest, or join the run that is there, and work on it."""
+    from batchsnap.cluster.run import check_spec, conclude, known, take_up
+    from batchsnap.postgres.address import dated, given, need_ledger
+
+    check_spec(spec)
+    address = need_ledger(given(dated(spec.ledger)))
+    there = known(address)
+    if there is not None and there.ledger.phase == "finished":
+        if spec.new:
+            address, there = _following(address)
+        elif not spec.retry_failed:
+            say(f"finished at {_end(there)}; nothing is left to do. --new starts another run")
+            return show_result(conclude(address, there), as_json=options["as_json"])
+    if there is not None:
+        take_up(address, there, spec)
+        say(f"joins the run of {address.label}")
+    result = anyio.run(partial(_run, address, there, spec, options))
+    return show_result(result, as_json=options["as_json"])
+
+
+def _end(there: Known) -> str:
+    return there.fold.ended["at"] if there.fold.ended is not None else "some time"
+
+
+def _following(address: Address) -> tuple[Address, Known | None]:
+    """The next ledger of its series that is not finished, or not there yet."""
+    from itertools import count
+
+    from batchsnap.cluster.run import known
+
+    for number in count(2):
+        following = address.of(f"{address.ledger}.{number}")
+        there = known(following)
+        if there is None or there.ledger.phase != "finished":
+            return following, there
+    raise AssertionError
+
+
+async def _run(
+    address: Address, there: Known | None, spec: JobSpec, options: dict[str, Any]
+) -> Result:
+    from batchsnap.cloud.credentials import Credentials
+    from batchsnap.cloud.transport import get_unsigned
+    from batchsnap.cluster.run import known
+    from batchsnap.cluster.worker import Offer
+
+    credentials = Credentials(get_unsigned)
+    if there is None:
+        await _load(address, spec, options, credentials)
+        there = known(address)
+        assert there is not None
+    offer = Offer(credentials, waits=spec.waits, max_quotas=options["max_quotas"])
+    return await working(address, there, offer, options, say)
+
+
+async def _load(address: Address, spec: JobSpec, options: dict[str, Any], credentials: Any) -> None:
+    from batchsnap.cluster.run import load_run, prepare_load
+    from batchsnap.job.run import warnings
+
+    with ExitStack() as stack:
+        prepared = prepare_load(address, spec)
+        stack.callback(prepared.close)
+        for text in warnings(prepared):
+            fail_softly(text)
+        _ask(prepared, address, yes=options["yes"])
+        await load_run(address, prepared, credentials)
+    say(f"loaded {prepared.intake.rows:,} rows into {address.label}")
+
+
+def _ask(prepared: Prepared, address: Address, *, yes: bool) -> None:
+    """One question, on a terminal, before money is spent."""
+    say(f"{prepared.intake.to_do.total():,} snapshots; ledger {address.label}")
+    if not yes and on_terminal() and sys.stdin.isatty():
+        click.confirm("Snapshots cost money. Go on?", abort=True, err=True)
+
+
+async def working(
+    address: Address,
+    there: Known,
+    offer: Offer,
+    options: dict[str, Any],
+    talk: Callable[[str], None],
+) -> Result:
+    """Work, with signals and a line now and then; leaves with 130 or 143 where it is cut off."""
+    from batchsnap.client.stopping import Stop, watch_signals
+    from batchsnap.cluster.run import work_on
+
+    stop, result = Stop(), None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
+        if not options.get("quiet"):
+            tasks.start_soon(_lines, address, talk)
+        result = await work_on(address, there, offer, stop, talk)
+        tasks.cancel_scope.cancel()
+    if result is None:
+        raise click.exceptions.Exit(int(stop.exit or Exit.INTERRUPTED))
+    return result
+
+
+async def _lines(address: Address, talk: Callable[[str], None]) -> None:
+    """The whole run, a line now and then."""
+    from batchsnap.cluster.view import View
+
+    view = View(address)
+    try:
+        while True:
+            await anyio.sleep(_PLAIN_S)
+            if text := await anyio.to_thread.run_sync(view.line):
+                talk(text)
+    finally:
+        view.close()
+
+
+def show_result(result: Result, *, as_json: bool) -> int:
+    """Print the summary; the exit code."""
+    from batchsnap.cli.commands.run import MEANING
+    from batchsnap.report.text import summary_json, summary_text
+
+    text = summary_json(result.summary) if as_json else summary_text(result.summary)
+    code = show(text, result.exit, talk=not as_json)
+    if not as_json and result.exit is not Exit.DONE:
+        say(f"exit {int(result.exit)}: {MEANING[result.exit]}")
+        say(f"details: batchsnap status {result.ledger}")
+    return code

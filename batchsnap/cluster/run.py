@@ -1,0 +1,256 @@
+"""A run that many machines work on: taken up or loaded, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio.to_thread
+import orjson
+
+from batchsnap.client.ports import CredentialSource
+from batchsnap.client.stopping import Stop, bounded
+from batchsnap.cluster.load import load, pairs_of
+from batchsnap.cluster.worker import Offer, Worker
+from batchsnap.errors import CredentialsError, Exit, LedgerForeign, LedgerLocked, UsageError
+from batchsnap.job.run import Prepared
+from batchsnap.job.series import Opened
+from batchsnap.job.spec import JobSpec, Result, Say, check_same_cloud
+from batchsnap.ledger.record import Record, stamp
+from batchsnap.ledger.replay import Fold
+from batchsnap.manifest.reader import Manifest
+from batchsnap.postgres import schema
+from batchsnap.postgres.address import Address
+from batchsnap.postgres.door import Away, Database, Fenced
+from batchsnap.postgres.reading import LedgerRow, find, quotas, reader, records
+from batchsnap.postgres.store import DatabaseStore
+from batchsnap.report.summary import exit_of, summing
+from batchsnap.settings import Settings
+from batchsnap.version import __version__
+
+_OWN = "select id from batchsnap.quota where ledger = %s and source = ''"
+_LINES = "select line from batchsnap.record where quota = %s order by seq"
+_REOPEN = (
+    "update batchsnap.quota set ended = null where ledger = %s and source <> '' "
+    "and (ended <> 'done' or %s)"
+)
+_ZERO = "update batchsnap.quota set failed = 0 where ledger = %s and failed <> 0"
+_OPEN = "update batchsnap.ledger set phase = 'open', reason = '' where id = %s"
+_FINISH = (
+    "update batchsnap.ledger set phase = 'finished' where id = %s and phase = 'open' and not "
+    "exists (select from batchsnap.quota where ledger = %s and source <> '' and ended is null) "
+    "returning id"
+)
+_STOP = (
+    "update batchsnap.ledger set phase = 'stopped', reason = %s where id = %s and phase = 'open'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A ledger that is there, and what its run was told."""
+
+    ledger: LedgerRow
+    fold: Fold  # of the run's own records
+
+    @property
+    def settings(self) -> Settings:
+        return Settings().merged(self.fold.settings)
+
+
+def known(address: Address) -> Known | None:
+    """The ledger of that address; None where there is none yet.
+
+    Raises:
+        LedgerError: the database is out of reach, or holds no ledgers.
+    """
+    with reader(address) as database:
+        ledger = find(database, address.ledger)
+        if ledger is None:
+            return None
+        fold = Fold()
+        fold.apply(ledger.header)
+        for (line,) in database.run(_LINES, _own(database, ledger)):
+            fold.apply(orjson.loads(line))
+        return Known(ledger, fold)
+
+
+def _own(database: Database, ledger: LedgerRow) -> int:
+    """The quota that holds the run's own records."""
+    number: int = database.one(_OWN, ledger.id)[0]
+    return number
+
+
+def check_spec(spec: JobSpec) -> None:
+    """What a ledger in PostgreSQL can't do yet.
+
+    Raises:
+        UsageError: a remedy is in the text.
+    """
+    left_out = {
+        "--simulate": (spec.simulated, "rehearse with a ledger in a file"),
+        "--wait": (spec.wait, "watch with `batchsnap status`"),
+        "--canary": (spec.given.get("canary"), "make a small manifest of its own first"),
+        "--max-creating": (spec.given.get("max_creating"), "lower --rate instead"),
+    }
+    for option, (given, remedy) in left_out.items():
+        if given:
+            raise UsageError(f"{option} does not work with a ledger in PostgreSQL yet: {remedy}")
+
+
+async def sources_of(profiles: set[str], credentials: CredentialSource) -> dict[str, str]:
+    """Whose quota each profile uses.
+
+    Raises:
+        CredentialsError: one can't be told, so its rows could not be divided.
+    """
+    found = {}
+    for profile in sorted(profiles):
+        try:
+            found[profile] = (await credentials.get(profile)).quota_source
+        except CredentialsError as error:
+            raise UsageError(
+                f"profile {profile or 'of the default chain'}: {error}. Whoever loads a run needs "
+                "the keys of all its rows, which are divided by whose quota they use"
+            ) from None
+    return found
+
+
+def prepare_load(address: Address, spec: JobSpec) -> Prepared:
+    """A manifest, validated, for a ledger that is not there yet.
+
+    Raises:
+        ManifestError, UsageError: nothing was loaded.
+    """
+    manifest = Manifest.open(spec.manifest, encoding=spec.encoding)
+    try:
+        return Prepared(spec, manifest, Opened(DatabaseStore(address)))
+    except BaseException:
+        manifest.close()
+        raise
+
+
+async def load_run(address: Address, prepared: Prepared, credentials: CredentialSource) -> None:
+    """Make the ledger of a prepared run.
+
+    Raises:
+        UsageError: a profile has no keys here. LedgerError: nothing was loaded.
+    """
+    strands = prepared.intake.strands.values()
+    sources = await sources_of({strand.profile for strand in strands}, credentials)
+    pairs = pairs_of(strands, sources, prepared.endpoint)
+    await anyio.to_thread.run_sync(load, address, prepared.header(), pairs)
+
+
+def take_up(address: Address, there: Known, spec: JobSpec) -> None:
+    """Go on with a ledger that is there: what halted, failed or was stopped gets another try.
+
+    Raises:
+        LedgerForeign: it is another run's. UsageError: a setting can't be carried out.
+        LedgerLocked: another process takes it up at this moment.
+    """
+    check_same_cloud(there.fold.header, spec)
+    with Manifest.open(spec.manifest, encoding=spec.encoding) as manifest:
+        if manifest.digest() != there.fold.manifest["sha256"]:
+            raise LedgerForeign(
+                f"{address.label} was loaded from another state of {spec.manifest}; a manifest "
+                "that was edited is not taken in yet. Put it back, or give the new rows a ledger "
+                "of their own"
+            )
+    settings = there.settings.merged(spec.given)
+    settings.check()
+    record: dict[str, Any] = {
+        "event": "resumed",
+        "at": _now(),
+        "tool": f"batchsnap/{__version__}",
+        "manifest": there.fold.manifest,
+        "settings": settings.to_json(),
+        "retry_failed": spec.retry_failed,
+    }
+    with reader(address) as database:
+        try:
+            with database.transaction():
+                _append(database, _own(database, there.ledger), record)
+                database.run(_REOPEN, there.ledger.id, spec.retry_failed)
+                database.run(_ZERO, there.ledger.id)
+                database.run(_OPEN, there.ledger.id)
+        except Fenced:
+            raise LedgerLocked(
+                "another process takes the run up at this moment: run the same command again"
+            ) from None
+
+
+def _append(database: Database, quota: int, record: Mapping[str, Any]) -> None:
+    """The next record of the run's own."""
+    newest = database.run(schema.NEWEST, [quota])[0][1] or 0
+    database.run(schema.APPEND, [quota], [newest + 1], [orjson.dumps(record).decode()])
+
+
+def stop_run(address: Address, there: Known, reason: str = "") -> bool:
+    """Have every worker drain; False where the run was not open."""
+    with reader(address) as database:
+        database.run(_STOP, reason, there.ledger.id)
+        return there.ledger.phase == "open"
+
+
+async def work_on(
+    address: Address,
+    there: Known,
+    offer: Offer,
+    stop: Stop,
+    say: Say,
+) -> Result:
+    """Work until the run has ended or is stopped, or nothing is left for this machine.
+
+    Raises:
+        LedgerError: the database can't be used.
+    """
+    settings = there.settings
+    worker = Worker(address, there.ledger, settings, offer, stop=stop, say=say)
+    async with bounded(stop, settings.max_duration_s):
+        await worker.run()
+    return await anyio.to_thread.run_sync(conclude, address, there, stop)
+
+
+def conclude(address: Address, there: Known, stop: Stop | None = None) -> Result:
+    """How the run stands. Where all its quotas have ended well, whoever is first says so.
+
+    Raises:
+        LedgerError: it can't be read.
+    """
+    folded = summing(records(address))
+    with reader(address) as database:
+        ledger = find(database, address.ledger)
+        assert ledger is not None
+        rows = quotas(database, ledger.id)
+        halted = any(row.ended == "halted" for row in rows) or bool(ledger.reason)
+        code = exit_of(
+            folded.close(),
+            owed=folded.owed,
+            stop=stop.exit if stop is not None else None,
+            halted=halted,
+            wait=False,
+        )
+        if code in {Exit.DONE, Exit.SOME_FAILED} and ledger.phase == "open":
+            record: Record = {"event": "finished", "at": _now(), "exit": code}
+            if _finish(database, ledger, record):
+                folded.add(record)
+    return Result(folded.close(), code, address.label)
+
+
+def _finish(database: Database, ledger: LedgerRow, record: Record) -> bool:
+    """Write the end, once."""
+    try:
+        with database.transaction():
+            if not database.run(_FINISH, ledger.id, ledger.id):
+                return False  # it was stopped, taken up again, or finished by another
+            _append(database, _own(database, ledger), record)
+    except (Fenced, Away):
+        return False  # another process was first
+    return True
+
+
+def _now() -> str:
+    return stamp(datetime.now(UTC).timestamp())

@@ -1,0 +1,184 @@
+"""One process's ownership of one quota, from `claimed` to `released`: the unchanged engine runs in
+between, over the quota's part of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import orjson
+
+from batchsnap.client.connections import Connections, LocalGates, Say
+from batchsnap.client.ports import CredentialSource
+from batchsnap.client.stopping import Stop
+from batchsnap.clock import Clock
+from batchsnap.cloud.endpoints import is_local
+from batchsnap.cloud.transport import Transport
+from batchsnap.cluster.claims import Claimed
+from batchsnap.cluster.gates import LeasedGates
+from batchsnap.engine.executor import LocalExecutor, Work
+from batchsnap.errors import Exit, LedgerUnwritable, first_of_ours
+from batchsnap.job.intake import sorted_in
+from batchsnap.ledger.record import Record, stamp
+from batchsnap.lifecycle import DONE, ENDED
+from batchsnap.pacing.quota_file import state_folder
+from batchsnap.postgres import schema
+from batchsnap.postgres.door import Away, Database, Fenced
+from batchsnap.postgres.lease import grace_s
+from batchsnap.postgres.session import Session
+from batchsnap.postgres.sink import QuotaSink
+from batchsnap.settings import Settings, Waits
+
+_END = "update batchsnap.quota set ended = %s where id = %s and ended is null"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all tenures of a process share."""
+
+    session: Session
+    transport: Transport
+    credentials: CredentialSource
+    clock: Clock
+    say: Say
+    waits: Waits
+    records: Callable[[], Iterator[Record]]  # of the whole ledger
+    label: str
+
+
+class Tenure:
+    """Run it once; `stop` drains it."""
+
+    def __init__(self, world: Shared, claimed: Claimed) -> None:
+        self.hold, self.part = claimed
+        self.stop = Stop()
+        self.ended: str | None = None  # 'done', 'halted', 'gave_up'; None: to be claimed again
+        self._drained = False
+        self._world = world
+        stored = Settings().merged(self.part.fold.settings)
+        self._endpoint = self.part.fold.header["endpoint"]
+        settings = stored.settling(local=is_local(self._endpoint), given=False)
+        # What is counted over the whole run is not this quota's to judge.
+        self._settings = replace(settings, max_errors="", canary=0, max_creating=0)
+        self._sink = QuotaSink(
+            world.session,
+            self.hold,
+            self.part.fold,
+            label=world.label,
+            lost=self.part.lost,
+            records=world.records,
+        )
+
+    async def run(self) -> None:
+        """Work until all is done, stopped, halted or lost, and give the quota back."""
+        world = self._world
+        self._sink_watch()
+        if not await self._may_begin():
+            await self._give_back()
+            return
+        halted = False
+        try:
+            halted = await self._execute()
+        except* LedgerUnwritable as group:
+            world.say(str(first_of_ours(group)))
+        if self._sink.failure is None:
+            self.ended = self._end(halted=halted)
+            await self._give_back()
+
+    def drain(self, code: Exit, reason: str) -> None:
+        """Come to an end: somebody stopped this process, or the run."""
+        self._drained = True
+        self.stop.request(code, reason)
+
+    def _sink_watch(self) -> None:
+        """Once the quota is lost, what waits is told to stop."""
+        mark = self.hold.on_end
+
+        def lost(why: str) -> None:
+            mark(why)
+            self.stop.request(Exit.UNFINISHED, why)
+
+        self.hold.on_end = lost
+        if self.hold.lease.ended:
+            lost(self.hold.lease.ended)
+
+    async def _may_begin(self) -> bool:
+        """The first lease, and after a tenure that was not given back its grace: what the former
+        owner may still send lies more than a window back then."""
+        if not await self.hold.lease.held():
+            return False
+        if not self.part.clean:
+            with self.stop.ends():
+                await self._world.clock.sleep(grace_s(self._settings.rate_per_s))
+        return not self.stop.stopping
+
+    async def _execute(self) -> bool:
+        """The engine's part; whether something was halted."""
+        world, part = self._world, self.part
+        waits = world.waits.fitted(self._settings.retry_for_s)
+        intake = sorted_in(
+            part.requests,
+            part.fold,
+            self._settings,
+            waits,
+            retry_failed=part.retry_failed,
+            ask_first=bool(self._sink.gap),
+        )
+        part.requests.clear()  # they are spooled now
+        work = Work(
+            ledger=self._sink,
+            strands=list(intake.strands.values()),
+            settings=self._settings,
+            waits=waits,
+            endpoint=self._endpoint,
+            ask_first=self._sink.gap,
+            rows=part.quota.rows,
+        )
+        gates = LocalGates(self._settings, world.clock, state_folder(), self.stop, world.say)
+        try:
+            connections = Connections(
+                world.transport,
+                LeasedGates(gates, self.hold.lease),
+                self._settings,
+                world.clock,
+                world.credentials,
+            )
+            halts = await LocalExecutor(world.clock, connections, world.say).execute(
+                work, self.stop
+            )
+        finally:
+            gates.close()
+            intake.close()
+        return halts.any
+
+    def _end(self, *, halted: bool) -> str | None:
+        """How the quota's part of the run ended."""
+        fold = self.part.fold
+        counts = fold.counts
+        left = self.part.quota.rows - sum(counts[state] for state in DONE | ENDED)
+        if left <= 0 and not fold.owed:
+            return "done"
+        if halted:
+            return "halted"
+        return None if self._drained else "gave_up"
+
+    async def _give_back(self) -> None:
+        """Write `released` as the last record, say how it ended, and let the lock go."""
+        world, hold = self._world, self.hold
+        if hold.lease.ended:
+            return
+        hold.lease.end("given back")
+        world.session.drop(hold)
+        record = {"event": "released", "at": stamp(world.clock.wall()), "ended": self.ended}
+        line = orjson.dumps(record).decode()
+
+        def give(database: Database) -> None:
+            with database.transaction():
+                database.run(schema.APPEND, [hold.quota], [hold.durable + 1], [line])
+                if self.ended is not None:
+                    database.run(_END, self.ended, hold.quota)
+            database.run(schema.UNLOCKS, [hold.lock])
+
+        with suppress(Away, Fenced):  # then the next owner waits its grace and finds no work
+            await world.session.call(give)

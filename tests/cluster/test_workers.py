@@ -1,0 +1,279 @@
+"""Many machines on one run: real workers as processes, the real simulator, a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.fleet import cloud_of, write_wide_fleet
+from tests.postgres import Base, new_base, own_server
+from tests.process import Cli, Cloud
+
+SETTLING = ("--settle-for", "1s", "--timeout", "5s")
+
+
+def elsewhere(folder: Path, number: int) -> dict[str, str]:
+    """As on another machine: its starts are counted with nobody else's."""
+    state = folder / f"state-{number}"
+    state.mkdir(exist_ok=True)
+    return {"XDG_STATE_HOME": str(state)}
+
+
+def until(seen: Callable[[], bool], most_s: float = 90.0) -> None:
+    """Wait for it; what hangs fails."""
+    end = time.monotonic() + most_s
+    while not seen():
+        assert time.monotonic() < end, "it hangs"
+        time.sleep(0.05)
+
+
+class Team:
+    """A run and its workers."""
+
+    def __init__(self, cli: Cli, base: Base, cloud: Cloud, ledger: str = "nightly") -> None:
+        self.cli, self.base, self.cloud = cli, base, cloud
+        self.url = base.url(ledger)
+        self.ledger = ledger
+        self.started: list[subprocess.Popen[str]] = []
+
+    def end(self) -> None:
+        """Let go of all that is left."""
+        for process in self.started:
+            process.kill()
+            process.communicate()
+
+    def run(self, *options: str, manifest: str = "fleet.csv") -> subprocess.Popen[str]:
+        """The machine on which `run` is typed; returns once the ledger is there."""
+        command = ("run", manifest, "--ledger", self.url, "--yes", "--json")
+        process = self._start(*command, "--endpoint", self.cloud.url, *SETTLING, *options)
+        until(lambda: bool(self.ledgers()) or process.poll() is not None)
+        return process
+
+    def work(self, *options: str) -> subprocess.Popen[str]:
+        return self._start("work", self.url, *options)
+
+    def _start(self, *command: str) -> subprocess.Popen[str]:
+        where = elsewhere(self.cli.folder, len(self.started))
+        process = self.cli.start(*command, **where)
+        self.started.append(process)
+        return process
+
+    def ledgers(self) -> list[tuple[Any, ...]]:
+        return self.base.sql("select * from batchsnap.ledger where name = %s", self.ledger)
+
+    def made(self) -> int:
+        return len(self.cloud.state()["snapshots"])
+
+    def events(self) -> Counter[str]:
+        found = self.base.sql(
+            "select line::json ->> 'event', count(*) from batchsnap.record group by 1"
+        )
+        return Counter(dict(found))
+
+    def owned_by(self, process: subprocess.Popen[str]) -> int:
+        [(number,)] = self.base.sql(
+            "select count(*) from batchsnap.record where line::json ->> 'event' = 'claimed' "
+            "and line::json ->> 'worker' like %s",
+            f"%:{process.pid}",
+        )
+        return int(number)
+
+    def check(self, rows: int) -> None:
+        """Each row has one snapshot, and no quota had a second with one accepted too many."""
+        assert sorted(self.cloud.per_disk().values()) == [1] * rows
+        for quota in self.cloud.state()["quotas"]:
+            if quota["action"] == "CreateSnapshot":
+                assert quota["worst_second_accepted"] <= 20
+
+
+Gather = Callable[..., Team]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def gather(cli: Cli) -> Iterator[Gather]:
+    """Makes a team, which is let go at the end."""
+    teams: list[Team] = []
+
+    def make(base: Base, cloud: Cloud, ledger: str = "nightly") -> Team:
+        teams.append(Team(cli, base, cloud, ledger))
+        return teams[-1]
+
+    yield make
+    for team in teams:
+        team.end()
+
+
+def test_a_run_is_loaded_worked_on_and_told_as_with_a_file(
+    cli: Cli, gather: Gather, folder: Path, base: Base
+) -> None:
+    write_wide_fleet(folder, 30, 3)
+    with cloud_of(folder, 3) as cloud:
+        team = gather(base, cloud)
+        out, err = team.run().communicate(timeout=90)
+        told = json.loads(out)
+        assert (told["rows"], told["accepted"], told["worst_second"]) == (30, 30, 10), err
+        team.check(30)
+        again = cli.run("run", "fleet.csv", "--ledger", team.url, "--yes")
+        assert again.code == 0
+        assert "nothing is left to do" in again.err
+
+        status = cli.run("status", team.url, "--json")
+        assert status.json == told | {
+            "elapsed_s": status.json["elapsed_s"],
+            "rate_per_s": status.json["rate_per_s"],
+        }
+        listed = cli.run("ledger", "list", base.url())
+        assert listed.out.split("\t")[:3] == ["nightly", "finished", "30 rows"]
+        assert cli.run("ledger", "export", team.url, "-o", "copy.jsonl").code == 0
+        assert cli.run("status", "copy.jsonl", "--json").json == status.json
+        assert cli.run("report", "copy.jsonl", "--format", "csv").out.count("accepted") == 30
+        assert cli.run("report", team.url, "--format", "csv").out.count("accepted") == 30
+        assert cli.run("ledger", "export", team.url, "-o", "copy.jsonl").code == 2
+        asks = cli.run("plan", "fleet.csv", "--ledger", "copy.jsonl")
+        assert asks.code == 0, asks.err
+    assert sum("elapsed_s" in line for line in out.splitlines()) == 1
+
+
+def test_a_worker_is_killed_and_another_goes_on(
+    cli: Cli, gather: Gather, folder: Path, base: Base
+) -> None:
+    write_wide_fleet(folder, 120, 2)
+    with cloud_of(folder, 2) as cloud:
+        team = gather(base, cloud)
+        run = team.run("--max-quotas", "1")
+        killed = team.work("--max-quotas", "1")
+        until(lambda: team.owned_by(killed) > 0 and team.made() > 20)
+        killed.kill()
+        out, err = run.communicate(timeout=90)
+        assert run.returncode == 0, err
+        assert json.loads(out)["accepted"] == 120
+        team.check(120)
+        assert team.events()["claimed"] == 3
+
+
+@pytest.mark.long
+def test_one_worker_is_killed_and_one_is_frozen_and_each_row_is_made_once(
+    cli: Cli, gather: Gather, folder: Path, base: Base
+) -> None:
+    """600 rows, 12 quotas, three workers, one kill -9, one SIGSTOP of 12 s."""
+    write_wide_fleet(folder, 600, 12)
+    with cloud_of(folder, 12) as cloud:
+        team = gather(base, cloud)
+        run = team.run("--max-quotas", "5")
+        killed, frozen = team.work("--max-quotas", "4"), team.work("--max-quotas", "4")
+        until(lambda: bool(team.owned_by(killed) and team.owned_by(frozen)) and team.made() > 60)
+        killed.kill()
+        frozen.send_signal(signal.SIGSTOP)
+        time.sleep(12.0)
+        frozen.send_signal(signal.SIGCONT)
+        out, err = run.communicate(timeout=120)
+        assert run.returncode == 0, err
+        assert json.loads(out)["accepted"] == 600
+        told = frozen.communicate(timeout=60)[1]
+        assert frozen.returncode == 0, told
+        team.check(600)
+        assert team.events()["doubled"] == 0
+        assert "another process owns this quota now" in told
+
+
+@pytest.mark.long
+def test_the_server_is_away_for_eight_seconds_and_that_is_a_stall(cli: Cli, folder: Path) -> None:
+    write_wide_fleet(folder, 300, 2)
+    with own_server() as server, cloud_of(folder, 2) as cloud:
+        team = gather(new_base(server), cloud)
+        run = team.run()
+        until(lambda: team.made() > 40)
+        server.stop()
+        time.sleep(8.0)
+        server.start()
+        out, err = run.communicate(timeout=120)
+        assert run.returncode == 0, err
+        assert json.loads(out)["accepted"] == 300
+        team.check(300)
+        assert team.events()["in_doubt"] == 0
+        assert team.events()["claimed"] == 2
+        assert "out of reach, nothing is sent" in err
+        assert "answers again" in err
+
+
+def test_stop_drains_every_worker_and_run_goes_on(
+    cli: Cli, gather: Gather, folder: Path, base: Base
+) -> None:
+    write_wide_fleet(folder, 240, 4)
+    with cloud_of(folder, 4) as cloud:
+        team = gather(base, cloud)
+        run, helper = team.run("--max-quotas", "2"), team.work("--max-quotas", "2")
+        until(lambda: team.owned_by(helper) > 0 and team.made() > 20)
+        assert cli.run("stop", team.url).code == 0
+        assert run.wait(60) == 5, run.communicate()
+        assert helper.wait(60) == 5, helper.communicate()
+        made = team.made()
+        assert made < 240
+        assert team.events()["claimed"] == team.events()["released"]
+        on = team.run()
+        assert on.wait(60) == 0, on.communicate()
+        team.check(240)
+        assert team.events()["in_doubt"] == 0
+
+
+@pytest.mark.long
+def test_a_machine_without_the_keys_leaves_those_quotas_to_others(
+    cli: Cli, gather: Gather, folder: Path, base: Base
+) -> None:
+    write_wide_fleet(folder, 40, 2)
+    with cloud_of(folder, 2) as cloud:
+        team = gather(base, cloud)
+        run = team.run("--rate", "2")
+        home = folder / "elsewhere"
+        (home / ".tccli").mkdir(parents=True)
+        (home / ".tccli" / "p0.credential").write_bytes(
+            (folder / ".tccli" / "p0.credential").read_bytes()
+        )
+        keyless = {"HOME": str(home), "TENCENTCLOUD_SECRET_ID": "", "TENCENTCLOUD_SECRET_KEY": ""}
+        helper = cli.start("work", team.url, **keyless)
+        team.started.append(helper)
+        until(lambda: team.made() > 4)
+        run.kill()
+        code = helper.wait(90)
+        err = helper.communicate()[1]
+        assert code == 5, err
+        assert "p1" in err
+        on = team.run("--rate", "20")
+        assert on.wait(90) == 0, on.communicate()
+        team.check(40)
+
+
+def test_what_is_left_out_says_so_and_what_to_do(
+    cli: Cli, gather: Gather, folder: Path, base: Base
+) -> None:
+    write_wide_fleet(folder, 2, 1)
+    url = base.url("nightly")
+    for options, remedy in (
+        (("--simulate",), "a ledger in a file"),
+        (("--wait",), "batchsnap status"),
+        (("--canary", "1"), "small manifest"),
+        (("--max-creating", "5"), "--rate"),
+    ):
+        refused = cli.run("run", "fleet.csv", "--ledger", url, "--yes", *options)
+        assert refused.code == 2, refused.err
+        assert remedy in refused.err
+    for command in ("work", "stop", "status", "report"):
+        missing = cli.run(command, url)
+        assert missing.code == 4, missing.err
+        assert "there is no ledger nightly" in missing.err
+    nameless = cli.run("work", base.url())
+    assert nameless.code == 2
+    assert "names no ledger" in nameless.err
