@@ -31,9 +31,13 @@ class Start:
     """A token on its way to the socket; one that comes there too late is renewed, if then the
     call still `may` leave."""
 
-    def __init__(self, gate: Gate, token: int, may: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self, gate: Gate, token: int, clock: Clock, may: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.left_at = 0.0  # monotonic; of the last leave where the write did not end
         self._gate = gate
         self._token = token
+        self._clock = clock
         self._may = may
 
     async def leave(self) -> None:
@@ -46,9 +50,11 @@ class Start:
             self._token = await self._gate.start()
             if not self._may():
                 raise ConnectionAbortedError("stopped before it was sent")
+        self.left_at = self._clock.monotonic()
 
     def left(self) -> None:
         """Its bytes were just written: the start is dated by that."""
+        self.left_at = self._clock.monotonic()
         self._gate.left(self._token)
 
     def replied(self, *, throttled: bool) -> None:
@@ -155,7 +161,7 @@ class Account:
             gate = self.gate(action)
             offset = self.offset_s
             try:
-                start = Start(gate, await gate.start())
+                start = Start(gate, await gate.start(), self._clock)
             except Shut as shut:
                 return faults.read_ruling(Fault(FaultKind.CONNECT, False, str(shut), 0.0))
             outcome = await self.post(action, region, body, credential, start)

@@ -89,7 +89,7 @@ async def attempt(
     failpoint("reply_read")
     ruling = faults.rule(outcome, doubted=doubted)
     start.replied(throttled=ruling.verdict is Verdict.THROTTLED)
-    timing = _timing(outcome, *began, context.clock.monotonic())
+    timing = _timing(outcome, start.left_at, *began)
     if ruling.code.startswith(_SHARED_LIMIT):
         gate.pause(context.waits.throttled_account_s)
     if ruling.verdict is Verdict.HALT and await _mended(
@@ -119,13 +119,15 @@ def refusal(row: Row, ruling: Ruling) -> Ruling:
     return ruling._replace(verdict=Verdict.REJECTED, message=message)
 
 
-def _timing(outcome: Reply | Fault, wall: float, began: float, now: float) -> dict[str, object]:
+def _timing(outcome: Reply | Fault, left_at: float, wall: float, began: float) -> dict[str, object]:
     """When the call left, if it did, and how long it took. A wall clock that is set meanwhile does
-    not move that."""
+    not move that, nor does a host that stands still before the reply is looked at."""
     if isinstance(outcome, Fault) and not outcome.sent:
         return {}
-    left_s = now - outcome.latency_ms / 1000 - began
-    return {"sent_at": stamp(wall + left_s), "latency_ms": round(outcome.latency_ms, 1)}
+    return {
+        "sent_at": stamp(wall + left_at - began),
+        "latency_ms": round(outcome.latency_ms, 1),
+    }
 
 
 async def _intend(
@@ -141,7 +143,7 @@ async def _intend(
     with suppress(Shut):  # the stop ends a wait
         token = await gate.start()
         if may_leave():
-            return Start(gate, token, may_leave)
+            return Start(gate, token, context.clock, may_leave)
         gate.replied(token, throttled=False)
     context.note("unsent", row)
     return None

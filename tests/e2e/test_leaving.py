@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from batchsnap.client.account import Start
+from batchsnap.clock import LoopClock
 from batchsnap.cloud.transport import Transport
 from batchsnap.model import Fault, Reply
 from tests.raw import OK, request, saying, server
@@ -83,8 +84,10 @@ async def test_a_token_renewed_after_the_stop_sends_nothing() -> None:
             """Nothing is paced."""
 
     async with server(saying(OK)) as seen, Transport() as transport:
-        got = await transport.send(request(seen.url), 20.0, Start(Late(), 0, lambda: False))
-        again = await transport.send(request(seen.url), 20.0, Start(Late(), 0))
+        got = await transport.send(
+            request(seen.url), 20.0, Start(Late(), 0, LoopClock(), lambda: False)
+        )
+        again = await transport.send(request(seen.url), 20.0, Start(Late(), 0, LoopClock()))
 
     assert isinstance(got, Fault)
     assert not got.sent
