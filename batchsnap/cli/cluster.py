@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import click
 
-from batchsnap.cli.talk import fail_softly, on_terminal, say, show
+from batchsnap.cli.output import fail_softly, on_terminal, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from batchsnap.cli.talk import say, show
+from batchsnap.cli.output import say, show
 from batchsnap.errors import Exit
 
 

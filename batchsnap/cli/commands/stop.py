@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from batchsnap.cli.talk import say
+from batchsnap.cli.output import say
 from batchsnap.errors import Exit
 
 

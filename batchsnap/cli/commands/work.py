@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchsnap.cli.options import option, verbosity
-from batchsnap.cli.talk import say
+from batchsnap.cli.output import say
 
 if TYPE_CHECKING:
     from batchsnap.cluster.run import Known
