@@ -167,6 +167,12 @@ MOVES = frozenset({*(move for moves in TABLE.values() for move in moves), "settl
 DONE = frozenset({_S.ACCEPTED, _S.READY, _S.VANISHED, _S.DELETING, _S.DELETED, _S.SKIPPED})
 """States in which a run has nothing left to do for the row."""
 
+MADE = DONE - {_S.SKIPPED}
+"""States of rows whose snapshot this run made, whatever became of it since."""
+
+HAS_SNAPSHOT = frozenset({_S.ACCEPTED, _S.READY, _S.DELETED, _S.SKIPPED})
+"""States in which an older refusal is no news: the row has, or had, what was asked for."""
+
 UNCERTAIN = frozenset({_S.SENT, _S.IN_DOUBT})
 """States in which the cloud may have executed what the ledger does not know."""
 
@@ -180,6 +186,9 @@ WORD: dict[State, str] = {
     _S.DELETING: "in_doubt",
 }
 """The word under which each state is counted for people and scripts."""
+
+FAILED_WORDS = frozenset({"rejected", "gave_up", "vanished"})
+"""Words, and events, of rows that have no snapshot and will get none by themselves."""
 
 
 def step(standing: Standing, move: str) -> Standing:

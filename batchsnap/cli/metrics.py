@@ -58,19 +58,11 @@ class Metrics:
         self._latency.observe(record["latency_ms"] / 1000)
         self._starts.append(time.monotonic())
 
-    def _counts(self) -> dict[State, int]:
-        ledger = self._prepared.ledger
-        return (self._prepared.fold if ledger is None else ledger.fold).counts
-
     def _rows(self, word: str) -> float:
-        counts = self._counts()
-        number = sum(n for state, n in counts.items() if WORD[state] == word)
-        if word == "pending":
-            number += self._prepared.intake.rows - sum(counts.values())
-        return float(number)
+        return float(self._prepared.fold.words[word])
 
     def _in_flight(self) -> float:
-        return float(self._counts()[State.SENT])
+        return float(self._prepared.fold.counts[State.SENT])
 
     def _rate(self) -> float:
         horizon = time.monotonic() - _RECENT_S

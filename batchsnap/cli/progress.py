@@ -6,7 +6,6 @@ Everything shown is read from the ledger's fold; nothing here is told to the eng
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +14,6 @@ import anyio
 from anyio.abc import TaskGroup
 
 from batchsnap.cli.output import on_terminal, record_line, say, spoken_above, talk_writer
-from batchsnap.lifecycle import WORD, State
 from batchsnap.plan import duration_text
 
 if TYPE_CHECKING:
@@ -24,34 +22,27 @@ if TYPE_CHECKING:
     from batchsnap.client.stopping import Stop
     from batchsnap.job.run import Prepared
     from batchsnap.ledger.record import Record
+    from batchsnap.report.progress import Progress
 
 _LIVE_S = 0.5  # a faster view costs the sender's loop
 _PLAIN_S = 10.0
-_RECENT_S = 15.0  # the rate shown is of so long
+_TOLD = (
+    *("rows", "done", "pending", "deferred", "in_doubt", "failed", "owed", "flying"),
+    "rate_per_s",
+)
 
 
 class Frame(NamedTuple):
     """What is shown at one moment."""
 
-    rows: int
-    done: int
-    pending: int
-    deferred: int
-    in_doubt: int
-    failed: int
-    owed: int
-    rate_per_s: float
+    progress: Progress
     elapsed_s: float
     note: str
 
-    @property
-    def eta(self) -> str:
-        left = self.rows - self.done - self.failed
-        if left <= 0:
-            return "asking once more" if self.owed else "0 s"
-        if self.rate_per_s <= 0:
-            return "?"
-        return duration_text(left / self.rate_per_s)
+    def to_json(self) -> dict[str, Any]:
+        """For the JSON log."""
+        told = {name: getattr(self.progress, name) for name in _TOLD}
+        return {**told, "elapsed_s": self.elapsed_s, "note": self.note}
 
 
 class Meter:
@@ -61,48 +52,21 @@ class Meter:
         self._prepared = prepared
         self._stop = stop
         self._began = time.monotonic()
-        done = prepared.intake.done
-        self._recent: deque[tuple[float, int]] = deque([(self._began, done)])
 
     def frame(self) -> Frame:
-        ledger = self._prepared.ledger
-        fold = ledger.fold if ledger is not None else self._prepared.fold
-        words = dict.fromkeys(WORD.values(), 0)
-        flying = 0
-        for state, number in fold.counts.items():
-            if state is State.SENT:
-                flying = number
-            else:
-                words[WORD[state]] += number
-        rows = self._prepared.intake.rows
-        done = words["accepted"] + words["ready"]
-        failed = words["rejected"] + words["gave_up"] + words["vanished"] + words["deleted"]
-        now = time.monotonic()
-        self._recent.append((now, done))
-        while len(self._recent) > 2 and now - self._recent[1][0] > _RECENT_S:
-            self._recent.popleft()
-        then, before = self._recent[0]
-        rate = (done - before) / (now - then) if now > then else 0.0
-        pending = rows - done - failed - words["deferred"] - words["in_doubt"]
-        return Frame(
-            rows=rows,
-            done=done,
-            pending=max(0, pending),
-            deferred=words["deferred"],
-            in_doubt=words["in_doubt"],
-            failed=failed,
-            owed=fold.owed,
-            rate_per_s=rate,
-            elapsed_s=now - self._began,
-            note="draining" if self._stop.stopping else f"{flying} out",
-        )
+        from batchsnap.report.progress import progress_of
+
+        progress = progress_of(self._prepared.fold, time.time(), alive=True)
+        note = "draining" if self._stop.stopping else f"{progress.flying} out"
+        return Frame(progress, time.monotonic() - self._began, note)
 
 
 def line(frame: Frame) -> str:
     """A frame as one plain line of at most 80 columns or so."""
+    now = frame.progress
     return (
-        f"{frame.done:,}/{frame.rows:,} done, {frame.rate_per_s:.1f}/s, ETA {frame.eta}, "
-        f"{frame.deferred} deferred, {frame.in_doubt} in doubt, {frame.failed} failed"
+        f"{now.done:,}/{now.rows:,} done, {now.rate_per_s:.1f}/s, ETA {now.eta}, "
+        f"{now.deferred} deferred, {now.in_doubt} in doubt, {now.failed} failed"
     )
 
 
@@ -112,22 +76,23 @@ def view(frame: Frame) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
+    now = frame.progress
     counts = Text("  ")
-    counts.append(f"{frame.done:,} done", "bold green")
-    counts.append(f" of {frame.rows:,}   ")
+    counts.append(f"{now.done:,} done", "bold green")
+    counts.append(f" of {now.rows:,}   ")
     for number, word, style in (
-        (frame.pending, "pending", "dim"),
-        (frame.deferred, "deferred", "yellow"),
-        (frame.in_doubt, "in doubt", "magenta"),
-        (frame.failed, "failed", "bold red"),
+        (now.pending, "pending", "dim"),
+        (now.deferred, "deferred", "yellow"),
+        (now.in_doubt, "in doubt", "magenta"),
+        (now.failed, "failed", "bold red"),
     ):
         counts.append(f"{number:,} {word}   ", style if number else "dim")
     pace = Text(
-        f"  {frame.rate_per_s:.1f}/s   ETA {frame.eta}   {duration_text(frame.elapsed_s)} so far   "
+        f"  {now.rate_per_s:.1f}/s   ETA {now.eta}   {duration_text(frame.elapsed_s)} so far   "
         f"{frame.note}",
         "dim",
     )
-    bar = ProgressBar(total=max(1, frame.rows), completed=frame.done + frame.failed, width=74)
+    bar = ProgressBar(total=max(1, now.rows), completed=now.done + now.failed, width=74)
     grid = Table.grid()  # a bar by itself ends no line
     for part in (bar, counts, pace):
         grid.add_row(part)
@@ -170,7 +135,7 @@ async def _plain(meter: Meter) -> None:
     while True:
         await anyio.sleep(_PLAIN_S)
         frame = meter.frame()
-        say(line(frame), progress=frame._asdict())
+        say(line(frame), progress=frame.to_json())
 
 
 async def _live(meter: Meter) -> None:

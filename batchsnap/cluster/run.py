@@ -19,14 +19,14 @@ from batchsnap.job.run import Prepared
 from batchsnap.job.series import Opened
 from batchsnap.job.spec import JobSpec, Result, Say, check_same_cloud
 from batchsnap.ledger.record import Record, stamp
-from batchsnap.ledger.replay import Fold
+from batchsnap.ledger.replay import Fold, folded
 from batchsnap.manifest.reader import Manifest
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.reading import LedgerRow, find, quotas, reader, records
 from batchsnap.postgres.store import DatabaseStore
-from batchsnap.report.summary import exit_of, summing
+from batchsnap.report.summary import exit_of, summary_of
 from batchsnap.settings import Settings
 from batchsnap.version import __version__
 
@@ -220,15 +220,15 @@ def conclude(address: Address, there: Known, stop: Stop | None = None) -> Result
     Raises:
         LedgerError: it can't be read.
     """
-    folded = summing(records(address))
+    fold = folded(records(address))
     with reader(address) as database:
         ledger = find(database, address.ledger)
         assert ledger is not None
         rows = quotas(database, ledger.id)
         halted = any(row.ended == "halted" for row in rows) or bool(ledger.reason)
         code = exit_of(
-            folded.close(),
-            owed=folded.owed,
+            summary_of(fold),
+            owed=bool(fold.owed),
             stop=stop.exit if stop is not None else None,
             halted=halted,
             wait=False,
@@ -236,8 +236,8 @@ def conclude(address: Address, there: Known, stop: Stop | None = None) -> Result
         if code in {Exit.DONE, Exit.SOME_FAILED} and ledger.phase == "open":
             record: Record = {"event": "finished", "at": _now(), "exit": code}
             if _finish(database, ledger, record):
-                folded.add(record)
-    return Result(folded.close(), code, address.label)
+                fold.apply(record)
+    return Result(summary_of(fold), code, address.label)
 
 
 def _finish(database: Database, ledger: LedgerRow, record: Record) -> bool:

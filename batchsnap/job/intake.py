@@ -98,12 +98,12 @@ class _Taker:
         """Count the row, and spool it where there is something to do; a Problem where it was
         changed and something that was sent as it was before may yet turn up."""
         intake = self.intake
-        place = self._fold.places.get(key)
+        cohort = self._fold.cohorts.get(key)
         profile = row.profile or self._settings.profile
         doubt = suspect = False
-        if place is not None:
+        if cohort is not None:
             self.known += 1
-            state = place.standing.state
+            state = cohort.standing.state
             if state in DONE:
                 intake.done += 1
                 return None
@@ -114,7 +114,7 @@ class _Taker:
             if refused:
                 intake.refused += 1
                 return None
-            doubt, suspect = self._marks(key, place.standing)
+            doubt, suspect = self._marks(key, cohort.standing)
         scope = (profile, row.region)
         intake.to_do[scope] += 1
         intake.usages[row.disk_usage] += 1
@@ -129,16 +129,16 @@ class _Taker:
 
     def put(self, request: PlannedRequest, *, retry_failed: bool) -> None:
         """As `take`, a request that was planned and judged before."""
-        place = self._fold.places.get(request.key)
+        cohort = self._fold.cohorts.get(request.key)
         doubt = suspect = False
-        if place is not None:
-            if place.standing.state in DONE:
+        if cohort is not None:
+            if cohort.standing.state in DONE:
                 self.intake.done += 1
                 return
-            if place.standing.state is State.REJECTED and not retry_failed:
+            if cohort.standing.state is State.REJECTED and not retry_failed:
                 self.intake.refused += 1
                 return
-            doubt, suspect = self._marks(request.key, place.standing)
+            doubt, suspect = self._marks(request.key, cohort.standing)
         self.intake.to_do[request.profile, request.region] += 1
         self.intake.doubts += doubt
         self._spool(request, doubt=doubt, suspect=suspect)
@@ -209,7 +209,7 @@ def take_in(
         LedgerForeign: the ledger has not one row of this manifest.
         UsageError: the name template, a tag or the default region can't be used.
     """
-    first = not fold.places
+    first = not fold.cohorts
     template = plan.compile_name(settings.name)
     plan.check_tags(settings.tags)
     namer = template.for_run(birth.run_id, datetime.fromtimestamp(birth.at, UTC))
@@ -232,7 +232,7 @@ def take_in(
                 "its own with --ledger"
             )
         found.problems.raise_if_any()
-        taker.intake.gone = [key for key in fold.places if key not in found.keys]
+        taker.intake.gone = [key for key in fold.cohorts if key not in found.keys]
         taker.owe(frozenset(taker.intake.gone), retry_failed=retry_failed, spool=spool)
         taker.seal()
     except BaseException:

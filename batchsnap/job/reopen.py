@@ -22,7 +22,7 @@ from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, State
-from batchsnap.report.summary import Summary, summing
+from batchsnap.report.summary import Summary, summary_of
 from batchsnap.settings import MAX_DURATION_S, Settings, Waits
 from batchsnap.version import __version__
 
@@ -108,7 +108,7 @@ class Reopened:
                 if scope in seconds:
                     await rollback.tell_seconds(seconds[scope])
                 left += rollback.left
-        summary = summing(self.ledger.records(), self.fold).close()
+        summary = summary_of(self.fold)
         left += self._unasked()
         code = stop.exit or (Exit.UNFINISHED if left else Exit.DONE)
         return Result(summary, code, self.ledger.label), left
@@ -166,7 +166,7 @@ class Reopened:
             ) as connections,
         ):
             await LocalExecutor(clock, connections, say).execute(work, stop)
-        summary = summing(self.ledger.records(), self.fold).close()
+        summary = summary_of(self.fold)
         owed = any(strand.owed for strand in self._strands().values())
         return Result(summary, _exit_of(summary, stop, owed=owed, wait=wait), self.ledger.label)
 

@@ -37,7 +37,7 @@ from batchsnap.manifest import regions
 from batchsnap.manifest.reader import Manifest
 from batchsnap.pacing.quota_file import home_folder, state_folder
 from batchsnap.plan import counted
-from batchsnap.report.summary import Summing, exit_of, summing
+from batchsnap.report.summary import exit_of, summary_of
 from batchsnap.settings import ENDPOINT_DEFAULT, SETTLE_FOR_MIN_S, Settings
 from batchsnap.version import __version__
 
@@ -75,6 +75,9 @@ class Prepared:
             ask_first=ledger is not None and bool(ledger.gap),
         )
 
+        if self.finished is None:
+            self.fold.expect(self.intake.rows, self.intake.gone)
+
     @property
     def resumed(self) -> bool:
         return self.ledger is not None
@@ -87,9 +90,7 @@ class Prepared:
 
     def result(self, stop: Stop | None = None) -> Result:
         """How the run stands: finished earlier, or stopped at once."""
-        folded = summing(self.store.records())
-        exit_code = self._exit_of(folded, stop or Stop(), halted=False)
-        return Result(folded.close(), exit_code, self.store.label)
+        return self._result(stop or Stop(), halted=False)
 
     def close(self) -> None:
         """Let go of ledger and manifest."""
@@ -178,6 +179,7 @@ class Prepared:
         now = clock.wall()
         if self.ledger is None:
             self.ledger = self.store.create(self.header())
+            self.fold = self.ledger.fold
             return self.ledger
         manifest = self._manifest()
         if self.intake.gone:
@@ -195,19 +197,20 @@ class Prepared:
     async def _finish(
         self, ledger: RecordSink, stop: Stop, *, halted: bool, clock: Clock
     ) -> Result:
-        folded = summing(self.store.records(), ledger.fold)
-        exit_code = self._exit_of(folded, stop, halted=halted)
-        if exit_code in {Exit.DONE, Exit.SOME_FAILED}:
-            record: Record = {"event": "finished", "at": stamp(clock.wall()), "exit": exit_code}
-            async with committing(ledger):
-                await ledger.durable(ledger.append(record))
-            folded.add(record)
-        return Result(folded.close(), exit_code, self.store.label)
+        found = self._result(stop, halted=halted)
+        if found.exit not in {Exit.DONE, Exit.SOME_FAILED}:
+            return found
+        record: Record = {"event": "finished", "at": stamp(clock.wall()), "exit": found.exit}
+        async with committing(ledger):
+            await ledger.durable(ledger.append(record))
+        return self._result(stop, halted=halted)
 
-    def _exit_of(self, folded: Summing, stop: Stop, *, halted: bool) -> Exit:
-        return exit_of(
-            folded.close(), owed=folded.owed, stop=stop.exit, halted=halted, wait=self.spec.wait
+    def _result(self, stop: Stop, *, halted: bool) -> Result:
+        summary = summary_of(self.fold)
+        exit_code = exit_of(
+            summary, owed=bool(self.fold.owed), stop=stop.exit, halted=halted, wait=self.spec.wait
         )
+        return Result(summary, exit_code, self.store.label)
 
 
 def prepare(spec: JobSpec) -> Prepared:

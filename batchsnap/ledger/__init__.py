@@ -32,7 +32,9 @@ event is a later version's, and ignored.
 | snapshot_ids | of `doubled`: every snapshot found for this one row |
 
 record  F0  record <-> line
-replay  F0  lines -> records -> where every row stands
+scan    F0  lines -> records: how far a ledger is believed; torn against damaged
+replay  F0  records -> where every row stands, and what the run came to: the one fold
+tally   F0  the sums in it: calls, halts, lives, the worst second, the pace
 disk    F1  the system calls: lock, durable copy, repair, which file this is
 gap     F1  whether the ledger's silence about a row is a proof
 store   F1  the one writer: birth, recovery, append, group commit

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from batchsnap.errors import LedgerLocked, LedgerUnwritable
 from batchsnap.ledger.record import Home
-from batchsnap.ledger.replay import Scan
+from batchsnap.ledger.scan import Scan
 
 MODE = 0o600
 BLOCK = 1 << 20

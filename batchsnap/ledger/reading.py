@@ -10,7 +10,7 @@ from pathlib import Path
 
 from batchsnap.errors import LedgerDamaged, LedgerError
 from batchsnap.ledger.record import Record, decode
-from batchsnap.ledger.replay import Scan
+from batchsnap.ledger.scan import Scan
 
 _BLOCK = 1 << 20
 

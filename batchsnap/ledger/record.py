@@ -11,6 +11,8 @@ import orjson
 
 VERSION = 1
 RUN_EVENTS = frozenset({"run", "resumed", "finished"})
+LIVES = frozenset({"claimed", "released"})
+"""Of a ledger whose quotas have owners: one begins, or ends, to work on its quota."""
 _CRC = b',"crc":'  # no string holds it: a quote inside one is written \"
 
 

@@ -1,97 +1,20 @@
-"""From lines to where every row stands: the scan that tells torn from damaged, and the fold.
+"""From records to where every row stands, and what its run came to: the one fold.
 
-The fold keeps one shared `Place` a row (there are few different ones), and whole records only of
-rows that are not at rest, so its memory is a dictionary entry and a key for each row.
+It is fed while a ledger is read and with each record that is appended, so engine, run, status,
+metrics, view and report tell the same. It keeps one shared `Cohort` a row (there are few different
+ones), and whole records only of rows that are not at rest, so its memory is a dictionary entry and
+a key for each row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-from batchsnap.errors import IllegalMove, LedgerDamaged, LedgerForeign
-from batchsnap.ledger.record import RUN_EVENTS, VERSION, Home, Record, decode
-from batchsnap.lifecycle import DONE, ENDED, MOVES, NEW, Standing, State, step
-
-
-class Scan:
-    """Records of a ledger, line by line, up to the first damage.
-
-    After the iteration: `end` is the byte offset behind the last good record, `last_seq` its
-    number, `synced` the highest seq that any record declared durable, `damaged` whether anything
-    lies behind `end`.
-    """
-
-    def __init__(self, lines: Iterable[bytes]) -> None:
-        self._lines = iter(lines)
-        self.end = 0
-        self.last_seq = -1
-        self.synced = 0
-        self.damaged = False
-
-    def __iter__(self) -> Iterator[Record]:
-        """Yield the good records, the `run` record first.
-
-        Raises:
-            LedgerForeign: the first is no `run` record of a version we can read.
-            LedgerDamaged: a record that was known durable is damaged or missing.
-        """
-        first = next(self._lines, b"")
-        yield _born(first)
-        end, expected, synced = len(first), 1, 0
-        for line in self._lines:
-            record = decode(line)
-            if record is None or record.get("seq") != expected:
-                break
-            declared = record.get("synced")
-            if declared != synced:
-                if not isinstance(declared, int) or not synced < declared < expected:
-                    break  # nobody wrote this: `synced` grows, and lies behind
-                synced = declared
-            expected += 1
-            end += len(line)
-            yield record
-        else:
-            self.end, self.last_seq, self.synced = end, expected - 1, synced
-            return
-        self.end, self.last_seq, self.synced = end, expected - 1, synced
-        self.damaged = True
-        if self._highest_synced() >= expected:
-            raise LedgerDamaged(
-                f"damaged at byte {end}: record {expected} was durable and can't be read. Put a "
-                "good copy of the file in its place; do not edit or delete it"
-            )
-
-    def _highest_synced(self) -> int:
-        """The highest seq that the lines behind the damage declare durable."""
-        records = (decode(line) for line in self._lines)
-        declared = (record.get("synced") for record in records if record is not None)
-        return max((number for number in declared if isinstance(number, int)), default=0)
-
-
-def _born(line: bytes) -> Record:
-    """The `run` record, from a ledger's first line."""
-    header = decode(line)
-    if header is None or "seq" in header:  # one with a number stood behind it
-        if b'"event":"run"' in line or b'"crc":' in line:
-            raise LedgerDamaged(
-                "damaged at byte 0: the `run` record can't be read. Put a good copy of the file in "
-                "its place; do not edit or delete it"
-            )
-        if not line:
-            raise LedgerDamaged(
-                "the file is empty, and a ledger is born whole: another program emptied it. Put a "
-                "good copy in its place"
-            )
-        raise LedgerForeign("the file is no batchsnap ledger: its first line is no `run` record")
-    if header.get("event") != "run":
-        raise LedgerForeign("the file is no batchsnap ledger: its first line is no `run` record")
-    if header.get("v") != VERSION:
-        raise LedgerForeign(
-            f"the ledger has version {header.get('v')}, this batchsnap reads {VERSION}: "
-            "use the batchsnap that wrote it"
-        )
-    return header
+from batchsnap.errors import IllegalMove
+from batchsnap.ledger.record import RUN_EVENTS, Home, Record
+from batchsnap.ledger.tally import Tally
+from batchsnap.lifecycle import DONE, ENDED, MOVES, NEW, WORD, Standing, State, step
 
 
 def move_of(record: Record) -> str:
@@ -115,8 +38,8 @@ def _brief(record: Record) -> Record:
     return {name: record[name] for name in _KEPT if name in record}  # type: ignore
 
 
-class Place:
-    """Where some rows stand. All of them share it."""
+class Cohort:
+    """Rows that stand alike: all of them share it."""
 
     __slots__ = ("at_rest", "failed", "next", "rows", "standing")
 
@@ -125,17 +48,18 @@ class Place:
         self.rows = 0
         self.at_rest = standing.state in DONE and not standing.owed
         self.failed = standing.state in ENDED
-        self.next: dict[str, Place] = {}  # by move
+        self.next: dict[str, Cohort] = {}  # by move
 
 
 class Fold:
     """Where every row stands, and what the run is: the sum of the records applied so far."""
 
     def __init__(self) -> None:
-        self.places: dict[str, Place] = {}
+        self.cohorts: dict[str, Cohort] = {}
         self.intents: dict[str, Record] = {}  # latest intent of rows not at rest
         self.latest: dict[str, Record] = {}  # latest record of rows not at rest
         self.backup_disks: set[str] = set()  # disks that a row with a backup point is on
+        self.tally = Tally()
         self.header: Record = {}
         self.settings: dict[str, Any] = {}
         self.manifest: dict[str, Any] = {}
@@ -145,7 +69,7 @@ class Fold:
         self.home: Home = {}  # which file its latest life wrote to; empty: not told
         self.finished: Record | None = None  # the end, where nothing was begun after it
         self.ended: Record | None = None  # the run's own end, whatever was waited or deleted since
-        self._unborn = Place(NEW)  # of rows without a record
+        self._unborn = Cohort(NEW)  # of rows without a record
         self._all = {NEW: self._unborn}
 
     def apply(self, record: Record) -> None:
@@ -157,15 +81,19 @@ class Fold:
         key = record.get("key")
         if key is None:
             self._apply_run(record)
-            return
+        else:
+            self._move(key, record)
+        self.tally.add(record)
+
+    def _move(self, key: str, record: Record) -> None:
         event = record["event"]
-        old = self.places.get(key)
+        old = self.cohorts.get(key)
         start = old or self._unborn
-        new = start.next.get(event) or self._next_place(start, record)
+        new = start.next.get(event) or self._next_cohort(start, record)
         if old is not None:
             old.rows -= 1
         new.rows += 1
-        self.places[key] = new
+        self.cohorts[key] = new
         if new.at_rest:
             self.intents.pop(key, None)
             self.latest.pop(key, None)
@@ -181,21 +109,21 @@ class Fold:
         if event != "halted" or key not in self.latest:  # that is of its scope, not of the row
             self.latest[key] = record
 
-    def _next_place(self, start: Place, record: Record) -> Place:
-        """Where the record moves a row of this place; kept, for the next row that goes so."""
+    def _next_cohort(self, start: Cohort, record: Record) -> Cohort:
+        """The one to which the record moves a row; kept, for the next row that goes so."""
         move = move_of(record)
-        place = start.next.get(move)
-        if place is None:
+        cohort = start.next.get(move)
+        if cohort is None:
             try:
                 standing = step(start.standing, move)
             except IllegalMove as error:
                 number = f"record {record['seq']}: " if "seq" in record else ""
                 raise IllegalMove(f"{number}row {record['key']}: {error}") from None
-            place = self._all.get(standing)
-            if place is None:
-                place = self._all[standing] = Place(standing)
-            start.next[move] = place
-        return place
+            cohort = self._all.get(standing)
+            if cohort is None:
+                cohort = self._all[standing] = Cohort(standing)
+            start.next[move] = cohort
+        return cohort
 
     def _apply_run(self, record: Record) -> None:
         event = record["event"]
@@ -221,18 +149,49 @@ class Fold:
 
     def standing(self, key: str) -> Standing:
         """Where a row stands; a row that no record names is new."""
-        place = self.places.get(key)
-        return NEW if place is None else place.standing
+        cohort = self.cohorts.get(key)
+        return NEW if cohort is None else cohort.standing
+
+    def expect(self, rows: int, gone: Iterable[str]) -> None:
+        """The manifest holds so many rows, and no longer these: known before the record that will
+        say so."""
+        self.manifest = {**self.manifest, "rows": rows}
+        self.gone = frozenset(gone)
+
+    @property
+    def words(self) -> dict[str, int]:
+        """Rows of the newest manifest by the word for where they stand; they add up to them."""
+        counts = self.counts
+        for key in self.gone & self.cohorts.keys():
+            counts[self.cohorts[key].standing.state] -= 1
+        words = dict.fromkeys(WORD.values(), 0)
+        for state, number in counts.items():
+            words[WORD[state]] += number
+        words[WORD[State.PENDING]] += self.rows - sum(words.values())
+        return words
+
+    @property
+    def rows(self) -> int:
+        """Of the newest manifest."""
+        return int(self.manifest.get("rows", 0))
 
     @property
     def counts(self) -> dict[State, int]:
         """Rows by state, of all rows that a record names."""
         counts = dict.fromkeys(State, 0)
-        for place in self._all.values():
-            counts[place.standing.state] += place.rows
+        for cohort in self._all.values():
+            counts[cohort.standing.state] += cohort.rows
         return counts
 
     @property
     def owed(self) -> int:
         """Rows that were sent again and still wait for their last question."""
-        return sum(place.rows for place in self._all.values() if place.standing.owed)
+        return sum(cohort.rows for cohort in self._all.values() if cohort.standing.owed)
+
+
+def folded(records: Iterable[Record]) -> Fold:
+    """All records folded; raises as `Fold.apply` does."""
+    fold = Fold()
+    for record in records:
+        fold.apply(record)
+    return fold

@@ -29,7 +29,8 @@ from batchsnap.ledger import disk
 from batchsnap.ledger.gap import Gap, lost_since, refuse_where_lost, remedy
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode
-from batchsnap.ledger.replay import Fold, Scan
+from batchsnap.ledger.replay import Fold
+from batchsnap.ledger.scan import Scan
 
 SYNC_WITHIN_S = 0.3
 """So long what nobody waits for may be written and not synced: a little more than the quarter of a

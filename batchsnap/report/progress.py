@@ -1,107 +1,118 @@
-"""How a run is doing at this moment: its rate, when it may end, when the next row comes back."""
+"""How a run is doing at one moment, as its fold tells: for the plain line, the view and status."""
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from itertools import islice
 
-from batchsnap.ledger.record import Record, of_later_version, unstamp
+from batchsnap.ledger.record import unstamp
+from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import WORD, State
 from batchsnap.plan import duration_text
-from batchsnap.report.summary import Summary, Summing
 
-RECENT_S = 60.0
 QUIET_S = 120.0  # a run that only waits writes nothing for a while; longer is worth a word
 _DOUBTS_SHOWN = 3
 _DOUBTED = frozenset(state for state, word in WORD.items() if word == WORD[State.IN_DOUBT])
 
 
-class Recent:
-    """The last minute's accepted snapshots, and when anything was last heard."""
-
-    def __init__(self) -> None:
-        self.heard = 0.0  # Unix seconds of the newest record
-        self._accepted: deque[float] = deque()
-
-    def add(self, record: Record) -> None:
-        """Take a record."""
-        if of_later_version(record):
-            return
-        self.heard = unstamp(record["at"])
-        if record["event"] == "accepted":
-            self._accepted.append(unstamp(record["at"]))
-            while self._accepted[-1] - self._accepted[0] > RECENT_S:
-                self._accepted.popleft()
-
-    def rate_per_s(self, now: float) -> float:
-        """Of the minute before `now` (Unix seconds), or of the time since the first."""
-        made = [at for at in self._accepted if now - at <= RECENT_S]
-        return len(made) / max(1.0, min(RECENT_S, now - made[0])) if made else 0.0
-
-
 @dataclass(frozen=True, slots=True)
-class Now:
-    """What `status` says beside the Summary."""
+class Progress:
+    """Rows of the newest manifest by how they stand, and the pace. It costs little: no row is
+    looked at."""
 
-    rate_per_s: float
-    left: int  # rows that will still be sent or settled
-    next_deferred_s: float | None  # until the first deferred row may be sent again
-    over: bool = False  # the run has ended, finished or not
-    quiet_s: float = 0.0  # since the newest record
-    doubts: tuple[str, ...] = ()  # the first rows in doubt
-    in_doubt: int = 0  # all of them
-    flying: int = 0  # rows that only wait for their reply, while the run is heard of
+    rows: int
+    done: int
+    pending: int
+    deferred: int
+    in_doubt: int  # without those that only wait for their reply
+    failed: int
+    owed: int  # that wait for their last question
+    flying: int  # rows that only wait for their reply, while the run is heard of
+    rate_per_s: float  # of the last minute
 
-    def lines(self) -> list[str]:
-        """For a person; nothing where nothing is left."""
+    @property
+    def left(self) -> int:
+        """Rows that will still be sent or settled."""
+        return self.pending + self.deferred + self.in_doubt + self.flying
+
+    @property
+    def eta_s(self) -> float | None:
+        """Until the last row is sent; None where there is no pace to tell by."""
+        return self.left / self.rate_per_s if self.rate_per_s > 0 else None
+
+    @property
+    def eta(self) -> str:
+        """For a person."""
         if not self.left:
-            return []
-        if self.over:
-            return self.waits()
-        eta = duration_text(self.left / self.rate_per_s) if self.rate_per_s else "unknown"
-        pace = f"  last minute {self.rate_per_s:.1f}/s, {self.left:,} left, ETA {eta}"
-        return [pace, *self.waits()]
-
-    def waits(self) -> list[str]:
-        """What the run waits for, and whether it is heard of at all."""
-        said = []
-        if self.flying:
-            said.append(f"  {self.flying:,} rows wait for their reply")
-        if self.doubts:
-            more = self.in_doubt - len(self.doubts)
-            names = ", ".join(self.doubts) + (f" and {more:,} more" if more > 0 else "")
-            said.append(f"  in doubt: {names}")
-        if self.next_deferred_s is not None:
-            said.append(f"  next deferred row in {duration_text(max(0.0, self.next_deferred_s))}")
-        if self.quiet_s >= QUIET_S and not self.over:
-            said.append(
-                f"  nothing was written for {duration_text(self.quiet_s)}: if no run is going on, "
-                "run the same command again"
-            )
-        return said
+            return "asking once more" if self.owed else "0 s"
+        return "?" if self.eta_s is None else duration_text(self.eta_s)
 
 
-def now_of(summing: Summing, summary: Summary, recent: Recent, now: float) -> Now:
-    """How the run is doing at `now` (Unix seconds)."""
+def progress_of(fold: Fold, now: float, *, alive: bool | None = None) -> Progress:
+    """How a run is doing at `now` (Unix seconds). `alive`: whether a process is known to be at
+    work; None where only the ledger tells."""
+    words = fold.words
+    flying = fold.counts[State.SENT] if _heard_of(fold, now, alive) else 0
+    return Progress(
+        rows=fold.rows,
+        done=words["accepted"] + words["ready"] + words["skipped"],
+        pending=words["pending"],
+        deferred=words["deferred"],
+        in_doubt=words["in_doubt"] - flying,
+        failed=words["rejected"] + words["gave_up"] + words["vanished"] + words["deleted"],
+        owed=fold.owed,
+        flying=flying,
+        rate_per_s=fold.tally.rate_per_s(now),
+    )
+
+
+def status_lines(fold: Fold, now: float) -> list[str]:
+    """What `status` says beside the Summary; nothing where nothing is left."""
+    progress = progress_of(fold, now)
+    if not progress.left:
+        return []
+    if fold.ended is not None:
+        return waits(fold, now)
+    eta = "unknown" if progress.eta_s is None else duration_text(progress.eta_s)
+    pace = f"  last minute {progress.rate_per_s:.1f}/s, {progress.left:,} left, ETA {eta}"
+    return [pace, *waits(fold, now)]
+
+
+def waits(fold: Fold, now: float) -> list[str]:
+    """What the run waits for, and whether it is heard of at all. Looks at all rows that are not at
+    rest."""
+    said, progress = [], progress_of(fold, now)
+    if progress.flying:
+        said.append(f"  {progress.flying:,} rows wait for their reply")
+    if doubts := _doubts(fold, now):
+        more = progress.in_doubt - len(doubts)
+        said.append(
+            f"  in doubt: {', '.join(doubts)}" + (f" and {more:,} more" if more > 0 else "")
+        )
     later = [
         unstamp(record["not_before"]) - now
-        for record in summing.fold.latest.values()
+        for record in fold.latest.values()
         if record["event"] == "deferred" and "not_before" in record
     ]
-    over, quiet_s = summing.fold.ended is not None, max(0.0, now - recent.heard)
-    alive = not over and quiet_s < QUIET_S
-    # who was sent a moment ago is no doubt yet; of a dead run it is
-    flying = summing.fold.counts[State.SENT] if alive else 0
-    known = {State.IN_DOUBT, State.DELETING} if alive else _DOUBTED
-    doubts = (key for key in summing.fold.latest if summing.fold.standing(key).state in known)
-    return Now(
-        rate_per_s=recent.rate_per_s(now),
-        left=summary.pending + summary.deferred + summary.in_doubt,
-        next_deferred_s=min(later, default=None),
-        over=over,
-        quiet_s=quiet_s,
-        doubts=tuple(islice(doubts, _DOUBTS_SHOWN)),
-        in_doubt=summary.in_doubt - flying,
-        flying=flying,
-    )
+    if later:
+        said.append(f"  next deferred row in {duration_text(max(0.0, min(later)))}")
+    quiet_s = now - fold.tally.heard
+    if quiet_s >= QUIET_S and fold.ended is None:
+        said.append(
+            f"  nothing was written for {duration_text(quiet_s)}: if no run is going on, run the "
+            "same command again"
+        )
+    return said
+
+
+def _heard_of(fold: Fold, now: float, alive: bool | None = None) -> bool:
+    if alive is not None:
+        return alive
+    return fold.ended is None and now - fold.tally.heard < QUIET_S
+
+
+def _doubts(fold: Fold, now: float) -> list[str]:
+    """The first rows in doubt. Who was sent a moment ago is no doubt yet; of a dead run it is."""
+    known = {State.IN_DOUBT, State.DELETING} if _heard_of(fold, now) else _DOUBTED
+    doubts = (key for key in fold.latest if fold.standing(key).state in known)
+    return list(islice(doubts, _DOUBTS_SHOWN))

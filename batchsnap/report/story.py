@@ -9,11 +9,12 @@ from typing import Any
 from batchsnap.errors import UsageError
 from batchsnap.ledger.ports import Store
 from batchsnap.ledger.record import Record
+from batchsnap.ledger.replay import Fold
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import DiskRow
 from batchsnap.report.facts import RowFact, RowFacts
 from batchsnap.report.figures import Marks, Series
-from batchsnap.report.summary import Summary, Summing
+from batchsnap.report.summary import Summary, outcomes_of, summary_of
 from batchsnap.report.text import Reason, reasons_of
 
 
@@ -52,21 +53,20 @@ def read_story(store: Store) -> Story:
     Raises:
         LedgerError: it can't be read.
     """
-    summing, facts, series, marks = Summing(), RowFacts(), Series(), Marks()
+    fold, facts, series, marks = Fold(), RowFacts(), Series(), Marks()
     count, as_of = 0, ""
     for record in store.records():
         count, as_of = count + 1, record.get("at", as_of)
         marks.add(record)
-        summing.add(record)
+        fold.apply(record)
         facts.add(record)
         series.add(record)
-    facts.close(summing.fold)
-    fold = summing.fold
+    facts.close(fold)
     return Story(
         store=store,
         records=count,
         digest=store.digest(count),
-        summary=summing.close(),
+        summary=summary_of(fold),
         header=fold.header,
         settings=fold.settings,
         manifest=fold.manifest,
@@ -75,7 +75,7 @@ def read_story(store: Store) -> Story:
         series=series,
         marks=marks,
         as_of=as_of,
-        reasons=reasons_of(summing.outcomes()),
+        reasons=reasons_of(outcomes_of(fold)),
     )
 
 

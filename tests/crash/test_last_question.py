@@ -14,8 +14,9 @@ import pytest
 
 from batchsnap.client.ports import Departure
 from batchsnap.ledger.record import Record, encode
+from batchsnap.ledger.replay import folded
 from batchsnap.model import Fault, FaultKind, Reply
-from batchsnap.report.summary import summing
+from batchsnap.report.summary import summary_of
 from batchsnap.settings import Settings
 from tests.scenarios.test_promise import ModelCloud, World, header
 from tests.virtual import run_virtual
@@ -63,7 +64,7 @@ def test_a_second_snapshot_is_told(
     assert len(made) == 2
     [doubled] = [r for r in records if r["event"] == "doubled"]
     assert set(doubled["snapshot_ids"]) == {snapshot_id for _, snapshot_id, _ in made}
-    assert (summing(records).close().doubled, summing(records).owed) == (1, False)
+    assert (summary_of(folded(records)).doubled, folded(records).owed) == (1, False)
 
 
 class Behind(HoldingCloud):
@@ -109,7 +110,7 @@ def test_a_short_settle_for_does_not_shorten_a_signatures_life(tmp_path: Path) -
 
     run_virtual(world.life([0], False, None), world.loop)
 
-    assert summing(world.records()).close().doubled == 1
+    assert summary_of(folded(world.records())).doubled == 1
 
 
 def test_the_last_question_is_asked_again_though_patience_is_short(tmp_path: Path) -> None:
@@ -170,14 +171,14 @@ def test_the_last_question_is_not_answered_by_another_account(tmp_path: Path) ->
         await world.life([0], False, 100.0)
         foreign.blind = True
         await world.life([0], False, None)
-        assert summing(world.records()).owed
+        assert folded(world.records()).owed
         foreign.blind = False
         await world.life([0], False, None)
 
     run_virtual(main(), world.loop)
-    summed = summing(world.records())
+    summed = folded(world.records())
 
-    assert (summed.close().doubled, summed.owed) == (1, False)
+    assert (summary_of(summed).doubled, summed.owed) == (1, False)
 
 
 @pytest.mark.parametrize("ends", [["vanished"], ["deleting"], ["deleting", "deleted"]])
@@ -261,4 +262,4 @@ def test_a_last_question_about_a_disk_that_was_not_seen_is_asked_again(tmp_path:
     asked = [r for r in world.records() if r.get("final") and r["key"] == "disk-00000000"]
     assert asked[0]["code"] == "settle.disk_unseen"
     assert [len(made) for made in world.cloud.made.values()] == [1, 1]
-    assert summing(world.records()).close().accepted == 2
+    assert summary_of(folded(world.records())).accepted == 2

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from batchsnap.ledger.record import Record, encode
+from batchsnap.ledger.replay import folded
 from batchsnap.lifecycle import State
-from batchsnap.report.summary import summing
 from tests.scenarios.test_promise import World, header
 from tests.virtual import run_virtual
 
@@ -33,7 +33,7 @@ def sent_twice(folder: Path, then: Any, ends: list[str]) -> tuple[World, list[Re
 
     run_virtual(main(), world.loop)
     records = world.records()
-    assert not summing(records).owed
+    assert not folded(records).owed
     return world, records
 
 
@@ -56,7 +56,7 @@ def test_a_renamed_snapshot_is_told_and_not_gone(tmp_path: Path) -> None:
 
     assert (records[-1]["found"], records[-1]["final"]) == (True, True)
     assert records[-1]["evidence"].endswith("is there, renamed to renamed-by-hand")
-    assert summing(records).fold.standing(DISK).state is State.ACCEPTED
+    assert folded(records).standing(DISK).state is State.ACCEPTED
 
 
 def test_a_snapshot_that_is_not_found_by_its_id_is_gone_after_the_whole_schedule(
@@ -67,7 +67,7 @@ def test_a_snapshot_that_is_not_found_by_its_id_is_gone_after_the_whole_schedule
     [vanished] = [r for r in records if r["event"] == "vanished"]
     [settled] = [r for r in records if r.get("final")]
     assert settled["evidence"] == f"{vanished['snapshot_id']} is gone"
-    assert summing(records).fold.standing(DISK).state is State.VANISHED
+    assert folded(records).standing(DISK).state is State.VANISHED
 
 
 def test_one_silence_does_not_end_it(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_one_silence_does_not_end_it(tmp_path: Path) -> None:
 
     assert len(world.cloud.made[DISK]) == 1
     assert not [r for r in records if r["event"] == "vanished"]
-    assert summing(records).fold.standing(DISK).state is State.ACCEPTED
+    assert folded(records).standing(DISK).state is State.ACCEPTED
 
 
 @pytest.mark.parametrize("ends", [["deleting"], ["deleting", "deleted"], ["vanished"]])
@@ -84,4 +84,4 @@ def test_what_was_deleted_is_not_sought(tmp_path: Path, ends: list[str]) -> None
 
     assert [r["event"] for r in records].count("vanished") == ends.count("vanished")
     assert records[-1]["evidence"] == "0 of this name: []"
-    assert summing(records).fold.standing(DISK).state == ends[-1]
+    assert folded(records).standing(DISK).state == ends[-1]

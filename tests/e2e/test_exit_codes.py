@@ -44,7 +44,7 @@ def failing(place: str) -> str:
     [
         pytest.param("batchsnap.job.run:take_in", id="before anything is sent"),
         pytest.param("batchsnap.engine.attempt:decide", id="while rows are out"),
-        pytest.param("batchsnap.job.run:summing", id="at the end"),
+        pytest.param("batchsnap.job.run:summary_of", id="at the end"),
     ],
 )
 def test_a_defect_is_exit_70_and_the_next_run_goes_on(cli: Cli, tmp_path: Path, place: str) -> None:

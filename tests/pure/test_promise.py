@@ -21,10 +21,11 @@ from batchsnap.cloud.faults import rule as ruling_of
 from batchsnap.engine.attempt import details_of, event_of
 from batchsnap.errors import Exit, IllegalMove
 from batchsnap.ledger.record import encode, row_record, stamp
-from batchsnap.ledger.replay import Fold, Scan
+from batchsnap.ledger.replay import Fold, folded
+from batchsnap.ledger.scan import Scan
 from batchsnap.lifecycle import DONE, ENDED, TABLE, State
 from batchsnap.model import Fault, FaultKind, PlannedRequest, Reply
-from batchsnap.report.summary import exit_of, summing
+from batchsnap.report.summary import exit_of, summary_of
 from batchsnap.retry import Do, Tries, decide
 from batchsnap.settings import SETTLE_SCHEDULE_S, SIGNATURE_DEAD_S, Waits
 
@@ -289,10 +290,10 @@ class Promise(RuleBasedStateMachine):
     @rule()
     def finish(self) -> None:
         """A run that calls itself done has one snapshot a row."""
-        folded = summing(Scan(self.lines))
-        folded.fold.manifest = {"rows": len(self.fold.places)}
-        code = exit_of(folded.close(), owed=folded.owed, stop=None, halted=False, wait=False)
-        for key in self.fold.places if code is Exit.DONE else ():
+        fold = folded(Scan(self.lines))
+        fold.manifest = {"rows": len(self.fold.cohorts)}
+        code = exit_of(summary_of(fold), owed=fold.owed, stop=None, halted=False, wait=False)
+        for key in self.fold.cohorts if code is Exit.DONE else ():
             assert len(self.made[key]) == 1
 
 

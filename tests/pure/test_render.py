@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsnap.ledger.record import Record, stamp
+from batchsnap.ledger.replay import Fold, folded
 from batchsnap.model import DiskRow
 from batchsnap.report.facts import RowFact, RowFacts
 from batchsnap.report.figures import Marks, Series, columns
 from batchsnap.report.files import facts_csv, failed_manifest
 from batchsnap.report.page import headline, lede
-from batchsnap.report.progress import Recent, now_of
-from batchsnap.report.summary import Summary, Summing, summing
+from batchsnap.report.progress import status_lines
+from batchsnap.report.summary import Summary, outcomes_of, summary_of
 from batchsnap.report.text import reasons_of, summary_text
 from tests.ledgers import BORN
 from tests.records import birth, moved
@@ -28,18 +29,18 @@ WHY: dict[str, Any] = {"code": "InvalidDisk.NotSupported", "message": "no", "req
 
 def facts_of(*records: Record) -> RowFact:
     """What these records of one row come to."""
-    folded, facts = Summing(), RowFacts()
+    fold, facts = Fold(), RowFacts()
     for record in (birth(manifest={"rows": 1}), *records):
-        folded.add(record)
+        fold.apply(record)
         facts.add(record)
-    facts.close(folded.fold)
+    facts.close(fold)
     [fact] = facts.by_key.values()
     return fact
 
 
 def counted(**values: Any) -> Summary:
     """A Summary with these counts and no others."""
-    plain = summing([birth()]).close().to_json()
+    plain = summary_of(folded([birth()])).to_json()
     return Summary(**{**plain, "pending": 0, "halted": (), **values})
 
 
@@ -55,11 +56,11 @@ REFUSED_AFTER_DOUBT = (
 
 def test_the_last_question_takes_no_reason_away() -> None:
     fact = facts_of(*REFUSED_AFTER_DOUBT)
-    folded = summing([birth(), *REFUSED_AFTER_DOUBT])
+    fold = folded([birth(), *REFUSED_AFTER_DOUBT])
 
     assert (fact.state, fact.code, fact.message) == ("rejected", WHY["code"], "no")
     assert fact.remedy == "take the disk out of the manifest"
-    assert list(folded.outcomes()) == [("rejected", WHY["code"], "no")]
+    assert list(outcomes_of(fold)) == [("rejected", WHY["code"], "no")]
 
 
 def test_a_row_with_its_snapshot_tells_no_older_trouble() -> None:
@@ -78,7 +79,7 @@ def test_a_row_with_its_snapshot_tells_no_older_trouble() -> None:
     assert (fact.state, fact.snapshot_id) == ("accepted", "snap-1")
     assert (fact.code, fact.message, fact.remedy) == ("", "", "")
     assert fact.request_id == ""  # req-1 was of a call that made nothing
-    assert list(summing([birth(), *records]).outcomes()) == []
+    assert list(outcomes_of(folded([birth(), *records]))) == []
 
 
 def test_a_doubled_row_names_both_snapshots() -> None:
@@ -209,11 +210,8 @@ def test_the_commonest_reason_comes_first_with_its_remedy() -> None:
 
 
 def doing_now(*records: Record, now: float, rows: int = 9) -> list[str]:
-    folded, recent = Summing(), Recent()
-    for record in (birth(manifest={"rows": rows}, at=stamp(BORN)), *records):
-        folded.add(record)
-        recent.add(record)
-    return now_of(folded, folded.close(), recent, BORN + now).lines()
+    fold = folded([birth(manifest={"rows": rows}, at=stamp(BORN)), *records])
+    return status_lines(fold, BORN + now)
 
 
 def test_now_tells_rate_eta_doubts_and_the_next_deferral() -> None:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from batchsnap.errors import IllegalMove, LedgerDamaged, LedgerForeign
 from batchsnap.ledger.record import VERSION, Record, decode, encode
-from batchsnap.ledger.replay import Fold, Scan
+from batchsnap.ledger.replay import Fold
+from batchsnap.ledger.scan import Scan
 from batchsnap.lifecycle import NEW, State
-from tests.records import MOVES, birth, lines_of, moved, record_of
+from tests.records import AT, MOVES, birth, lines_of, moved, record_of
 
 _SIX = [
     moved("intent", 1),
@@ -178,7 +179,7 @@ def state_of(fold: Fold) -> dict[str, Any]:
         return {k: v for k, v in record.items() if k not in {"seq", "synced", "crc"}}
 
     return {
-        "standings": {k: (p.standing, p.at_rest) for k, p in fold.places.items()},
+        "standings": {k: (p.standing, p.at_rest) for k, p in fold.cohorts.items()},
         "intents": {k: bare(r) for k, r in fold.intents.items()},
         "latest": {k: bare(r) for k, r in fold.latest.items()},
         "counts": fold.counts,
@@ -210,7 +211,7 @@ def test_a_live_fold_and_a_replayed_one_agree(choices: list[tuple[int, str]]) ->
     for record in Scan(written):
         replayed.apply(record)
     assert state_of(replayed) == state_of(live)
-    assert sum(live.counts.values()) == len(live.places)
+    assert sum(live.counts.values()) == len(live.cohorts)
 
 
 def test_the_first_record_of_a_row_may_be_illegal_and_leaves_no_trace() -> None:
@@ -233,12 +234,12 @@ def test_a_record_of_no_row_must_be_of_the_run() -> None:
     fold = folded()
     before = state_of(fold)
     with pytest.raises(IllegalMove, match="must name its row"):
-        fold.apply({"event": "intent", "at": "x"})
+        fold.apply({"event": "intent", "at": AT})
     assert state_of(fold) == before
 
 
 def test_what_a_later_version_tells_of_the_run_is_ignored() -> None:
-    fold = folded(moved("intent", 1), {"event": "finished", "at": "t", "exit": 0})
+    fold = folded(moved("intent", 1), {"event": "finished", "at": AT, "exit": 0})
     before = state_of(fold)
     fold.apply({"event": "claimed", "pair": ["", "cbs"], "settings": {"rate_per_s": 1}})
     assert state_of(fold) == before
@@ -250,7 +251,7 @@ def test_what_a_later_version_tells_of_the_run_is_ignored() -> None:
 def test_rows_at_rest_keep_no_record_and_failed_ones_only_what_is_asked_of_them() -> None:
     fold = folded(
         moved("intent", 1, snapshot_name="a", baseline=["snap-0"]),
-        moved("rejected", 1, code="c", message="m", request_id="q", sent_at="t", latency_ms=1.5),
+        moved("rejected", 1, code="c", message="m", request_id="q", sent_at=AT, latency_ms=1.5),
         moved("intent", 2, snapshot_name="b"),
         moved("accepted", 2, snapshot_id="snap-2"),
     )
@@ -281,11 +282,11 @@ def test_a_row_that_is_owed_a_question_keeps_its_intent_until_it_is_asked() -> N
 
 def test_what_the_run_is_comes_from_its_newest_records() -> None:
     fold = folded(moved("intent"))
-    fold.apply({"event": "finished", "at": "t", "exit": 1})
+    fold.apply({"event": "finished", "at": AT, "exit": 1})
     assert fold.finished is not None
     resumed: Record = {
         "event": "resumed",
-        "at": "t",
+        "at": AT,
         "settings": {"canary": 3},
         "manifest": {"rows": 9, "gone": ["disk-00000001"]},
         "recovered": {"cut_bytes": 7},
@@ -295,6 +296,6 @@ def test_what_the_run_is_comes_from_its_newest_records() -> None:
     assert fold.settings == {"canary": 3}
     assert (fold.manifest["rows"], fold.gone) == (9, {"disk-00000001"})
     assert fold.recovered
-    fold.apply({"event": "resumed", "at": "t"})
+    fold.apply({"event": "resumed", "at": AT})
     assert fold.manifest["rows"] == 9
     assert fold.recovered

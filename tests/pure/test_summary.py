@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from batchsnap.errors import Exit, IllegalMove
 from batchsnap.ledger.record import Record, row_record, stamp
+from batchsnap.ledger.replay import Fold, folded
 from batchsnap.lifecycle import WORD
 from batchsnap.pacing.law import worst_window
-from batchsnap.report.summary import Summary, Summing, exit_of, summing
+from batchsnap.report.summary import Summary, exit_of, summary_of
 from tests.records import AT, MOVES, birth, moved, record_of, row
 
 BORN = 1_795_000_000.0
@@ -49,18 +50,18 @@ def sent(number: int, start_ms: int, *, after_ms: int = 100, **values: Any) -> l
 def test_the_states_add_up_to_the_rows_of_the_newest_manifest(
     choices: list[tuple[int, str]], unseen: int, gone: set[int]
 ) -> None:
-    folded, seen = Summing(), set()
-    folded.add(birth())
+    fold, seen = Fold(), set()
+    fold.apply(birth())
     for number, move in choices:
         try:
-            folded.add(record_of(move, number))
+            fold.apply(record_of(move, number))
         except IllegalMove:
             continue
         seen.add(number)
     keys = [row(number).key for number in sorted(gone)]
     rows = len(seen - gone) + unseen
-    folded.add({"event": "resumed", "at": AT, "manifest": {"rows": rows, "gone": keys}})
-    summary = folded.close()
+    fold.apply({"event": "resumed", "at": AT, "manifest": {"rows": rows, "gone": keys}})
+    summary = summary_of(fold)
     assert summary.rows == rows
     assert sum(states_of(summary).values()) == rows
     assert min(states_of(summary).values()) >= 0
@@ -84,7 +85,7 @@ def test_each_state_under_its_word() -> None:
         13: ["skipped"],
     }
     records = [record_of(move, number) for number, walk in moves.items() for move in walk]
-    summary = summing([birth(manifest={"rows": 20}), *records]).close()
+    summary = summary_of(folded([birth(manifest={"rows": 20}), *records]))
     assert states_of(summary) == {
         "pending": 7 + 1,
         "skipped": 1,
@@ -111,34 +112,34 @@ def test_the_worst_second_is_the_oracles_whatever_the_order_of_the_outcomes(
     pairs = [sent(n, start, after_ms=late) for n, (start, late) in enumerate(starts)]
     intents = [intent for intent, _ in pairs]
     outcomes = sorted((outcome for _, outcome in pairs), key=lambda record: record["at"])
-    folded = summing([birth(), *intents, *outcomes])
+    fold = folded([birth(), *intents, *outcomes])
     exact: Any = [Fraction(start, 1000) for start, _ in sorted(starts)]  # floats would round
-    assert folded.close().worst_second == worst_window(exact)
-    assert folded.close().requests == len(calls)
+    assert summary_of(fold).worst_second == worst_window(exact)
+    assert summary_of(fold).requests == len(calls)
 
 
 def test_the_worst_second_of_a_long_run_forgets_nothing_and_keeps_little() -> None:
-    folded = Summing()
-    folded.add(birth())
+    fold = Fold()
+    fold.apply(birth())
     dense = [t + 50 * n for t in (40_000, 600_000) for n in range(25)]
     for number, start in enumerate(sorted([*range(0, 900_000, 2000), *dense])):
         for record in sent(number, start):
-            folded.add(record)
-    assert folded.close().worst_second == 21  # 20 of the dense ones and one of the others
+            fold.apply(record)
+    assert summary_of(fold).worst_second == 21  # 20 of the dense ones and one of the others
 
 
 def test_starts_one_second_apart_do_not_share_a_second() -> None:
     for start in range(0, 1000, 7):
         records = [*sent(1, start), *sent(2, start + 1000)]
-        assert summing([birth(), *records]).close().worst_second == 1
+        assert summary_of(folded([birth(), *records])).worst_second == 1
         records = [*sent(1, start), *sent(2, start + 999)]
-        assert summing([birth(), *records]).close().worst_second == 2
+        assert summary_of(folded([birth(), *records])).worst_second == 2
 
 
 def test_a_wall_clock_set_back_makes_no_crowd() -> None:
     records = [r for n in range(10) for r in sent(n, 7_200_000 + n * 20_000)]
     records += [r for n in range(10, 20) for r in sent(n, (n - 10) * 20_000)]
-    assert summing([birth(), *records]).close().worst_second == 1
+    assert summary_of(folded([birth(), *records])).worst_second == 1
 
 
 @pytest.mark.parametrize(
@@ -146,30 +147,30 @@ def test_a_wall_clock_set_back_makes_no_crowd() -> None:
 )
 def test_regions_share_a_quota_unless_each_has_its_host(endpoint: str, worst: int) -> None:
     records = [*sent(1, 0, region="a"), *sent(2, 10, region="b")]
-    assert summing([birth(endpoint=endpoint), *records]).close().worst_second == worst
+    assert summary_of(folded([birth(endpoint=endpoint), *records])).worst_second == worst
 
 
 def test_profiles_have_quotas_of_their_own() -> None:
     records = [*sent(1, 0, profile="a"), *sent(2, 10, profile="b")]
-    assert summing([birth(), *records]).close().worst_second == 1
+    assert summary_of(folded([birth(), *records])).worst_second == 1
 
 
 def test_time_counts_while_a_process_lived_and_a_summary_may_be_taken_at_any_moment() -> None:
-    folded = Summing()
-    folded.add(birth(at=stamp(BORN)))
-    assert folded.close().elapsed_s == 0
+    fold = Fold()
+    fold.apply(birth(at=stamp(BORN)))
+    assert summary_of(fold).elapsed_s == 0
     for record in sent(1, 9_900):  # outcome at 10 s
-        folded.add(record)
-    assert folded.close().elapsed_s == 10
-    assert folded.close() == folded.close()
-    folded.add({"event": "resumed", "at": stamp(BORN + 1000)})
+        fold.apply(record)
+    assert summary_of(fold).elapsed_s == 10
+    assert summary_of(fold) == summary_of(fold)
+    fold.apply({"event": "resumed", "at": stamp(BORN + 1000)})
     for record in sent(2, 1_009_900):
-        folded.add(record)
-    summary = folded.close()
+        fold.apply(record)
+    summary = summary_of(fold)
     assert summary.elapsed_s == 20
     assert summary.rate_per_s == 0.1
-    folded.add({"event": "finished", "at": stamp(BORN + 1020), "exit": 0})
-    assert folded.close().elapsed_s == 30
+    fold.apply({"event": "finished", "at": stamp(BORN + 1020), "exit": 0})
+    assert summary_of(fold).elapsed_s == 30
 
 
 def test_requests_are_calls_that_were_sent_and_throttled_ones_among_them() -> None:
@@ -182,7 +183,7 @@ def test_requests_are_calls_that_were_sent_and_throttled_ones_among_them() -> No
         moved("in_doubt", 1, verdict="IN_DOUBT", sent_at=AT),
         moved("in_doubt", 2, code="ledger.no_outcome"),
     ]
-    summary = summing([birth(), *records]).close()
+    summary = summary_of(folded([birth(), *records]))
     assert (summary.requests, summary.throttled) == (2, 1)
 
 
@@ -196,14 +197,14 @@ def test_what_the_latest_process_halted_once_each_and_without_a_message_too() ->
         moved("halted", 2, **halt, message="again"),
         moved("halted", 3, scope="region"),
     ]
-    assert summing(records).close().halted == (
+    assert summary_of(folded(records)).halted == (
         {"scope": "account", "profile": "", "code": "AuthFailure", "message": "no"},
         {"scope": "region", "profile": "", "region": "r", "code": "", "message": ""},
     )
 
 
 def test_the_json_has_the_promised_fields() -> None:
-    assert " ".join(summing([birth()]).close().to_json()) == (
+    assert " ".join(summary_of(folded([birth()])).to_json()) == (
         "run_id rows pending deferred in_doubt accepted ready skipped rejected gave_up deleted "
         "vanished doubled requests throttled worst_second elapsed_s rate_per_s halted"
     )
@@ -211,7 +212,7 @@ def test_the_json_has_the_promised_fields() -> None:
 
 # -- exit codes --------------------------------------------------------------------------------
 
-_CALM = summing([birth(manifest={"rows": 0})]).close()
+_CALM = summary_of(folded([birth(manifest={"rows": 0})]))
 
 
 def counted(**counts: int) -> Summary:

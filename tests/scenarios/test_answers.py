@@ -16,9 +16,10 @@ from batchsnap.client.ports import Departure
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.job.discover import Wanted, discover
 from batchsnap.ledger.record import encode
+from batchsnap.ledger.replay import folded
 from batchsnap.lifecycle import State
 from batchsnap.model import Fault, Quota, Reply, SignedRequest
-from batchsnap.report.summary import summing
+from batchsnap.report.summary import summary_of
 from batchsnap.settings import Settings
 from tests.scenarios.test_promise import ModelCloud, World, header
 from tests.virtual import run_virtual
@@ -196,7 +197,7 @@ def test_a_doubt_is_not_ended_by_a_short_answer(tmp_path: Path) -> None:
     run_virtual(world.life([0], False, None), world.loop)
 
     assert len(cloud.made[DISK]) == 1
-    assert summing(world.records()).close().accepted == 1
+    assert summary_of(folded(world.records())).accepted == 1
 
 
 def test_a_short_disk_defers_its_own_row_and_the_feed_goes_on(tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def test_a_short_disk_defers_its_own_row_and_the_feed_goes_on(tmp_path: Path) ->
     assert (deferred["code"], deferred["disk_id"]) == (questions.SHORT, "disk-00000003")
     assert "disk-00000003: DescribeSnapshots counts" in deferred["message"]
     assert intent["baseline"] == ["snap-old"]
-    assert summing(world.records()).close().accepted == 12
+    assert summary_of(folded(world.records())).accepted == 12
 
 
 def test_what_stays_short_stays_deferred(tmp_path: Path) -> None:
@@ -229,8 +230,8 @@ def test_what_stays_short_stays_deferred(tmp_path: Path) -> None:
     world.options = Settings(retry_for_s=100.0)
 
     run_virtual(world.life(list(range(5)), True, None), world.loop)
-    summary = summing(world.records()).close()
+    summary = summary_of(folded(world.records()))
 
     assert world.ended
     assert (summary.accepted, summary.deferred) == (4, 1)
-    assert summing(world.records()).fold.standing("disk-00000003").state is State.DEFERRED
+    assert folded(world.records()).standing("disk-00000003").state is State.DEFERRED

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from batchsnap.ledger.record import encode
+from batchsnap.ledger.replay import folded
 from batchsnap.model import Fault, Reply
-from batchsnap.report.summary import summing
+from batchsnap.report.summary import summary_of
 from batchsnap.settings import Settings
 from tests.scenarios.test_promise import ModelCloud, World, header
 from tests.virtual import run_virtual
@@ -85,7 +86,7 @@ def test_a_row_that_failed_and_waits_for_its_last_question_is_taken_up_once(
         await world.life([0], False, None)
 
     run_virtual(main(), world.loop)
-    summed = summing(world.records())
+    summed = folded(world.records())
 
-    assert (summed.close().accepted, summed.owed) == (1, False)
+    assert (summary_of(summed).accepted, summed.owed) == (1, False)
     assert [r.get("final", False) for r in world.records()].count(True) == 1

@@ -251,7 +251,7 @@ def test_a_file_replaced_between_open_and_lock_is_not_the_one_that_is_locked(
 
     monkeypatch.setattr(fcntl, "flock", flock)
     ledger = Ledger.open(born)
-    assert list(ledger.fold.places) == ["disk-00000001"]
+    assert list(ledger.fold.cohorts) == ["disk-00000001"]
     ledger.release()
 
 

@@ -11,10 +11,10 @@ import pytest
 from batchsnap.errors import IllegalMove, LedgerUnwritable
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record
-from batchsnap.ledger.replay import Scan
+from batchsnap.ledger.scan import Scan
 from batchsnap.ledger.store import Ledger
 from tests.ledger_files import HeldSync, opened, turns
-from tests.records import birth, moved
+from tests.records import AT, birth, moved
 
 WAITERS = 64
 
@@ -88,7 +88,7 @@ def test_closing_writes_what_was_taken_and_a_closed_ledger_can_be_finished(tmp_p
         assert [r["event"] for r in records(path)] == ["run", "intent", "accepted"]
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ledger.commit)
-            group = ledger.append({"event": "finished", "at": "t", "exit": 0})
+            group = ledger.append({"event": "finished", "at": AT, "exit": 0})
             ledger.close()
             await ledger.durable(group)
         ledger.release()
@@ -118,7 +118,7 @@ def test_a_record_that_is_no_json_changes_nothing_and_leaves_no_gap(tmp_path: Pa
         async with opened(path) as ledger:
             with pytest.raises(TypeError):
                 ledger.append(moved("intent", 1, snapshot_name="\udcff"))
-            assert not ledger.fold.places
+            assert not ledger.fold.cohorts
             await ledger.durable(ledger.append(moved("intent", 1)))
 
     anyio.run(scenario)

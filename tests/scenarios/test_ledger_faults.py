@@ -26,7 +26,7 @@ def keys(path: Path) -> list[str]:
 def resumed(path: Path, done: int) -> None:
     """What was durable is there, the rest was cut and kept, and it goes on."""
     ledger = Ledger.open(path)
-    assert len(ledger.fold.places) == done
+    assert len(ledger.fold.cohorts) == done
     assert ledger.was_cut is (ledger.cut_bytes > 0) is disk.broken(path).exists()
     anyio.run(written, ledger, moved("intent", 999))
     assert keys(path) == [*(f"disk-{n:08x}" for n in range(done)), f"disk-{999:08x}"]
@@ -134,7 +134,7 @@ def test_after_a_failed_sync_its_waiters_and_all_later_ones_are_told(
     ledger = Ledger.open(path)  # 1 and 2 may never have reached the disk: written again first
     lines = path.read_bytes().splitlines(keepends=True)
     assert min(rewritten) <= len(lines[0]) + len(lines[1])
-    assert len(ledger.fold.places) == 3
+    assert len(ledger.fold.cohorts) == 3
     ledger.release()
 
 

@@ -15,9 +15,9 @@ from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode
 from batchsnap.ledger.store import Ledger
-from tests.records import birth, moved
+from tests.records import AT, birth, moved
 
-RESUMED: Record = {"event": "resumed", "at": "t"}
+RESUMED: Record = {"event": "resumed", "at": AT}
 
 
 @pytest.fixture

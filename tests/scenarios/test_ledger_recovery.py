@@ -14,10 +14,10 @@ from batchsnap.errors import LedgerDamaged, LedgerError, LedgerForeign, LedgerUn
 from batchsnap.ledger import disk, reading
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode
-from batchsnap.ledger.replay import Scan
+from batchsnap.ledger.scan import Scan
 from batchsnap.ledger.store import Ledger
 from tests.ledger_files import written
-from tests.records import birth, lines_of, moved
+from tests.records import AT, birth, lines_of, moved
 
 _RECORDS = [
     moved("intent", 1, snapshot_name="n-1"),
@@ -143,7 +143,7 @@ def test_that_a_ledger_was_cut_is_remembered(path: Path) -> None:
     Ledger.open(path).release()  # and dies before it wrote anything
     ledger = Ledger.open(path)
     assert (ledger.cut_bytes, ledger.was_cut) == (0, True)
-    resumed: Record = {"event": "resumed", "at": "t", "recovered": {"cut_bytes": 4}}
+    resumed: Record = {"event": "resumed", "at": AT, "recovered": {"cut_bytes": 4}}
     anyio.run(written, ledger, resumed)
     disk.broken(path).unlink()  # somebody tidied up, or moved the ledger alone
     ledger = Ledger.open(path)
@@ -265,6 +265,6 @@ def test_damage_that_stays_is_found_by_a_reader_too(path: Path) -> None:
 def test_lines_longer_than_a_block_are_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_BLOCK", 16)
     gone = [f"disk-{n:08x}" for n in range(1000)]
-    resumed: Record = {"event": "resumed", "at": "t", "manifest": {"rows": 1, "gone": gone}}
+    resumed: Record = {"event": "resumed", "at": AT, "manifest": {"rows": 1, "gone": gone}}
     path.write_bytes(encode(birth()) + encode({"seq": 1, "synced": 0, **resumed}))
     assert [len(r["manifest"].get("gone", ())) for r in records(path)] == [0, 1000]

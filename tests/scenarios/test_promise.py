@@ -31,11 +31,11 @@ from batchsnap.errors import ManifestError
 from batchsnap.job.intake import Birth, Intake, take_in
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import Record, decode, encode
-from batchsnap.ledger.replay import Fold
+from batchsnap.ledger.replay import Fold, folded
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import Fault, FaultKind, Quota, Reply, SignedRequest
 from batchsnap.pacing.gate import LocalGate
-from batchsnap.report.summary import summing
+from batchsnap.report.summary import summary_of
 from batchsnap.settings import Settings, Waits
 from tests.virtual import VirtualClock, VirtualLoop, run_virtual
 
@@ -370,8 +370,8 @@ def test_one_row_one_snapshot(
 
     run_virtual(main(), world.loop)
     records = world.records()
-    summed = summing(records)
-    summary = summed.close()
+    summed = folded(records)
+    summary = summary_of(summed)
     doubled = {r["disk_id"] for r in records if r["event"] == "doubled"}
 
     assert world.ended
@@ -380,13 +380,13 @@ def test_one_row_one_snapshot(
     for disk in world.rows:
         made = world.cloud.made[disk]
         # Where every list is short the last question is never answered, and the run says so.
-        owed = bool(short) and summed.fold.standing(disk).owed
+        owed = bool(short) and summed.standing(disk).owed
         assert len(made) <= 1 or disk in doubled or owed, (disk, made)
     told = {r["snapshot_id"]: r["disk_id"] for r in records if r["event"] == "accepted"}
     there = {i: disk for disk, made in world.cloud.made.items() for _, i, _ in made}
     assert told.items() <= there.items()
     for key in world.rows:
-        if summed.fold.standing(key).state == "accepted":
+        if summed.standing(key).state == "accepted":
             assert world.cloud.made[key], key
     failed = summary.gave_up + summary.rejected
     assert summary.accepted + summary.in_doubt + failed + summary.deferred == 5
@@ -405,7 +405,7 @@ def test_the_model_can_double_where_nobody_looks_again(tmp_path: Path) -> None:
 
     assert max(len(made) for made in world.cloud.made.values()) == 2
     assert [r["event"] for r in records].count("doubled") == 1
-    assert summing(records).close().doubled == 1
+    assert summary_of(folded(records)).doubled == 1
 
 
 @settings(
@@ -440,9 +440,9 @@ def test_a_ledger_put_back_to_an_older_copy_doubles_nothing(
         await world.life([0, 1, 2, 3, 4], named, None)
 
     run_virtual(main(), world.loop)
-    summed = summing(world.records())
+    summed = folded(world.records())
     made = {disk: len(world.cloud.made[disk]) for disk in world.rows}
     assert max(made.values()) <= 1, made
     for key in world.rows:
-        state = summed.fold.standing(key).state
+        state = summed.standing(key).state
         assert state == "accepted" or (named and made[key] and state == "deferred"), key

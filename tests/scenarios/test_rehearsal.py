@@ -9,8 +9,9 @@ import pytest
 
 from batchsnap.client.ports import Departure
 from batchsnap.ledger.record import encode
+from batchsnap.ledger.replay import folded
 from batchsnap.model import Fault, FaultKind, Reply
-from batchsnap.report.summary import summing
+from batchsnap.report.summary import summary_of
 from batchsnap.settings import Settings, Waits, patience
 from tests.ledgers import header as ledger_header
 from tests.ledgers import write_records
@@ -82,7 +83,7 @@ def test_a_tunnel_to_the_real_cloud_is_no_rehearsal(tmp_path: Path, settle_for_s
     run_virtual(world.life(list(range(5)), False, None), world.loop)
 
     assert {len(made) for made in cloud.made.values()} == {1}
-    assert summing(world.records()).close().accepted == 5
+    assert summary_of(folded(world.records())).accepted == 5
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_a_signature_lives_its_300_s_but_at_a_simulator(
 
     run_virtual(world.life([0], False, None), world.loop)
 
-    assert summing(world.records()).close().doubled == 1
+    assert summary_of(folded(world.records())).doubled == 1
 
 
 @pytest.mark.parametrize("settle_for_s", [0.0, 0.5])
@@ -127,14 +128,14 @@ def test_a_rehearsal_is_short(tmp_path: Path) -> None:
 
     async def main() -> None:
         await world.life([0], False, 8.0)
-        assert summing(world.records()).owed
+        assert folded(world.records()).owed
         began = world.loop.time()
         await world.life([0], False, None)
         assert world.loop.time() - began < 30.0
 
     run_virtual(main(), world.loop)
 
-    assert not summing(world.records()).owed
+    assert not folded(world.records()).owed
 
 
 def test_one_reply_without_the_word_ends_the_rehearsal(tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ def test_one_reply_without_the_word_ends_the_rehearsal(tmp_path: Path) -> None:
 
     run_virtual(world.life([0], False, None), world.loop)
 
-    assert summing(world.records()).close().doubled == 1
+    assert summary_of(folded(world.records())).doubled == 1
 
 
 @pytest.mark.parametrize("declared_s", [0.0, 0.15, 2.0, 59.0])

@@ -25,6 +25,7 @@ from batchsnap.ledger.record import Record, encode
 from batchsnap.report.files import write_whole
 from batchsnap.report.page import render_page, write_page
 from batchsnap.report.story import Story, lines_of, read_story
+from batchsnap.report.summary import summary_of
 from tests.ledgers import header, request, write_ledger, write_manifest, write_records
 
 
@@ -235,7 +236,7 @@ def test_the_live_view_says_where_it_stands_and_why(tmp_path: Path) -> None:
     console.print(view.screen())
     drawn = console.file.getvalue()  # type: ignore[attr-defined]
 
-    summary, _ = view.now()
+    summary = summary_of(view.fold)
     assert f"{summary.accepted + summary.ready} done of 400" in drawn
     assert f"{summary.pending} pending" in drawn
     assert "in doubt: disk-" in drawn

@@ -17,12 +17,9 @@ if TYPE_CHECKING:
 
     from batchsnap.ledger.ports import Follower, Store
     from batchsnap.ledger.record import Record
-    from batchsnap.report.progress import Now
-    from batchsnap.report.summary import Summary
 
 _EVERY_S = 1.0
 _REASONS_SHOWN = 3  # in the live view; the plain text has more
-_FAILED = ("rejected", "gave_up", "vanished", "deleted")
 
 
 @new_command("status")
@@ -34,6 +31,7 @@ _FAILED = ("rejected", "gave_up", "vanished", "deleted")
 def command(ledger: str, *, watch: bool, as_json: bool) -> int:
     """Say where the run of LEDGER stands. Reads only; a run that is going on is not disturbed."""
     from batchsnap.job.address import store_at
+    from batchsnap.report.summary import summary_of
     from batchsnap.report.text import summary_json
 
     view, store = View(), store_at(ledger)
@@ -41,42 +39,33 @@ def command(ledger: str, *, watch: bool, as_json: bool) -> int:
         view.add(record)
     if watch and not as_json and view.finished is None:
         view = _watch(store, view)
-    return show(summary_json(view.summing.close()) if as_json else view.text())
+    return show(summary_json(summary_of(view.fold)) if as_json else view.text())
 
 
 class View:
     """What a ledger's records come to, so far."""
 
     def __init__(self) -> None:
-        from batchsnap.report.progress import Recent
-        from batchsnap.report.summary import Summing
+        from batchsnap.ledger.replay import Fold
 
-        self.summing = Summing()
-        self._recent = Recent()
+        self.fold = Fold()
 
     def add(self, record: Record) -> None:
         """Take the next record."""
-        self.summing.add(record)
-        self._recent.add(record)
+        self.fold.apply(record)
 
     @property
     def finished(self) -> Record | None:
-        return self.summing.fold.ended
-
-    def now(self) -> tuple[Summary, Now]:
-        """The counts, and how the run is doing at this moment."""
-        from batchsnap.report.progress import now_of
-
-        summary = self.summing.close()
-        return summary, now_of(self.summing, summary, self._recent, time.time())
+        return self.fold.ended
 
     def text(self) -> str:
         """A screenful."""
+        from batchsnap.report.progress import status_lines
+        from batchsnap.report.summary import outcomes_of, summary_of
         from batchsnap.report.text import reasons_of, summary_text
 
-        summary, now = self.now()
-        lines = [summary_text(summary, reasons_of(self.summing.outcomes()))]
-        lines += now.lines()
+        lines = [summary_text(summary_of(self.fold), reasons_of(outcomes_of(self.fold)))]
+        lines += status_lines(self.fold, time.time())
         if (finished := self.finished) is not None:
             lines.append(_end(finished))
         return "\n".join(lines)
@@ -88,30 +77,25 @@ class View:
         from rich.text import Text
 
         from batchsnap.cli.progress import Frame, view
+        from batchsnap.report.progress import progress_of, waits
+        from batchsnap.report.summary import outcomes_of, summary_of
         from batchsnap.report.text import reasons_of
 
-        summary, now = self.now()
-        frame = Frame(
-            rows=summary.rows,
-            done=summary.accepted + summary.ready,
-            pending=summary.pending,
-            deferred=summary.deferred,
-            in_doubt=now.in_doubt,
-            failed=sum(getattr(summary, word) for word in _FAILED),
-            owed=self.summing.fold.owed,
-            rate_per_s=now.rate_per_s,
-            elapsed_s=summary.elapsed_s,
-            note=f"{summary.ready:,} ready, at most {summary.worst_second} in any second",
-        )
+        fold, now = self.fold, time.time()
+        summary = summary_of(fold)
+        note = f"{summary.ready:,} ready, at most {summary.worst_second} in any second"
+        frame = Frame(progress_of(fold, now), summary.elapsed_s, note)
         picture = Table.grid()  # a bar ends no line by itself
         drawn = view(frame)
         for part in drawn.renderables if isinstance(drawn, Group) else [drawn]:
             picture.add_row(part)
-        lines = [Text(line, "yellow", no_wrap=True, overflow="ellipsis") for line in now.waits()]
+        lines = [
+            Text(line, "yellow", no_wrap=True, overflow="ellipsis") for line in waits(fold, now)
+        ]
         for halt in summary.halted:
             what = f"  halted {halt.get('region') or halt['scope']}: {halt['code']}"
             lines.append(Text(what, "bold red", no_wrap=True, overflow="ellipsis"))
-        for reason in reasons_of(self.summing.outcomes(), most=_REASONS_SHOWN):
+        for reason in reasons_of(outcomes_of(fold), most=_REASONS_SHOWN):
             why = Text("  ", no_wrap=True, overflow="ellipsis")
             why.append(f"{reason.rows:,} {reason.word.replace('_', ' ')}: {reason.code}", "bold")
             lines.append(why.append(f"  {reason.hint}", "dim"))

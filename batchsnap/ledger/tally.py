@@ -1,0 +1,205 @@
+"""What a run came to, beside where its rows stand: calls, halts, lives, the worst second, the pace.
+
+Its memory does not grow with the rows, but for those that were given a reason or made twice.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+
+from batchsnap.ledger.record import LIVES, Record, of_later_version, unstamp
+from batchsnap.settings import TIMEOUT_S
+
+RECENT_S = 60.0
+"""The pace of a run is that of so long."""
+_LATE_S = 60.0  # outcomes come in the order of replies; none is later than a timeout and this
+_WINDOW_MS = 1000
+_TENTH = len("2026-11-24T08:16:13.0")  # of a stamp: as exactly as the pace is known
+
+
+class WorstSecond:
+    """The most starts in any second of one quota, from starts that come nearly in order.
+
+    In whole milliseconds, as the ledger has them: fractions of Unix seconds are too coarse to tell
+    999 from 1000. Starts of one millisecond are kept as a number, so that the memory is bounded.
+    """
+
+    def __init__(self, late_ms: int) -> None:
+        self._late_ms = late_ms
+        self._most = 0
+        self._early: list[int] = []  # a heap of moments that an earlier one may still follow
+        self._starts: dict[int, int] = {}  # in each of these
+        self._window: deque[tuple[int, int]] = deque()
+        self._in_window = 0
+
+    def add(self, start_ms: int) -> None:
+        if start_ms in self._starts:
+            self._starts[start_ms] += 1
+            return
+        self._starts[start_ms] = 1
+        heapq.heappush(self._early, start_ms)
+        while self._early[0] < start_ms - self._late_ms:
+            moment = heapq.heappop(self._early)
+            self._pass(moment, self._starts.pop(moment))
+
+    @property
+    def worst(self) -> int:
+        """Of all starts so far."""
+        whole = WorstSecond(0)
+        whole._most, whole._window = self._most, self._window.copy()
+        whole._in_window = self._in_window
+        for moment in sorted(self._early):
+            whole._pass(moment, self._starts[moment])
+        return whole._most
+
+    def _pass(self, start_ms: int, starts: int) -> None:
+        if self._window and start_ms < self._window[-1][0]:
+            self._window.clear()  # the wall clock was set back
+            self._in_window = 0
+        self._window.append((start_ms, starts))
+        self._in_window += starts
+        while start_ms - self._window[0][0] >= _WINDOW_MS:
+            self._in_window -= self._window.popleft()[1]
+        self._most = max(self._most, self._in_window)
+
+
+class Tally:
+    """The sum of a run's records, in ledger order."""
+
+    def __init__(self) -> None:
+        self.requests = 0  # CreateSnapshot calls sent
+        self.throttled = 0
+        self.doubled: set[str] = set()  # keys
+        self.why: dict[str, tuple[str, str]] = {}  # (code, message) of each row's last outcome
+        self.last = ""  # when the newest record was written
+        self._same: dict[tuple[str, str], tuple[str, str]] = {}  # reasons that rows share
+        self._halted: dict[tuple[str, ...], dict[str, str]] = {}
+        self._taken_over: set[tuple[str, ...]] = set()  # halts of owners that another followed
+        self._starts: dict[tuple[str | None, ...], WorstSecond] = {}
+        self._shared = True  # one host serves all regions
+        self._late_ms = round((TIMEOUT_S + _LATE_S) * 1000)
+        self._elapsed_s = 0.0  # of lives that are over
+        self._life_began = 0.0
+        self._owned: set[tuple[str, str]] = set()  # (source, host), where each has its owner
+        self._made: deque[tuple[str, int]] = deque(maxlen=round(RECENT_S * 10) + 1)
+
+    def add(self, record: Record) -> None:
+        """Take a record that the rows' lives allow."""
+        event = record["event"]
+        if "key" not in record:
+            if not of_later_version(record) or (event in LIVES and "at" in record):
+                self._add_run(record)
+            return
+        self.last = record["at"]
+        key = record["key"]
+        if "code" in record:
+            why = record["code"], record.get("message", "")
+            self.why[key] = self._same.setdefault(why, why)
+        elif not record.get("final"):  # the last question takes no reason away
+            self.why.pop(key, None)
+        if "sent_at" in record:
+            self._add_call(record)
+        if event == "accepted":
+            self._add_made(record["at"][:_TENTH])
+        elif event == "doubled":
+            self.doubled.add(key)
+        elif event == "halted":
+            self._add_halt(record)
+        elif event == "intent" and self._taken_over:
+            self._halt_is_over(record)
+
+    @property
+    def halted(self) -> tuple[dict[str, str], ...]:
+        """The scopes that the latest process, or the latest owner of each quota, stopped."""
+        return tuple(self._halted.values())
+
+    @property
+    def elapsed_s(self) -> float:
+        """Of all process lives; of lives beside each other, once."""
+        return self._elapsed_s + self._life_s
+
+    @property
+    def worst_second(self) -> int:
+        """The most starts in any one second of one quota."""
+        return max((quota.worst for quota in self._starts.values()), default=0)
+
+    @property
+    def heard(self) -> float:
+        """When the newest record was written, in Unix seconds; 0 before any."""
+        return unstamp(self.last) if self.last else 0.0
+
+    def rate_per_s(self, now: float) -> float:
+        """Accepted snapshots a second, of the minute before `now` (Unix seconds), or of the time
+        since the first."""
+        made = [(unstamp(f"{tenth}00Z"), number) for tenth, number in self._made]
+        recent = [(at, number) for at, number in made if now - at <= RECENT_S]
+        if not recent:
+            return 0.0
+        return sum(n for _, n in recent) / max(1.0, min(RECENT_S, now - recent[0][0]))
+
+    def _add_call(self, record: Record) -> None:
+        self.requests += 1
+        self.throttled += record.get("verdict") == "THROTTLED"
+        quota = record["profile"], None if self._shared else record["region"]
+        starts = self._starts.get(quota)
+        if starts is None:
+            starts = self._starts[quota] = WorstSecond(self._late_ms)
+        starts.add(round(unstamp(record["sent_at"]) * 1000))
+
+    def _add_made(self, tenth: str) -> None:
+        if self._made and self._made[-1][0] == tenth:
+            self._made[-1] = tenth, self._made[-1][1] + 1
+        else:
+            self._made.append((tenth, 1))
+
+    def _add_run(self, record: Record) -> None:
+        event = record["event"]
+        if event in LIVES:
+            self._add_owner(record)
+        elif event != "finished":
+            self._begin_life(record)
+            self._halted.clear()
+            self._taken_over.clear()
+        self.last = record["at"]
+        if "endpoint" in record:
+            self._shared = "{region}" not in record["endpoint"]
+        if timeout_s := record.get("settings", {}).get("timeout_s"):
+            self._late_ms = round((timeout_s + _LATE_S) * 1000)
+
+    def _add_owner(self, record: Record) -> None:
+        """Many processes, each with quotas of its own: their lives run side by side."""
+        quota = record.get("source", ""), record.get("host", "")
+        if record["event"] == "released":
+            self._owned.discard(quota)
+            return
+        if not self._owned:
+            self._begin_life(record)
+        self._owned.add(quota)
+        self._taken_over |= self._halted.keys()
+
+    def _begin_life(self, record: Record) -> None:
+        self._elapsed_s += self._life_s
+        self._life_began = unstamp(record["at"])
+
+    def _add_halt(self, record: Record) -> None:
+        scope = record.get("scope", "region")
+        where = {"profile": record["profile"] or ""}
+        if scope == "region":
+            where["region"] = record["region"] or ""
+        why = {"code": record.get("code", ""), "message": record.get("message", "")}
+        key = scope, *where.values()
+        self._halted.setdefault(key, {"scope": scope, **where, **why})
+        self._taken_over.discard(key)
+
+    def _halt_is_over(self, record: Record) -> None:
+        """Since somebody else claimed a quota, rows of a halted scope are sent again."""
+        profile, region = record["profile"] or "", record["region"] or ""
+        for key in {("region", profile, region), ("account", profile)} & self._taken_over:
+            del self._halted[key]
+            self._taken_over.discard(key)
+
+    @property
+    def _life_s(self) -> float:
+        """What the latest life has lasted so far."""
+        return max(0.0, unstamp(self.last) - self._life_began) if self.last else 0.0

@@ -1,0 +1,120 @@
+"""One fold tells all who ask: rows of the newest manifest, and what processes beside each other
+came to."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from batchsnap.ledger.record import Record, row_record, stamp
+from batchsnap.ledger.replay import Fold, folded
+from batchsnap.ledger.tally import WorstSecond
+from batchsnap.report.progress import progress_of
+from batchsnap.report.summary import summary_of
+from tests.records import birth, moved, row
+
+BORN = 1_795_500_000.0
+
+
+def at(second: float, event: str, number: int = 1, **more: Any) -> Record:
+    return {**moved(event, number, **more), "at": stamp(BORN + second)}
+
+
+def of_run(second: float, event: str, **more: Any) -> Record:
+    return {"event": event, "at": stamp(BORN + second), **more}  # type: ignore[typeddict-item]
+
+
+def born(rows: int = 10) -> Record:
+    return birth(manifest={"rows": rows}, at=stamp(BORN))
+
+
+def test_after_an_edit_all_count_the_rows_of_the_newest_manifest() -> None:
+    """Ten rows, five made; the manifest then loses those five and two others: three are left."""
+    made = [r for i in range(5) for r in (at(1, "intent", i), at(2, "accepted", i))]
+    fold = folded([born(), *made])
+    gone = [f"disk-{i:08x}" for i in range(5)]
+    fold.expect(3, gone)  # known at the intake, before the record
+    for resumed in (False, True):
+        if resumed:
+            manifest = {"rows": 3, "gone": gone}
+            fold.apply(of_run(3, "resumed", tool="t", settings={}, manifest=manifest))
+        now, summary = progress_of(fold, BORN + 4), summary_of(fold)
+        assert (now.rows, now.done, now.pending, now.left) == (3, 0, 3, 3)
+        assert (summary.rows, summary.accepted, summary.pending) == (3, 0, 3)
+        assert sum(fold.words.values()) == fold.rows == 3
+
+
+def test_words_add_up_to_the_rows_in_every_state() -> None:
+    fold = folded([born(), at(1, "intent", 1), at(1, "intent", 2), at(2, "in_doubt", 2)])
+    now = progress_of(fold, BORN + 3)
+    assert (now.flying, now.in_doubt, now.pending) == (1, 1, 8)
+    dead = progress_of(fold, BORN + 1000)
+    assert (dead.flying, dead.in_doubt, dead.left) == (0, 2, 10)
+
+
+CLAIMS = [
+    of_run(10, "claimed", source="a", host="x"),
+    of_run(12, "claimed", source="b", host="x"),
+    of_run(14, "claimed", source="c", host="y"),
+]
+
+
+def test_lives_beside_each_other_count_once() -> None:
+    fold = folded([born(), *CLAIMS, at(20, "intent")])
+    assert fold.tally.elapsed_s == 10.0
+    fold.apply(of_run(22, "claimed", source="a", host="x"))  # taken over while the others live
+    for source, host in (("a", "x"), ("b", "x"), ("c", "y")):
+        fold.apply(of_run(30, "released", source=source, host=host))
+    assert fold.tally.elapsed_s == 20.0
+    fold.apply(of_run(100, "claimed", source="b", host="x"))  # nobody lived in between
+    fold.apply(at(105, "unsent"))
+    assert fold.tally.elapsed_s == 25.0
+
+
+def test_a_claim_of_one_quota_leaves_the_halts_of_others() -> None:
+    def halts(fold: Fold) -> list[str]:
+        return [halt["region"] for halt in fold.tally.halted]
+
+    fold = folded([born(), *CLAIMS, at(20, "halted", code="AuthFailure", scope="region")])
+    there = {**at(21, "halted", 2, code="AuthFailure", scope="region"), "region": "elsewhere"}
+    fold.apply(there)
+    assert halts(fold) == ["r", "elsewhere"]
+    fold.apply(at(22, "intent"))  # was on its way already
+    assert halts(fold) == ["r", "elsewhere"]
+    fold.apply(of_run(30, "claimed", source="a", host="x"))
+    assert halts(fold) == ["r", "elsewhere"]
+    fold.apply(at(31, "intent", 3))  # its new owner sends again
+    assert halts(fold) == ["elsewhere"]
+
+
+@pytest.mark.parametrize("starts_a_ms", [1, 40])
+def test_the_worst_second_is_kept_by_the_millisecond(starts_a_ms: int) -> None:
+    """However many calls are made, its memory is that of the moments, not of the calls."""
+    worst = WorstSecond(late_ms=5000)
+    for ms in range(3000):
+        for _ in range(starts_a_ms):
+            worst.add(ms)
+    assert worst.worst == 1000 * starts_a_ms
+    assert len(worst._early) == 3000
+
+
+def test_a_row_that_is_made_costs_a_key_and_an_entry() -> None:
+    def run(rows: int) -> int:
+        """Bytes that the fold of so many made rows holds."""
+        tracemalloc.start()
+        fold = Fold()
+        fold.apply(born(rows))
+        for number in range(rows):
+            when = stamp(BORN + number / 16_000)
+            sent: dict[str, Any] = {"sent_at": when, "latency_ms": 1.0}
+            fold.apply(row_record("intent", row(number), 1, when, snapshot_name="n"))
+            fold.apply(row_record("accepted", row(number), 1, when, snapshot_id="s", **sent))
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert fold.tally.requests == rows
+        return held
+
+    few, many = 10_000, 40_000
+    assert (run(many) - run(few)) / (many - few) < 140
