@@ -36,8 +36,10 @@ def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
         if spec.new:
             address, there = _following(address)
         elif not spec.retry_failed:
-            say(f"finished at {_end(there)}; nothing is left to do. --new starts another run")
-            return show_result(conclude(address, there), as_json=options["as_json"])
+            result = conclude(address, there)
+            if not result.summary.gave_up:  # else those get another try
+                say(f"finished at {_end(there)}; nothing is left to do. --new starts another run")
+                return show_result(result, as_json=options["as_json"])
     if there is not None:
         take_up(address, there, spec)
         say(f"joins the run of {address.label}")

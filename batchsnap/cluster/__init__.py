@@ -9,6 +9,6 @@ tenure   one quota, from `claimed` to `released`
 worker   one machine's offer: claims while there is something free
 load     a manifest into the database, in one transaction
 run      a run taken up or loaded, stopped, and how it ends
-view     how the whole run stands, and who owns what
+view     how the whole run stands, while it goes on
 export   a copy as one file
 """

@@ -34,7 +34,7 @@ _OWN = "select id from batchsnap.quota where ledger = %s and source = ''"
 _LINES = "select line from batchsnap.record where quota = %s order by seq"
 _REOPEN = (
     "update batchsnap.quota set ended = null where ledger = %s and source <> '' "
-    "and (ended <> 'done' or %s)"
+    "and (ended <> 'done' or failed > 0 or %s)"
 )
 _ZERO = "update batchsnap.quota set failed = 0 where ledger = %s and failed <> 0"
 _OPEN = "update batchsnap.ledger set phase = 'open', reason = '' where id = %s"

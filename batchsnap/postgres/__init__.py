@@ -18,6 +18,7 @@ hold      F1  what is owned of a quota; records that become durable together
 recovery  F1  what a session asks and writes, and what became of an unanswered group
 session   F1  the one writing session of a process: group commit, heartbeat, reconnection
 sink      F1  one quota's part of a ledger, as the engine appends to it
+whole     F1  a whole ledger taken up by one process: to settle, to wait, to roll back
 reading   F1  the list of ledgers, the records of one, for readers that lock nothing
 store     F1  a ledger by its address
 setup     F1  schema and grants, once a database

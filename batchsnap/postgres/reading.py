@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -38,6 +38,11 @@ _LIST = (
 _QUOTAS = (
     "select id, source, host, profiles, rows, failed, ended from batchsnap.quota where ledger = %s "
     "order by source, host"
+)
+
+_MARK = (
+    "select line from batchsnap.record where quota = %s and "
+    "(line::json ->> 'event') in ('claimed', 'released') order by seq desc limit 1"
 )
 
 
@@ -134,6 +139,45 @@ def records(address: Address) -> Iterator[Record]:
         yield ledger.header
         for _, _, line in database.copy_out(_MERGED.format(ledger=ledger.id)):
             yield orjson.loads(line)
+
+
+class Owner(NamedTuple):
+    """Who works on a quota."""
+
+    source: str
+    host: str
+    worker: str  # "" where nobody does
+    since: str
+    left: str  # how many rows, or how it ended
+
+    def __str__(self) -> str:
+        who = f"{self.worker} since {self.since}" if self.worker else "nobody"
+        return f"  {self.source} at {self.host}: {who}, {self.left}"
+
+
+def owners(address: Address) -> list[Owner]:
+    """A line a quota.
+
+    Raises:
+        LedgerError: there is no such ledger, or it can't be read.
+    """
+    with reader(address) as database:
+        ledger = need(database, address)
+        found = []
+        for quota in quotas(database, ledger.id):
+            if not quota.source:
+                continue
+            mark = next((orjson.loads(line) for (line,) in database.run(_MARK, quota.id)), None)
+            worker, since = _owner(mark)
+            state = quota.ended or f"{quota.rows:,} rows"
+            found.append(Owner(quota.source, quota.host, worker, since, state))
+    return found
+
+
+def _owner(mark: Record | None) -> tuple[str, str]:
+    if mark is None or mark["event"] != "claimed":
+        return "", ""
+    return str(mark.get("worker", "")), mark["at"]
 
 
 class Follower:

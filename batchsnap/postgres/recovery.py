@@ -35,8 +35,13 @@ def append(database: Database, group: Group) -> None:
 def seen(database: Database, holds: Iterable[Hold]) -> tuple[dict[int, int], set[int]]:
     """The newest number of each quota, and the locks that this session has."""
     _replicated(database)
-    newest = dict(database.run(schema.NEWEST, [hold.quota for hold in holds]))
+    newest = newest_of(database, [hold.quota for hold in holds])
     return newest, {number for (number,) in database.run(schema.LOCKS)}
+
+
+def newest_of(database: Database, ids: Iterable[int]) -> dict[int, int]:
+    """The number of each quota's last record, of those that have one."""
+    return {quota: seq for quota, seq in database.run(schema.NEWEST, list(ids)) if seq is not None}
 
 
 def try_locks(database: Database, locks: list[int]) -> set[int]:
@@ -60,8 +65,7 @@ def end_former(database: Database, locks: list[int], former: Set[int]) -> bool:
 def look(database: Database, holds: Iterable[Hold]) -> Newest:
     """The last record of each quota; what is told is on the standbys too."""
     _replicated(database)
-    ids = [hold.quota for hold in holds]
-    newest = {quota: seq for quota, seq in database.run(schema.NEWEST, ids) if seq is not None}
+    newest = newest_of(database, [hold.quota for hold in holds])
     return {quota: (seq, database.one(schema.LINE, quota, seq)[0]) for quota, seq in newest.items()}
 
 

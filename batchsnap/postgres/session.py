@@ -292,7 +292,8 @@ class Session:
         """Nothing more comes of this session."""
         self._ended = why
         for hold in list(self._holds.values()):
-            hold.end(why)
+            if self.failure is not None or not self._closing:  # else it may be taken up again
+                hold.end(why)
         self._holds.clear()
         for group in (self._sent, self._group):
             if group is not None:

@@ -13,14 +13,14 @@ from batchsnap.errors import UsageError
 from batchsnap.ledger.ports import Store
 from batchsnap.ledger.record import Record, encode
 from batchsnap.postgres.address import Address
-from batchsnap.postgres.door import psycopg_here
 from batchsnap.postgres.reading import Follower, find, reader, records
+from batchsnap.postgres.whole import WholeSink
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStore:
-    """The reading half of the Store port. Many machines write to such a ledger, quota by quota,
-    so nobody opens it as one."""
+    """The Store port; a ledger that many machines work on is made by `cluster.load`, for its rows
+    are loaded with it."""
 
     address: Address
 
@@ -40,18 +40,14 @@ class DatabaseStore:
         with reader(self.address) as database:
             return find(database, self.address.ledger) is not None
 
-    def open(self) -> NoReturn:
-        psycopg_here()
-        raise UsageError(
-            f"{self.label} is in PostgreSQL, where this command does not work yet: "
-            "`batchsnap ledger export` makes a file of it"
-        )
+    def open(self) -> WholeSink:
+        return WholeSink.open(self.address)
 
-    def find(self) -> NoReturn:
-        self.open()
+    def find(self) -> WholeSink | None:
+        return self.open() if self.exists() else None
 
     def create(self, header: Record) -> NoReturn:
-        self.open()
+        raise UsageError("a ledger in PostgreSQL is made by `batchsnap run MANIFEST --ledger URL`")
 
     def records(self) -> Iterator[Record]:
         return records(self.address)

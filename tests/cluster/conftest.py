@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cluster.team import Gather, Team
 from tests.postgres import Base, Server, new_base, shared_server
+from tests.process import Cli, Cloud
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +20,17 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def base(server: Server) -> Base:
     return new_base(server)
+
+
+@pytest.fixture
+def gather(cli: Cli) -> Iterator[Gather]:
+    """Makes a team, which is let go at the end."""
+    teams: list[Team] = []
+
+    def make(base: Base, cloud: Cloud, ledger: str = "nightly") -> Team:
+        teams.append(Team(cli, base, cloud, ledger))
+        return teams[-1]
+
+    yield make
+    for team in teams:
+        team.end()

@@ -4,116 +4,20 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.cluster.fleet import cloud_of, write_wide_fleet
+from tests.cluster.team import Gather, until
 from tests.postgres import Base, new_base, own_server
-from tests.process import Cli, Cloud
-
-SETTLING = ("--settle-for", "1s", "--timeout", "5s")
-
-
-def elsewhere(folder: Path, number: int) -> dict[str, str]:
-    """As on another machine: its starts are counted with nobody else's."""
-    state = folder / f"state-{number}"
-    state.mkdir(exist_ok=True)
-    return {"XDG_STATE_HOME": str(state)}
-
-
-def until(seen: Callable[[], bool], most_s: float = 90.0) -> None:
-    """Wait for it; what hangs fails."""
-    end = time.monotonic() + most_s
-    while not seen():
-        assert time.monotonic() < end, "it hangs"
-        time.sleep(0.05)
-
-
-class Team:
-    """A run and its workers."""
-
-    def __init__(self, cli: Cli, base: Base, cloud: Cloud, ledger: str = "nightly") -> None:
-        self.cli, self.base, self.cloud = cli, base, cloud
-        self.url = base.url(ledger)
-        self.ledger = ledger
-        self.started: list[subprocess.Popen[str]] = []
-
-    def end(self) -> None:
-        """Let go of all that is left."""
-        for process in self.started:
-            process.kill()
-            process.communicate()
-
-    def run(self, *options: str, manifest: str = "fleet.csv") -> subprocess.Popen[str]:
-        """The machine on which `run` is typed; returns once the ledger is there."""
-        command = ("run", manifest, "--ledger", self.url, "--yes", "--json")
-        process = self._start(*command, "--endpoint", self.cloud.url, *SETTLING, *options)
-        until(lambda: bool(self.ledgers()) or process.poll() is not None)
-        return process
-
-    def work(self, *options: str) -> subprocess.Popen[str]:
-        return self._start("work", self.url, *options)
-
-    def _start(self, *command: str) -> subprocess.Popen[str]:
-        where = elsewhere(self.cli.folder, len(self.started))
-        process = self.cli.start(*command, **where)
-        self.started.append(process)
-        return process
-
-    def ledgers(self) -> list[tuple[Any, ...]]:
-        return self.base.sql("select * from batchsnap.ledger where name = %s", self.ledger)
-
-    def made(self) -> int:
-        return len(self.cloud.state()["snapshots"])
-
-    def events(self) -> Counter[str]:
-        found = self.base.sql(
-            "select line::json ->> 'event', count(*) from batchsnap.record group by 1"
-        )
-        return Counter(dict(found))
-
-    def owned_by(self, process: subprocess.Popen[str]) -> int:
-        [(number,)] = self.base.sql(
-            "select count(*) from batchsnap.record where line::json ->> 'event' = 'claimed' "
-            "and line::json ->> 'worker' like %s",
-            f"%:{process.pid}",
-        )
-        return int(number)
-
-    def check(self, rows: int) -> None:
-        """Each row has one snapshot, and no quota had a second with one accepted too many."""
-        assert sorted(self.cloud.per_disk().values()) == [1] * rows
-        for quota in self.cloud.state()["quotas"]:
-            if quota["action"] == "CreateSnapshot":
-                assert quota["worst_second_accepted"] <= 20
-
-
-Gather = Callable[..., Team]
+from tests.process import Cli
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path
-
-
-@pytest.fixture
-def gather(cli: Cli) -> Iterator[Gather]:
-    """Makes a team, which is let go at the end."""
-    teams: list[Team] = []
-
-    def make(base: Base, cloud: Cloud, ledger: str = "nightly") -> Team:
-        teams.append(Team(cli, base, cloud, ledger))
-        return teams[-1]
-
-    yield make
-    for team in teams:
-        team.end()
 
 
 def test_a_run_is_loaded_worked_on_and_told_as_with_a_file(
@@ -190,7 +94,9 @@ def test_one_worker_is_killed_and_one_is_frozen_and_each_row_is_made_once(
 
 
 @pytest.mark.long
-def test_the_server_is_away_for_eight_seconds_and_that_is_a_stall(cli: Cli, folder: Path) -> None:
+def test_the_server_is_away_for_eight_seconds_and_that_is_a_stall(
+    gather: Gather, folder: Path
+) -> None:
     write_wide_fleet(folder, 300, 2)
     with own_server() as server, cloud_of(folder, 2) as cloud:
         team = gather(new_base(server), cloud)

@@ -1,0 +1,197 @@
+"""A whole ledger taken up by one process: to settle, to wait, to roll back.
+
+That needs every quota at once: all locks are tried, and where one is held nothing is taken. Then
+`claimed` is written in each, so that whoever thought to own one can make nothing durable any more,
+and the run is stopped, so that nobody claims. A session is kept only while there is work; the next
+one goes on only where each quota is as it was left.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import orjson
+
+from batchsnap.clock import LoopClock
+from batchsnap.errors import LedgerError, LedgerLocked, LedgerUnwritable
+from batchsnap.ledger.gap import Gap
+from batchsnap.ledger.record import Record, stamp
+from batchsnap.ledger.replay import Fold
+from batchsnap.postgres import schema
+from batchsnap.postgres.address import Address
+from batchsnap.postgres.door import Away, Database, Fenced
+from batchsnap.postgres.hold import Group, Hold
+from batchsnap.postgres.reading import LedgerRow, QuotaRow, need, owners, quotas, records
+from batchsnap.postgres.recovery import newest_of, try_locks
+from batchsnap.postgres.session import Session
+from batchsnap.postgres.sink import FAILED
+
+_HOLD = "update batchsnap.ledger set phase = 'stopped' where id = %s and phase = 'open'"
+_PLACES = (
+    "select distinct quota, request::json ->> 'profile', request::json ->> 'region' "
+    "from batchsnap.planned where quota = any(%s)"
+)
+
+
+class WholeSink:
+    """A RecordSink that writes to every quota of a ledger."""
+
+    def __init__(self, address: Address, ledger: LedgerRow, rows: list[QuotaRow]) -> None:
+        self.label = address.label
+        self.fold = Fold()
+        self.failure: LedgerUnwritable | None = None
+        self.lost = ""
+        self.taps: list[Callable[[Record], None]] = []
+        self._address = address
+        self._ledger = ledger
+        self._rows = {row.id: row for row in rows}
+        self._own = next(row.id for row in rows if not row.source)
+        self._holds: dict[int, Hold] = {}
+        self._places: dict[tuple[str, str], int] = {}
+        self._clock = LoopClock()
+        self._session = self._new_session()
+        self._last: Group | None = None
+        self._closed = anyio.Event()
+
+    @classmethod
+    def open(cls, address: Address) -> WholeSink:
+        """Take the ledger.
+
+        Raises:
+            LedgerLocked: another process owns a part of it. LedgerError: it can't be read.
+        """
+        database = None
+        try:
+            database = Database(address, writer=True)
+            ledger = need(database, address)
+            sink = cls(address, ledger, quotas(database, ledger.id))
+            sink._take(database)
+        except (Away, Fenced) as away:
+            raise LedgerError(f"can't take up {address.label}: {away}") from None
+        finally:
+            if database is not None:
+                database.close()
+        return sink
+
+    def _take(self, database: Database) -> None:
+        locks = {self._lock(row): row for row in self._rows.values()}
+        if set(locks) - try_locks(database, list(locks)):
+            living = [str(one) for one in owners(self._address) if one.worker] or ["  a loader"]
+            raise LedgerLocked(
+                f"other processes work on {self.label}: `batchsnap stop` it first\n"
+                + "\n".join(living)
+            )
+        database.run(_HOLD, self._ledger.id)
+        for record in records(self._address):
+            self.fold.apply(record)
+            self.lost = self.lost or record.get("recovered", {}).get("lost", "")
+        for quota, profile, region in database.run(_PLACES, list(self._rows)):
+            self._places[profile, region] = quota
+        newest = newest_of(database, self._rows)
+        at = {quota: (newest.get(quota) or 0) + 1 for quota in self._rows}
+        self._append_all(database, at, "claimed")
+        for quota, seq in at.items():
+            row = self._rows[quota]
+            what = row.what if row.source else "the run"
+            self._holds[quota] = hold = Hold(quota, self._lock(row), seq, self._clocks, what)
+            hold.on_end = self._ended
+
+    @property
+    def _clocks(self) -> Any:
+        return self._session.clocks
+
+    def _lock(self, row: QuotaRow) -> int:
+        if not row.source:
+            return schema.run_lock(self._address.ledger)
+        return schema.pair_lock(row.source, row.host)
+
+    def _append_all(self, database: Database, at: dict[int, int], event: str) -> None:
+        lines = []
+        for quota in at:
+            row = self._rows[quota]
+            record = {
+                "event": event,
+                "at": stamp(self._clock.wall()),
+                "source": row.source,
+                "host": row.host,
+                "worker": f"{socket.gethostname()}:{os.getpid()}",
+            }
+            lines.append(orjson.dumps(record).decode())
+        database.run(schema.APPEND, list(at), list(at.values()), lines)
+
+    def _new_session(self) -> Session:
+        return Session(self._address, self._clock, lambda _: None, patience_s=60.0)
+
+    @property
+    def was_cut(self) -> bool:
+        return False
+
+    @property
+    def gap(self) -> Gap:
+        return Gap.LOST if self.lost else Gap.NONE
+
+    def append(self, record: Record) -> Group:
+        """As `RecordSink.append`; raises LedgerUnwritable, IllegalMove."""
+        if self.failure is not None:
+            raise self.failure
+        self.fold.apply(record)
+        quota = self._own
+        if "key" in record:
+            quota = self._places[record["profile"] or "", record["region"] or ""]
+        line = orjson.dumps(record).decode()
+        failed = record["event"] in FAILED
+        self._last = group = self._session.append(self._holds[quota], line, failed=failed)
+        for tap in self.taps:
+            tap(record)
+        return group
+
+    async def durable(self, group: Group) -> None:
+        """Wait until the database has it.
+
+        Raises:
+            LedgerUnwritable: a part of the ledger was lost.
+        """
+        await group.done.wait()
+        if self.failure is not None:
+            raise self.failure
+
+    def resume(self, record: Record) -> None:
+        self.append(record)
+
+    def records(self) -> Iterator[Record]:
+        return records(self._address)
+
+    async def commit(self) -> None:
+        """Hold a session until `close`, and write what is appended."""
+        for hold in self._holds.values():
+            self._session.adopt(hold)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._session.run)
+            await self._closed.wait()
+            self._session.close()
+        if self._session.failure is not None:
+            self._ended(str(self._session.failure))
+        self._session, self._closed = self._new_session(), anyio.Event()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def release(self) -> None:
+        """Write `released` where all is as it was left; the run stays stopped, or finished."""
+        if self.failure is not None:
+            return
+        with suppress(Away, Fenced, LedgerError):
+            database = Database(self._address, writer=True)
+            try:
+                at = {quota: hold.durable + 1 for quota, hold in self._holds.items()}
+                self._append_all(database, at, "released")
+            finally:
+                database.close()
+
+    def _ended(self, why: str) -> None:
+        self.failure = self.failure or LedgerUnwritable(f"{self.label}: {why}")
