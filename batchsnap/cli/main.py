@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import platform
 import sys
 import traceback
@@ -33,6 +34,7 @@ COMMANDS = {
     "stop": "Stop such a run on all machines",
     "ledger": "Ledgers in PostgreSQL: init, list, export",
     "simulate": "The local cloud on a port",
+    "schema": "JSON Schema of ledger lines, --json and --log-format json",
     "completion": "Tab completion for bash, zsh or fish",
 }
 _OTHER_WORDS = {
@@ -87,8 +89,9 @@ def _suggestion(name: str) -> str:
 def every_option() -> Iterator[click.Option]:
     """The options of all commands; loads them all."""
     for name in COMMANDS:
-        module = importlib.import_module(f"batchsnap.cli.commands.{name}")
-        yield from (each for each in module.command.params if isinstance(each, click.Option))
+        command = importlib.import_module(f"batchsnap.cli.commands.{name}").command
+        for each in [command, *getattr(command, "commands", {}).values()]:
+            yield from (param for param in each.params if isinstance(param, click.Option))
 
 
 @click.command("help", hidden=True)
@@ -116,6 +119,9 @@ def group() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and leave with its exit code. Nothing a user can cause ends in a traceback."""
     outlive_readers()
+    if os.name != "posix":
+        say("batchsnap: runs on Linux and macOS only; on Windows use it in WSL")
+        sys.exit(int(Exit.USAGE))
     ease_collector()
     try:
         code = group.main(args=argv, prog_name="batchsnap", standalone_mode=False)

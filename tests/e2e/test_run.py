@@ -330,7 +330,8 @@ def test_the_demo_shows_a_clean_end(cli: Cli, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert "200 snapshots of 200 disks, 0 twice" in done.out
     for name in ("fleet.csv", "fleet.csv.simulated.ledger.jsonl", "report.html"):
-        assert (tmp_path / name).stat().st_size > 0
+        assert (tmp_path / "batchsnap-demo" / name).stat().st_size > 0
+    assert done.out.splitlines()[-1].startswith("next: batchsnap plan")
 
 
 def test_expiry_and_tags_reach_the_cloud_also_after_a_doubt(cli: Cli, tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.process import Cli, disk, sets, simulator, write_fleet
+from tests.process import Cli, disk, environment, sets, simulator, write_fleet
 
 LEDGER = "fleet.csv.ledger.jsonl"
 
@@ -196,3 +198,92 @@ def test_what_is_made_of_system_disks_is_said(cli: Cli, tmp_path: Path) -> None:
         assert plan.code == 0
         assert said in plan.out
         assert ("an image" in plan.out) == bool(said)
+
+
+def test_windows_is_told_in_one_line(tmp_path: Path) -> None:
+    """Where `fcntl` and its like can't be imported, nothing of them is needed to say so."""
+    code = (
+        "import sys, os, ntpath, pathlib\n"
+        "for name in ('fcntl', 'pwd', 'termios', 'resource'): sys.modules[name] = None\n"
+        "from batchsnap.cli import main\n"
+        "main.os = type(sys)('os'); main.os.name = 'nt'\n"
+        "main.main(['run', 'fleet.csv'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert done.stderr == "batchsnap: runs on Linux and macOS only; on Windows use it in WSL\n"
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["run", "--help"], ["help", "plan"]])
+def test_help_loads_nothing_heavy(tmp_path: Path, words: list[str]) -> None:
+    code = (
+        "import sys\nfrom batchsnap.cli.main import main\n"
+        f"try: main({words!r})\nexcept SystemExit: pass\n"
+        "heavy = {'aiohttp', 'rich', 'jinja2', 'psycopg', 'anyio'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("batchsnap run --region ap-sing", "ap-singapore"),
+        ("batchsnap simulate --scenario hos", "hostile"),
+        ("batchsnap run --profile pr", "prod"),
+        ("batchsnap completion z", "zsh"),
+    ],
+)
+def test_values_complete(tmp_path: Path, line: str, word: str) -> None:
+    (tmp_path / ".tccli").mkdir()
+    (tmp_path / ".tccli" / "prod.credential").write_text("{}")
+    done = subprocess.run(
+        [sys.executable, "-c", "from batchsnap.cli.main import main; main()"],
+        env=environment(
+            tmp_path,
+            _BATCHSNAP_COMPLETE="bash_complete",
+            COMP_WORDS=line,
+            COMP_CWORD=str(len(line.split()) - 1),
+        ),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert f"plain,{word}" in done.stdout.split()
+
+
+def test_a_manifest_is_completed_as_a_file(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from batchsnap.cli.main import main; main()"],
+        env=environment(
+            tmp_path,
+            _BATCHSNAP_COMPLETE="bash_complete",
+            COMP_WORDS="batchsnap run f",
+            COMP_CWORD="2",
+        ),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.stdout.startswith("file,")

@@ -32,8 +32,9 @@ _PAGE = "report.html"
     "--dir",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path(),
-    help="Where to leave the files. [default: here]",
+    default=Path("batchsnap-demo"),
+    show_default=True,
+    help="Where to leave the files.",
 )
 @verbosity()
 def command(folder: Path, **options: Any) -> int:
@@ -70,7 +71,8 @@ def command(folder: Path, **options: Any) -> int:
     lines = (
         summary_text(result.summary),
         f"  {proof}",
-        f"look at: {manifest}  {prepared.store.name}  {page}",
+        f"look at: {manifest}  {manifest.with_name(prepared.store.name)}  {page}",
+        f"next: batchsnap plan YOUR.csv (sends nothing; a first one: {manifest})",
     )
     return show("\n".join(lines), result.exit, talk=True)
 

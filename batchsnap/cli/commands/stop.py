@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from batchsnap.cli.options import command as new_command
 from batchsnap.cli.output import say
 from batchsnap.errors import Exit
 
 
-@click.command("stop")
+@new_command("stop")
 @click.argument("url", metavar="URL")
 def command(url: str) -> int:
     """Stop the run of postgresql://HOST/DATABASE/LEDGER on all machines.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchsnap.cli.options import command as new_command
 from batchsnap.cli.options import option, verbosity
 from batchsnap.cli.output import say
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from batchsnap.postgres.address import Address
 
 
-@click.command("work")
+@new_command("work")
 @click.argument("url", metavar="URL")
 @option(
     "--max-quotas",
