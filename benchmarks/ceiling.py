@@ -1,9 +1,10 @@
 """The whole engine without a cap, against a bare aiohttp loop that posts the same signed bytes.
 
 Ours plans, writes a durable ledger, signs, paces, parses and folds; the bare loop posts what was
-signed beforehand, over as many connections. Each runs in a process of its own, in turn, against a
-server that costs next to nothing. `no gate` is the engine uncapped; the gate, even at 16,000/s,
-lets at most one start go every 62 µs and so keeps calls from being sent in bunches.
+signed beforehand, over as many connections, and so do the floors. Each runs in a process of its
+own, in turn, against a server that costs next to nothing. `no gate` is the engine uncapped; the
+gate, even at 16,000/s, lets at most one start go every 62 µs and so keeps calls from being sent in
+bunches.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from benchmarks import floors
 from benchmarks.common import CREDENTIAL, ROOT, alone, busy_s, medians, server
 from benchmarks.contenders import sdk, signed
 from tests.process import write_fleet
@@ -83,6 +85,17 @@ async def _bare(url: str, calls: int) -> None:
                     await reply.read()
 
         await asyncio.gather(*(worker() for _ in range(OUT_AT_ONCE)))
+
+
+async def _floor(
+    url: str, calls: int, *, of: Callable[[str, list[bytes], int], Awaitable[None]]
+) -> None:
+    from batchsnap.cloud.wire import message
+
+    jobs = [signed(url, number) for number in range(calls)]
+    messages = [message("POST", "/", job.headers, job.body) for job in jobs]
+    _timer.start()
+    await of(url, messages, OUT_AT_ONCE)
 
 
 async def _send(url: str, calls: int) -> None:
@@ -170,6 +183,8 @@ def _sdk(url: str, calls: int) -> None:
 
 
 LOOPS: dict[str, tuple[str, Callable[[str, int], None]]] = {
+    "floor: asyncio protocol": ("aiohttp", _async(_floor, of=floors.protocol)),
+    "floor: connector + parser": ("aiohttp", _async(_floor, of=floors.wires)),
     YARDSTICK: ("aiohttp", _async(_bare)),
     "sign, send, parse": ("aiohttp", _async(_send)),
     "batchsnap, no gate": ("aiohttp", _async(_ours, gate=False)),
