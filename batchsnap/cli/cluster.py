@@ -99,6 +99,8 @@ async def _load(address: Address, spec: JobSpec, options: dict[str, Any], creden
 def _ask(prepared: Prepared, address: Address, *, yes: bool) -> None:
     """One question, on a terminal, before money is spent."""
     say(f"{prepared.intake.to_do.total():,} snapshots; ledger {address.label}")
+    if prepared.guess:
+        say(prepared.guess)
     if not yes and on_terminal() and sys.stdin.isatty():
         click.confirm("Snapshots cost money. Go on?", abort=True, err=True)
 

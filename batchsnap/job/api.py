@@ -35,6 +35,7 @@ async def run(
     ledger: str | Path,
     endpoint: str = "",
     credentials: CredentialSource | None = None,
+    encoding: str | None = None,
     retry_failed: bool = False,
     wait: bool = False,
     stop: Stop | None = None,
@@ -58,6 +59,7 @@ async def run(
         endpoint=endpoint,
         ledger=str(ledger),
         given=dict(settings),
+        encoding=encoding,
         retry_failed=retry_failed,
         wait=wait,
     )
@@ -97,6 +99,7 @@ async def stream(
     ledger: str | Path,
     endpoint: str = "",
     credentials: CredentialSource | None = None,
+    encoding: str | None = None,
     **settings: Unpack[Given],
 ) -> AsyncIterator[Stream]:
     """`run` in the background, its records as an async iterator. Leaving the block early drains:
@@ -120,6 +123,7 @@ async def stream(
                 ledger=ledger,
                 endpoint=endpoint,
                 credentials=credentials,
+                encoding=encoding,
                 stop=stop,
                 on_record=pass_on,
                 **settings,

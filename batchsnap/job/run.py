@@ -13,7 +13,7 @@ from batchsnap.clock import Clock, LoopClock
 from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, is_local
 from batchsnap.cloud.proxies import proxy_of
 from batchsnap.engine.executor import LocalExecutor, Work, committing
-from batchsnap.errors import CredentialsError, Exit
+from batchsnap.errors import CredentialsError, Exit, UsageError
 from batchsnap.job.accounts import placed, shared, where_from
 from batchsnap.job.intake import Intake, take_in
 from batchsnap.job.series import Opened, open_newest
@@ -77,6 +77,21 @@ class Prepared:
 
         if self.finished is None:
             self.fold.expect(self.intake.rows, self.intake.gone)
+        if (flaw := self.guess) and not spec.looked_at and not spec.simulated:
+            self.intake.close()
+            raise UsageError(
+                f"{flaw}: a program can't tell. Look at it with `batchsnap plan`, then give "
+                f"--encoding {manifest.encoding.name}, or the true one"
+            )
+
+    @property
+    def guess(self) -> str:
+        """What would be sent and hangs on a guess of the manifest's encoding, or ""."""
+        if not self.manifest.guessed_text or not self.intake.to_do:
+            return ""
+        encoding = self.manifest.encoding.name.upper()
+        text = self.manifest.guessed_text
+        return f"the name or tag {text!r} is what it is only if the manifest is {encoding}"
 
     @property
     def resumed(self) -> bool:

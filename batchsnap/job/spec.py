@@ -48,6 +48,7 @@ class JobSpec:
     retry_failed: bool = False
     wait: bool = False  # until every snapshot is ready
     encoding: str | None = None
+    looked_at: bool = False  # a person is shown what would be sent, and asked, before it is
     waits: Waits = field(default_factory=Waits)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +158,7 @@ def command(manifest: str, *, dry_run: bool, **options: Any) -> int:
     from batchsnap.job.run import prepare, warnings
     from batchsnap.postgres.address import is_postgres
 
-    spec = spec_of(manifest, options)
+    spec = replace(spec_of(manifest, options), looked_at=_asks(options))
     if is_postgres(spec.ledger):
         from batchsnap.cli.cluster import run_together
 
@@ -224,13 +225,18 @@ def _ask(prepared: Prepared, options: dict[str, Any]) -> None:
     """
     if not prepared.intake.to_do:
         return
-    sure = options["yes"] or options["simulate"]
-    asks = not sure and on_terminal() and sys.stdin.isatty()
+    asks = _asks(options)
     if asks or not options["quiet"]:
         for text in _facts(prepared, whose=asks):
             say(text)
     if asks:
         click.confirm("Snapshots cost money. Go on?", abort=True, err=True)
+
+
+def _asks(options: dict[str, Any]) -> bool:
+    """Whether there is somebody who is asked."""
+    sure = options["yes"] or options["simulate"]
+    return not sure and on_terminal() and sys.stdin.isatty()
 
 
 def _facts(prepared: Prepared, *, whose: bool) -> list[str]:
@@ -256,7 +262,7 @@ def _facts(prepared: Prepared, *, whose: bool) -> list[str]:
         kept = "kept until somebody deletes them, but for rows with a Deadline"
     took = duration_text(eta_s(intake, prepared.endpoint, settings))
     lines.append(f"  sent within {took} at best; {kept}")
-    return lines + [f"  {text}" for text in [intake.images] if text]
+    return lines + [f"  {text}" for text in (intake.images, prepared.guess) if text]
 
 
 def _show(result: Result, earned: int, made: Made, *, as_json: bool) -> int:
