@@ -2,8 +2,8 @@
 
 It is fed while a ledger is read and with each record that is appended, so engine, run, status,
 metrics, view and report tell the same. It keeps one shared `Cohort` a row (there are few different
-ones), and whole records only of rows that are not at rest, so its memory is a dictionary entry and
-a key for each row.
+ones), and parts of records only of rows that are not at rest, so its memory is a dictionary entry
+and a key for each row.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from batchsnap.errors import IllegalMove
+from batchsnap.ledger.kept import Kept
 from batchsnap.ledger.record import RUN_EVENTS, Home, Record
 from batchsnap.ledger.tally import Tally
-from batchsnap.lifecycle import DONE, ENDED, MOVES, NEW, WORD, Standing, State, step
+from batchsnap.lifecycle import DONE, MOVES, NEW, WORD, Standing, State, step
 
 
 def move_of(record: Record) -> str:
@@ -27,27 +28,22 @@ def move_of(record: Record) -> str:
     return "found" if record["found"] else "absent"
 
 
-_KEPT = (
-    "event", "key", "disk_id", "disk_backup_id", "region", "profile", "attempt",
-    "snapshot_name", "baseline", "code", "message",
-)  # fmt: skip
-
-
-def _brief(record: Record) -> Record:
-    """What is still asked of a row that failed: a manifest may hold very many of them."""
-    return {name: record[name] for name in _KEPT if name in record}  # type: ignore
+_OF_INTENT = (
+    *("disk_id", "disk_backup_id", "region", "profile", "attempt", "snapshot_name", "baseline"),
+)
+_OF_LATEST = ("event", "attempt", "verdict", "code", "message", "snapshot_id", "not_before")
+"""What is asked of a row that is neither at rest nor out."""
 
 
 class Cohort:
     """Rows that stand alike: all of them share it."""
 
-    __slots__ = ("at_rest", "failed", "next", "rows", "standing")
+    __slots__ = ("at_rest", "next", "rows", "standing")
 
     def __init__(self, standing: Standing) -> None:
         self.standing = standing
         self.rows = 0
         self.at_rest = standing.state in DONE and not standing.owed
-        self.failed = standing.state in ENDED
         self.next: dict[str, Cohort] = {}  # by move
 
 
@@ -56,8 +52,8 @@ class Fold:
 
     def __init__(self) -> None:
         self.cohorts: dict[str, Cohort] = {}
-        self.intents: dict[str, Record] = {}  # latest intent of rows not at rest
-        self.latest: dict[str, Record] = {}  # latest record of rows not at rest
+        self.intents = Kept(*_OF_INTENT)  # latest intent of rows not at rest
+        self.latest = Kept(*_OF_LATEST)  # latest record of rows not at rest
         self.backup_disks: set[str] = set()  # disks that a row with a backup point is on
         self.tally = Tally()
         self.header: Record = {}
@@ -95,19 +91,20 @@ class Fold:
         new.rows += 1
         self.cohorts[key] = new
         if new.at_rest:
-            self.intents.pop(key, None)
-            self.latest.pop(key, None)
+            self.intents.drop(key)
+            self.latest.drop(key)
             return
         if event == "intent":
-            self.intents[key] = record
+            self.intents.put(key, record)
+            self.latest.put(key, record)
             if record["disk_backup_id"] is not None:
                 self.backup_disks.add(record["disk_id"] or "")
-        elif new.failed:
-            record = _brief(record)
-            if key in self.intents:
-                self.intents[key] = _brief(self.intents[key])
-        if event != "halted" or key not in self.latest:  # that is of its scope, not of the row
-            self.latest[key] = record
+            return
+        self.intents.pack(key)
+        if event == "halted" and key in self.latest:
+            self.latest.pack(key)  # that is of its scope, not of the row
+        else:
+            self.latest.pack(key, record)
 
     def _next_cohort(self, start: Cohort, record: Record) -> Cohort:
         """The one to which the record moves a row; kept, for the next row that goes so."""

@@ -4,6 +4,7 @@ that the life of its row forbids is taken."""
 from __future__ import annotations
 
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -262,6 +263,32 @@ def test_rows_at_rest_keep_no_record_and_failed_ones_only_what_is_asked_of_them(
     assert (intent["attempt"], intent["disk_id"]) == (1, "disk-00000001")
     fold.apply(moved("intent", 3) | {"disk_backup_id": "dbp-1"})
     assert fold.backup_disks == {"disk-00000003"}
+
+
+def test_a_row_in_doubt_takes_little_memory() -> None:
+    """A night without replies leaves very many: intent and latest record, as they were read."""
+    rows, fold = 2000, folded()
+
+    def read(record: Record) -> None:
+        written = decode(encode({"seq": 1, "synced": 0, **record}))
+        assert written is not None
+        fold.apply(written)
+
+    tracemalloc.start()
+    try:
+        for number in range(rows):
+            name = f"batchsnap-disk-{number:08x}-0badcafe"
+            sent = {"sent_at": "2026-11-24T08:16:13.042Z", "latency_ms": 30001.5}
+            why = {"code": "fault.timeout", "message": "no reply within 30 s"}
+            read(moved("intent", number, snapshot_name=name))
+            read(moved("in_doubt", number, verdict="IN_DOUBT", **why, **sent))
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size / rows < 800
+    assert fold.counts[State.IN_DOUBT] == rows
+    assert fold.intents["disk-00000007"]["snapshot_name"] == "batchsnap-disk-00000007-0badcafe"
+    assert fold.latest["disk-00000007"]["event"] == "in_doubt"
 
 
 def test_a_row_that_is_owed_a_question_keeps_its_intent_until_it_is_asked() -> None:
