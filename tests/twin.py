@@ -16,7 +16,7 @@ from batchsnap.client.account import Account
 from batchsnap.client.ports import Departure
 from batchsnap.client.stopping import Stop
 from batchsnap.cloud.tc3 import Credential
-from batchsnap.engine.attempt import RunContext
+from batchsnap.engine.context import RunContext
 from batchsnap.engine.snapshots import Snapshot, snapshot_of
 from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.ledger.replay import Fold

@@ -9,7 +9,7 @@ import orjson
 
 from batchsnap.cloud.endpoints import endpoint_url, host_of
 from batchsnap.cluster.claims import server_of
-from batchsnap.engine.strand import Strand
+from batchsnap.engine.queue import Queue
 from batchsnap.errors import LedgerError, LedgerLocked
 from batchsnap.ledger.record import Record
 from batchsnap.postgres import schema
@@ -34,17 +34,17 @@ class Pair(NamedTuple):
 
 
 def pairs_of(
-    strands: Iterable[Strand], sources: Mapping[str, str], endpoint: str
-) -> dict[Pair, list[Strand]]:
-    """Strands that share a credential's source and a host; `sources` by profile."""
-    pairs: dict[Pair, list[Strand]] = {}
-    for strand in strands:
-        host = host_of(endpoint_url(endpoint, strand.region))
-        pairs.setdefault(Pair(sources[strand.profile], host), []).append(strand)
+    queues: Iterable[Queue], sources: Mapping[str, str], endpoint: str
+) -> dict[Pair, list[Queue]]:
+    """Queues that share a credential's source and a host; `sources` by profile."""
+    pairs: dict[Pair, list[Queue]] = {}
+    for queue in queues:
+        host = host_of(endpoint_url(endpoint, queue.region))
+        pairs.setdefault(Pair(sources[queue.profile], host), []).append(queue)
     return pairs
 
 
-def load(address: Address, header: Record, pairs: Mapping[Pair, list[Strand]]) -> LedgerRow:
+def load(address: Address, header: Record, pairs: Mapping[Pair, list[Queue]]) -> LedgerRow:
     """Make the ledger with all its rows.
 
     Raises:
@@ -73,15 +73,13 @@ def _beaten(address: Address) -> LedgerLocked:
     )
 
 
-def _load(
-    database: Database, name: str, header: Record, pairs: Mapping[Pair, list[Strand]]
-) -> None:
+def _load(database: Database, name: str, header: Record, pairs: Mapping[Pair, list[Queue]]) -> None:
     stored = {**header, "server": server_of(database)._asdict()}
     [(ledger,)] = database.run(_LEDGER, name, orjson.dumps(stored).decode())
     database.run(_QUOTA, ledger, "", "", "[]")
     ids: dict[Pair, int] = {}
-    for pair, strands in pairs.items():
-        profiles = sorted({strand.profile for strand in strands})
+    for pair, queues in pairs.items():
+        profiles = sorted({queue.profile for queue in queues})
         [(ids[pair],)] = database.run(_QUOTA, ledger, *pair, orjson.dumps(profiles).decode())
     counts = dict.fromkeys(ids.values(), 0)
     copy = "copy batchsnap.planned (quota, ord, request) from stdin"
@@ -91,12 +89,12 @@ def _load(
 
 
 def _lines(
-    pairs: Mapping[Pair, list[Strand]], ids: Mapping[Pair, int], counts: dict[int, int]
+    pairs: Mapping[Pair, list[Queue]], ids: Mapping[Pair, int], counts: dict[int, int]
 ) -> Iterator[tuple[Any, ...]]:
-    for pair, strands in pairs.items():
+    for pair, queues in pairs.items():
         quota = ids[pair]
-        for strand in strands:
-            for batch in strand.worklist.batches(_BATCH):
+        for queue in queues:
+            for batch in queue.worklist.batches(_BATCH):
                 for request in batch:
                     counts[quota] += 1
                     yield quota, counts[quota], orjson.dumps(request._asdict()).decode()

@@ -138,9 +138,9 @@ async def load_run(address: Address, prepared: Prepared, credentials: Credential
     Raises:
         UsageError: a profile has no keys here. LedgerError: nothing was loaded.
     """
-    strands = prepared.intake.strands.values()
-    sources = await sources_of({strand.profile for strand in strands}, credentials)
-    pairs = pairs_of(strands, sources, prepared.endpoint)
+    queues = prepared.intake.queues.values()
+    sources = await sources_of({queue.profile for queue in queues}, credentials)
+    pairs = pairs_of(queues, sources, prepared.endpoint)
     await anyio.to_thread.run_sync(load, address, prepared.header(), pairs)
 
 

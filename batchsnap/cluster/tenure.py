@@ -128,7 +128,7 @@ class Tenure:
         part.requests.clear()  # they are spooled now
         work = Work(
             ledger=self._sink,
-            strands=list(intake.strands.values()),
+            queues=list(intake.queues.values()),
             settings=self._settings,
             waits=waits,
             endpoint=self._endpoint,

@@ -1,22 +1,25 @@
 """The engine: rows in, records out, one snapshot a row.
 
-row        what the engine remembers of a row that is not at rest
-worklist   the rows to do of one strand, in a temporary file
+A row's life, as it is read:
+dispatcher one quota: each row's life in one coroutine, from its first turn until it is at rest
 attempt    one attempt, top to bottom
-snapshots  what rows were given, packed, and held against what the cloud shows
+settle     a doubt, from its fault until the cloud has answered
 watch      accepted snapshots, until each is ready or gone
 rollback   accepted snapshots, until each is deleted or left with its reason
-evidence   which snapshots are a row's
-looks      when each doubt is asked about next
-settle     doubts, until the cloud has answered
-fresh      whether a disk has a snapshot young enough
-preflight  what must be known before a row's first intent
+
+What that rests on:
+executor   a dispatcher for each quota of a run, in this process
+context    what all attempts of a run share
+row        what is remembered of a row that is not at rest, and where it stands
+turns      which row of a quota goes next, and when the quota rests
+queue      the rows of one profile and region, and who has a disk
+worklist   the rows to do of one queue, in a temporary file
 feeder     what earlier lives left, then the worklist, a little ahead
-turns      rows of one disk go one after the other
-slots      how many calls may be out, how many rows on their way
-brakes     the operator's: a canary first, so many being made, so many failures
+preflight  what must be known before a row's first intent
+fresh      whether a disk has a snapshot young enough
+limits     what may not start: the canary, --max-*, and for want of a slot
 halts      stopped regions and accounts, and the rows that wait to know whether it is them
-strand     the rows of one profile and region
-lane       one quota: strands, slots, deferrals, breakers
-executor   runs the lanes in this process
+looks      when each doubt is asked about next, ten disks a question
+evidence   which snapshots are a row's
+snapshots  what rows were given, packed, and held against what the cloud shows
 """

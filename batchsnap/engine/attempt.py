@@ -4,51 +4,30 @@ The order is the first two promises. The intent is durable before a byte leaves,
 line leaves either nothing sent or a doubt that the next process sees. The token comes directly
 before the send, so a stalled disk delays sends and never bunches them; where the connection is slow
 to come, the call waits for another token once it is there. The slot (a bound on what is out) was
-taken by the lane before all this.
+taken by the dispatcher before all this.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from batchsnap.client.account import Account, Start
-from batchsnap.client.ports import Clock, Gate, RecordSink
-from batchsnap.client.stopping import Stop
+from batchsnap.client.ports import Gate
 from batchsnap.cloud import actions, faults
 from batchsnap.cloud.tc3 import Credential
+from batchsnap.engine.context import RunContext
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.row import Row
 from batchsnap.errors import CredentialsError
 from batchsnap.failpoints import failpoint
-from batchsnap.ledger.record import row_record, stamp
+from batchsnap.ledger.record import stamp
 from batchsnap.model import Fault, PlannedRequest, Reply, Ruling, Scope, Verdict
 from batchsnap.pacing.contention import Shut
 from batchsnap.retry import Decision, Do, decide
-from batchsnap.settings import Settings, Waits
 
 _SHARED_LIMIT = "RequestLimitExceeded."  # the account's or the address's, shared with other tools
-
-
-@dataclass(frozen=True, slots=True)
-class RunContext:
-    """What every attempt of one run shares."""
-
-    sink: RecordSink
-    clock: Clock
-    stop: Stop
-    settings: Settings
-    waits: Waits
-    rng: random.Random
-    say: Callable[[str], None]  # talk for the person, one line
-
-    def note(self, event: str, row: Row, **details: object) -> object:
-        """Append a record of the row; the handle is for `sink.durable`, if anyone waits."""
-        at = stamp(self.clock.wall())
-        return self.sink.append(row_record(event, row.request, row.attempt, at, **details))
 
 
 async def attempt(

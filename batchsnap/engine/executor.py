@@ -1,4 +1,4 @@
-"""Runs a lane for each quota of its work, over the connections and gates that it is handed."""
+"""A dispatcher for each quota of its work, over the connections and gates that it is handed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from batchsnap.client.connections import Connections, Say
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
 from batchsnap.cloud.endpoints import endpoint_url
-from batchsnap.engine.attempt import RunContext
-from batchsnap.engine.brakes import Brakes
+from batchsnap.engine.context import RunContext
+from batchsnap.engine.dispatcher import Dispatcher
 from batchsnap.engine.halts import Halts
-from batchsnap.engine.lane import Lane
+from batchsnap.engine.limits import Limits
+from batchsnap.engine.queue import Queue
 from batchsnap.engine.snapshots import Pile, Scope, Snapshot, accepted_in, piled, snapshot_of
-from batchsnap.engine.strand import Strand
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import Record
@@ -32,7 +32,7 @@ class Work:
     """What an executor is handed."""
 
     ledger: RecordSink
-    strands: list[Strand]
+    queues: list[Queue]
     settings: Settings
     waits: Waits
     endpoint: str  # may hold {region}
@@ -59,41 +59,41 @@ class LocalExecutor:
         """
         ledger, halts = work.ledger, Halts(self._say)
         context = new_context(ledger, self._clock, stop, work.settings, work.waits, say=self._say)
-        brakes = Brakes(_braking(work), ledger.fold, work.rows, stop, self._say)
-        watching = work.wait or brakes.watching
+        limits = Limits(_braking(work), ledger.fold, work.rows, stop, self._say)
+        watching = work.wait or limits.watching
         earlier = _accepted_earlier(ledger) if watching else {}
         by_quota = _by_quota(work, earlier)
         connections = self._connections
-        lanes = {
-            (profile, url): Lane(
+        dispatchers = {
+            (profile, url): Dispatcher(
                 connections.account(profile, url),
-                strands,
+                queues,
                 context,
                 halts=halts,
-                brakes=brakes,
+                limits=limits,
                 claimed=partial(_claimed, ledger),
                 intents=partial(_intents, ledger),
                 ask_first=work.ask_first,
                 send=work.send,
                 wait=work.wait,
             )
-            for (profile, url), strands in by_quota.items()
+            for (profile, url), queues in by_quota.items()
         }
 
         def heard(record: Record) -> None:
-            brakes.heard(record)
+            limits.heard(record)
             if watching and record["event"] == "accepted":
                 snapshot = snapshot_of(record)
-                lanes[_quota_of(work, snapshot)].watch(snapshot)
+                dispatchers[_quota_of(work, snapshot)].watch(snapshot)
 
         for pile in earlier.values():
-            lanes[_quota_of(work, pile)].watch(pile)
+            dispatchers[_quota_of(work, pile)].watch(pile)
         ledger.taps.append(heard)
         async with committing(ledger), anyio.create_task_group() as tasks:
-            for quota, lane in lanes.items():
+            for quota, dispatcher in dispatchers.items():
                 if work.send and by_quota[quota]:
-                    tasks.start_soon(connections.warm, lane.account)
-                tasks.start_soon(lane.run)
+                    tasks.start_soon(connections.warm, dispatcher.account)
+                tasks.start_soon(dispatcher.run)
         return halts
 
 
@@ -135,19 +135,19 @@ def _braking(work: Work) -> Settings:
     return replace(work.settings, max_errors="", canary=0, max_creating=0)
 
 
-def _quota_of(work: Work, of: Strand | Snapshot | Pile) -> tuple[str, str]:
+def _quota_of(work: Work, of: Queue | Snapshot | Pile) -> tuple[str, str]:
     return of.profile, endpoint_url(work.endpoint, of.region)
 
 
-def _by_quota(work: Work, earlier: dict[Scope, Pile]) -> dict[tuple[str, str], list[Strand]]:
-    """Strands that share a credential and a host share a lane; one that has none may have
+def _by_quota(work: Work, earlier: dict[Scope, Pile]) -> dict[tuple[str, str], list[Queue]]:
+    """Queues that share a credential and a host share a dispatcher; one that has none may have
     snapshots to await."""
-    lanes: dict[tuple[str, str], list[Strand]] = {}
-    for strand in work.strands:
-        lanes.setdefault(_quota_of(work, strand), []).append(strand)
+    dispatchers: dict[tuple[str, str], list[Queue]] = {}
+    for queue in work.queues:
+        dispatchers.setdefault(_quota_of(work, queue), []).append(queue)
     for pile in earlier.values():
-        lanes.setdefault(_quota_of(work, pile), [])
-    return lanes
+        dispatchers.setdefault(_quota_of(work, pile), [])
+    return dispatchers
 
 
 def _accepted_earlier(ledger: RecordSink) -> dict[Scope, Pile]:

@@ -12,11 +12,15 @@ from typing import NamedTuple
 
 import anyio
 
+from batchsnap.client import questions
+from batchsnap.client.account import Account
 from batchsnap.cloud.codes import NOT_FOUND
+from batchsnap.engine.queue import Queue
 from batchsnap.engine.row import Row
-from batchsnap.engine.strand import Strand
 from batchsnap.model import Ruling, Scope, Verdict
 from batchsnap.suspicion import Move, Next, Suspicion
+
+_LOOK_AT = 100  # disks, as many as a question may name
 
 
 class Fate(StrEnum):
@@ -58,7 +62,7 @@ class _Watch:
 
     where: str
     suspicion: Suspicion
-    strands: list[Strand]
+    queues: list[Queue]
     held: dict[str, Held] = field(default_factory=dict)
 
 
@@ -69,10 +73,10 @@ class Halts:
         self.say = say
         self._accounts: dict[str, Ruling] = {}
         self._regions: dict[tuple[str, str], Ruling] = {}
-        self._strands: list[Strand] = []
+        self._queues: list[Queue] = []
         self._wakes: list[Callable[[], None]] = []
         self._watches: dict[tuple[str, str, str], _Watch] = {}
-        self._of_strand: dict[Strand, tuple[_Watch, ...]] = {}
+        self._of_queue: dict[Queue, tuple[_Watch, ...]] = {}
         self._news: list[Halting] = []
         self._number = 0  # of the latest start
 
@@ -84,15 +88,15 @@ class Halts:
         """The ruling that stopped this scope, or None."""
         return self._accounts.get(profile) or self._regions.get((profile, region))
 
-    def join(self, strands: Iterable[Strand], wake: Callable[[], None]) -> None:
-        """A lane with its strands; `wake` is called when more, or less, may be sent there."""
-        self._strands += strands
+    def join(self, queues: Iterable[Queue], wake: Callable[[], None]) -> None:
+        """A dispatcher with its queues; `wake` is called when more, or less, may be sent there."""
+        self._queues += queues
         self._wakes.append(wake)
 
-    def leave(self, strands: Iterable[Strand]) -> None:
-        """A lane is at its end."""
-        for strand in strands:
-            strand.closed = True
+    def leave(self, queues: Iterable[Queue]) -> None:
+        """A dispatcher is at its end."""
+        for queue in queues:
+            queue.closed = True
         self._changed()
 
     def news(self) -> list[Halting]:
@@ -109,30 +113,30 @@ class Halts:
         watch = self._watches.get(("heads", profile, region))
         return watch is None or not watch.suspicion.well
 
-    def rests(self, strand: Strand) -> bool:
+    def rests(self, queue: Queue) -> bool:
         """Whether nothing but probes is sent of these rows."""
-        return any(watch.suspicion.resting for watch in self._of(strand))
+        return any(watch.suspicion.resting for watch in self._of(queue))
 
-    def wants_probe(self, strand: Strand) -> bool:
-        """Whether one more probe may be sent, where the strand rests."""
-        resting = [w.suspicion for w in self._of(strand) if w.suspicion.resting]
+    def wants_probe(self, queue: Queue) -> bool:
+        """Whether one more probe may be sent, where the queue rests."""
+        resting = [w.suspicion for w in self._of(queue) if w.suspicion.resting]
         return bool(resting) and all(suspicion.wants_probe for suspicion in resting)
 
-    def started(self, strand: Strand, row: Row) -> None:
+    def started(self, queue: Queue, row: Row) -> None:
         """A row is sent."""
         self._number += 1
         row.number = self._number
-        for watch in self._of(strand):
+        for watch in self._of(queue):
             watch.suspicion.started(row.key)
 
-    def hold(self, strand: Strand, row: Row, ruling: Ruling) -> tuple[Held, Next]:
+    def hold(self, queue: Queue, row: Row, ruling: Ruling) -> tuple[Held, Next]:
         """Take a suspect; what follows for its scope."""
         held = Held(row, ruling)
-        if self.of(strand.profile, strand.region) is not None:
+        if self.of(queue.profile, queue.region) is not None:
             held.tell(Fate.HALTED)
             return held, Next.NOTHING
-        mine = self._watch(strand, ruling)
-        for watch in self._of(strand):
+        mine = self._watch(queue, ruling)
+        for watch in self._of(queue):
             if watch is not mine:
                 watch.suspicion.nothing(row.key)
         mine.held[row.key] = held
@@ -145,28 +149,28 @@ class Halts:
         self._carry_out(mine, move)
         return held, move.next
 
-    def heard(self, strand: Strand, row: Row, ruling: Ruling | None) -> None:
+    def heard(self, queue: Queue, row: Row, ruling: Ruling | None) -> None:
         """A row came back with what makes it no suspect; None where nothing was sent."""
         verdict = ruling.verdict if ruling is not None else None
         if verdict is Verdict.ACCEPTED:
-            self.accepted(strand, row)
+            self.accepted(queue, row)
             return
         of_its_disk = verdict is Verdict.REJECTED and ruling is not None and ruling.scope is None
-        for watch in self._of(strand):
+        for watch in self._of(queue):
             if watch.suspicion.heads and (verdict is Verdict.BUSY or of_its_disk):
                 # The region knows this disk.
                 self._carry_out(watch, watch.suspicion.accepted(row.key, row.number))
             else:
                 watch.suspicion.nothing(row.key)
 
-    def accepted(self, strand: Strand, row: Row) -> None:
+    def accepted(self, queue: Queue, row: Row) -> None:
         """A row that this process sent was accepted."""
-        for watch in self._of(strand):
+        for watch in self._of(queue):
             self._carry_out(watch, watch.suspicion.accepted(row.key, row.number))
 
-    def looked(self, strand: Strand, seen: bool | None, asked: int) -> None:
+    def looked(self, queue: Queue, seen: bool | None, asked: int) -> None:
         """The answer to what a LOOK asks, about so many disks; None where there is none."""
-        watch = self._at("heads", strand)
+        watch = self._at("heads", queue)
         why = f"of the next {asked} disks this credential sees none there"
         self._carry_out(watch, watch.suspicion.looked(seen), why)
 
@@ -175,15 +179,15 @@ class Halts:
         moves = [
             (watch, watch.suspicion.ended())
             for watch in self._watches.values()
-            if watch.held and all(self._quiet(strand) for strand in watch.strands)
+            if watch.held and all(self._quiet(queue) for queue in watch.queues)
         ]
         for watch, move in moves:
             self._carry_out(watch, move)
         return any(move.next is not Next.NOTHING for _, move in moves)
 
-    def _quiet(self, strand: Strand) -> bool:
-        halted = self.of(strand.profile, strand.region) is not None
-        return strand.quiet() or (halted and not strand.in_flight)
+    def _quiet(self, queue: Queue) -> bool:
+        halted = self.of(queue.profile, queue.region) is not None
+        return queue.quiet() or (halted and not queue.out)
 
     def halt(self, profile: str, region: str, ruling: Ruling) -> None:
         """Stop the ruling's scope."""
@@ -200,7 +204,7 @@ class Halts:
             "next run"
         )
         for watch in self._watches.values():
-            if all(self.of(s.profile, s.region) is not None for s in watch.strands):
+            if all(self.of(s.profile, s.region) is not None for s in watch.queues):
                 while watch.held:
                     watch.held.popitem()[1].tell(Fate.HALTED)
         self._changed()
@@ -214,43 +218,61 @@ class Halts:
             message = f"{held.ruling.message} ({len(move.keys)} rows met this, and {why})"
             ruling = held.ruling._replace(message=message)
             self._news.append(Halting(held.row, ruling))
-            strand = watch.strands[0]
-            self.halt(strand.profile, strand.region, ruling)
+            queue = watch.queues[0]
+            self.halt(queue.profile, queue.region, ruling)
         elif move.keys:
             fate = Fate.AGAIN if move.next is Next.AGAIN else Fate.REFUSED
             for key in move.keys:
                 watch.held.pop(key).tell(fate)
         self._changed()
 
-    def _of(self, strand: Strand) -> tuple[_Watch, ...]:
-        """The scopes that the strand is in: its account, its region, and that region's heads."""
-        watches = self._of_strand.get(strand)
+    def _of(self, queue: Queue) -> tuple[_Watch, ...]:
+        """The scopes that the queue is in: its account, its region, and that region's heads."""
+        watches = self._of_queue.get(queue)
         if watches is None:
             kinds = ("account", "region", "heads")
-            watches = self._of_strand[strand] = tuple(self._at(kind, strand) for kind in kinds)
+            watches = self._of_queue[queue] = tuple(self._at(kind, queue) for kind in kinds)
         return watches
 
-    def _watch(self, strand: Strand, ruling: Ruling) -> _Watch:
+    def _watch(self, queue: Queue, ruling: Ruling) -> _Watch:
         if ruling.verdict is Verdict.REJECTED:
-            return self._at("heads", strand)
-        return self._at("account" if ruling.scope is Scope.ACCOUNT else "region", strand)
+            return self._at("heads", queue)
+        return self._at("account" if ruling.scope is Scope.ACCOUNT else "region", queue)
 
-    def _at(self, kind: str, strand: Strand) -> _Watch:
-        region = "" if kind == "account" else strand.region
-        name = kind, strand.profile, region
+    def _at(self, kind: str, queue: Queue) -> _Watch:
+        region = "" if kind == "account" else queue.region
+        name = kind, queue.profile, region
         watch = self._watches.get(name)
         if watch is None:
-            whose = f"profile {strand.profile}" if strand.profile else "the account"
-            strands = [
-                s for s in self._strands if s.profile == strand.profile and region in ("", s.region)
+            whose = f"profile {queue.profile}" if queue.profile else "the account"
+            queues = [
+                s for s in self._queues if s.profile == queue.profile and region in ("", s.region)
             ]
             watch = self._watches[name] = _Watch(
                 f"region {region}" if region else whose,
                 Suspicion(heads=kind == "heads"),
-                strands or [strand],
+                queues or [queue],
             )
         return watch
 
     def _changed(self) -> None:
         for wake in self._wakes:
             wake()
+
+
+async def disk_remark(account: Account, row: Row) -> str:
+    """What the disk itself says of a quota: it words the remedy and decides nothing."""
+    answer = await questions.disks(account, row.request.region, [row.disk_id])
+    counts = [fact.snapshot_count for fact in answer.facts if fact.disk_id == row.disk_id]
+    return f"this disk holds {counts[0]} snapshots" if counts else ""
+
+
+async def coming_seen(account: Account, queue: Queue) -> tuple[bool | None, int]:
+    """The first rows of a region were not found: does this credential see any of the next? None
+    where that is not known; and of how many."""
+    coming = queue.coming(_LOOK_AT)
+    if not coming:
+        return None, 0
+    answer = await questions.disks(account, queue.region, coming)
+    seen = True if answer.facts else False if isinstance(answer, questions.Whole) else None
+    return seen, len(coming)

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.actions import BackupFact, SnapshotFact
-from batchsnap.engine.attempt import RunContext
+from batchsnap.engine.context import RunContext
 from batchsnap.engine.fresh import youngest
 from batchsnap.engine.row import Row
 from batchsnap.ledger.gap import Gap

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from batchsnap.client.account import Account
 from batchsnap.cloud import actions
 from batchsnap.cloud.faults import ReadRuling
-from batchsnap.engine.attempt import RunContext
+from batchsnap.engine.context import RunContext
 from batchsnap.engine.snapshots import (
     NORMAL,
     Look,

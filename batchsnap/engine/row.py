@@ -1,6 +1,11 @@
-"""What the engine remembers of a row that is not at rest."""
+"""What the engine remembers of a row that is not at rest, and where it stands."""
 
 from __future__ import annotations
+
+import math
+from enum import IntEnum
+
+import anyio
 
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
@@ -9,12 +14,23 @@ from batchsnap.model import PlannedRequest, Ruling, Verdict
 from batchsnap.retry import Tries
 
 
+class Stage(IntEnum):
+    """Where a row that was taken up is, unless it waits for its turn in a queue."""
+
+    STAGED = 0  # started, on its way to a token
+    OUT = 1  # it has its token, and may be at the cloud
+    BEHIND = 2  # another row of its disk goes first
+    HELD = 3  # a suspect: other rows will tell
+    ASKED = 4  # in doubt
+    OWED = 5  # at rest but for its last question
+
+
 class Row:
     """One row on its way. Dropped as soon as it is at rest."""
 
     __slots__ = (
-        *("attempt", "baseline", "doubt_since", "last", "number", "rejection", "remark"),
-        *("request", "snapshot_id", "tries"),
+        *("attempt", "baseline", "doubt_since", "due", "last", "number", "rejection", "remark"),
+        *("request", "snapshot_id", "stage", "tries", "turn"),
     )
 
     def __init__(
@@ -24,6 +40,9 @@ class Row:
         row's latest one, so that no number is given twice."""
         self.request = request
         self.attempt = attempt
+        self.stage: Stage | None = None
+        self.turn: anyio.Event | None = None  # set when it goes on; None: it has not begun
+        self.due = -math.inf  # monotonic; not sent before
         self.number = 0  # of its latest start, of all that this process made
         self.tries = Tries()
         self.last: Ruling | None = None  # what its latest doubt came from

@@ -1,165 +1,179 @@
-"""Doubts, until the cloud has answered: the asking schedule, the proof, and the records of both.
+"""Doubts, until the cloud has answered: one coroutine a row, from the fault to the proof.
 
-A doubt is a row that may have been executed. It is asked about several times after the fault,
-since a snapshot may become visible late and a request may arrive late. Found ends it. Absence
-counts only at the last question, and only if this credential sees the disk. A row that was
-settled absent and sent again is asked about once more when no earlier signature can be alive and
-what came with its last breath can be seen; where its own snapshot is not among the answers then,
-that is asked for by its id, and gone only after as many looks. Doubts hold no slot and stop no
-feed.
+A doubt is a row that may have been executed. It is asked about several times after the fault, since
+a snapshot may become visible late and a request may arrive late. Found ends it. Absence counts only
+at the last look, and only if this credential sees the disk. A row that was settled absent and sent
+again is asked about once more when no earlier signature can be alive and what came with its last
+breath can be seen. Doubts hold no slot and stop no feed.
+
+The time line of a doubt, with looks at 5, 15, 30 and 60 s and a signature that lives for 300 s. A
+call for disk-1 is sent at 0:00 and its reply is lost; the cloud carries it out at 0:20.
+
+    0:00  the intent is on disk, the call is sent, the connection is reset: in doubt since 0:00
+    0:05  first look: nothing of that name on disk-1, which proves nothing, for lists lag
+    0:15  second look: nothing
+    0:30  third look: there it is. Settled as found, and accepted: one row, one snapshot
+
+Had the way to the cloud held the call back, and let it through at 1:40:
+
+    1:00  fourth and last look: the answer is whole, disk-1 is seen, the name is not: absent
+    1:00  sent again under the same name, and accepted as snap-B. The row is at rest but for its
+          last question: the cloud takes what was signed at 0:00 until 5:00
+    1:40  the first call arrives and makes snap-A, and nobody is told
+    6:00  the last question. What was signed at 0:00 can't arrive after 5:00, and what arrived then
+          is shown by 6:00. Two of the name are there: doubled, exit 1. It is never silent.
+
+The clock of the last question is `doubt_since`, the latest moment at which a doubted attempt can
+have left: had the second call been lost too, at 1:00, it would be asked at 7:00. Where the row's
+own snapshot is not among the answers, it is asked for by its id, and gone only after as many looks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import anyio
+from enum import StrEnum
 
 from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.actions import SnapshotFact
 from batchsnap.engine import evidence
-from batchsnap.engine.attempt import RunContext
-from batchsnap.engine.looks import Doubt, Looks, Settled
+from batchsnap.engine.context import RunContext
+from batchsnap.engine.looks import Doubt, Heard, Looks
 from batchsnap.engine.row import Row
 from batchsnap.failpoints import failpoint
-from batchsnap.lifecycle import DONE, State
+from batchsnap.lifecycle import DONE
 
-_THERE = frozenset({State.ACCEPTED, State.READY})
 _UNSEEN_ASKS = 3
-_HEAR_AGAIN_S = 5.0
-_IDLE_S = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """What the cloud said to one question."""
+class Settled(StrEnum):
+    """What became of a doubt."""
 
-    answers: dict[str, questions.Answer[SnapshotFact]]  # by disk
-    silence: questions.Silence
-    owns: questions.Answer[SnapshotFact]  # of the snapshots that rows have, those not shown so far
+    FOUND = "found"
+    ABSENT = "absent"
+    OPEN = "open"  # no answer is to be had; the doubt stays
 
 
 class Settler:
-    """Settles the doubts of one access."""
+    """Settles the doubts of one account."""
 
     def __init__(self, account: Account, context: RunContext, claimed: evidence.Claimed) -> None:
         self._account = account
         self._context = context
         self._claimed = claimed
-        self._looks = Looks(account, context)
-        self._wake = anyio.Event()
-        self._closed = False
-
-    def add(self, doubt: Doubt) -> None:
-        """Take a doubt; its `report` is called once, when it is settled or can't be."""
-        self._looks.add(doubt)
-        self._wake.set()
-
-    def close(self) -> None:
-        """End `run`."""
-        self._closed = True
-        self._wake.set()
+        self._looks = Looks(account, context, claimed)
 
     async def run(self) -> None:
-        """Ask when a question is due, until `close`."""
-        while not self._closed:
-            await self._get_to_know()
-            now = self._context.clock.monotonic()
-            pause = min(_IDLE_S, self._looks.next_due() - now)
-            if pause > 0:
-                self._wake = anyio.Event()
-                with anyio.move_on_after(
-                    min(pause, _HEAR_AGAIN_S) if self._account.unheard else pause
-                ):
-                    await self._wake.wait()
+        """Ask when a look is due; all the others await it."""
+        await self._looks.run()
+
+    async def settle(self, row: Row) -> Settled:
+        """Look until it is known whether the row's snapshot is there, and record it."""
+        doubt = Doubt(row)
+        while True:
+            heard = await self._looks.next_look(doubt)
+            answer = heard.answers[row.disk_id]
+            ids = self._looks.matches(row, answer)
+            if ids:
+                self._found(row, ids)
+                row.snapshot_id = ids[0]
+                return Settled.FOUND
+            if isinstance(answer, questions.Part):
+                why: questions.Unanswered | None = answer.why
+            elif not self._looks.last(doubt):
+                doubt.stage += 1
+                doubt.failures = 0
                 continue
-            batch = self._looks.take(now)
-            for region in sorted({d.row.request.region for d in batch}):
-                await self._ask_region(region, [d for d in batch if d.row.request.region == region])
+            else:
+                why = self._unproved(row, heard.silence)
+            if why is None:
+                self._absent(row, seen=heard.silence.proves(row.disk_id))
+                return Settled.ABSENT
+            if not self._may_ask_again(doubt, why):
+                self._context.note("in_doubt", row, code=why.code, message=why.message)
+                return Settled.OPEN
 
-    async def _get_to_know(self) -> None:
-        """Ask something where it is unknown whether this is a simulator, whose time is shorter."""
-        doubt = self._looks.first()
-        if doubt is not None and self._account.unheard:
-            row = doubt.row
-            await questions.snapshots_on(self._account, row.request.region, [row.disk_id])
+    async def ask_last(self, row: Row) -> None:
+        """Ask the last question of a row that was sent again, and record the answer: one snapshot
+        is right, two are told, none is right only if none was promised."""
+        doubt = Doubt(row, final=True)
+        while True:
+            heard = await self._looks.next_look(doubt)
+            told = self._judged(doubt, heard)
+            if isinstance(told, questions.Unanswered):
+                if self._may_ask_again(doubt, told):
+                    continue
+                return
+            if told is not None:
+                self._asked(row, heard, told)
+                return
 
-    async def _ask_region(self, region: str, doubts: list[Doubt]) -> None:
-        for first in range(0, len(doubts), questions.DISKS_A_QUESTION):
-            some = doubts[first : first + questions.DISKS_A_QUESTION]
-            disk_ids = sorted({d.row.disk_id for d in some})
-            asked_at = self._context.clock.monotonic()
-            answers = await questions.snapshots_on(self._account, region, disk_ids)
-            failpoint("settle_asked")
-            silence = await self._silence(region, some, answers)
-            owns = await self._owns(region, some, answers)
-            for doubt in some:
-                if self._looks.due(doubt) > asked_at:
-                    self._looks.add(
-                        doubt
-                    )  # the reply told that signatures live longer than was known
-                elif doubt.final:
-                    self._final(doubt, _Heard(answers, silence, owns))
-                else:
-                    self._answered(doubt, answers[doubt.row.disk_id], silence)
+    def _judged(self, doubt: Doubt, heard: Heard) -> str | questions.Unanswered | None:
+        """What the answer to a last question tells; None where the next look tells more."""
+        row, context = doubt.row, self._context
+        fold, answer = context.sink.fold, heard.answers[row.disk_id]
+        ids = self._looks.matches(row, answer)
+        done = fold.standing(row.key).state in DONE
+        two = evidence.second(row, ids, fold, self._claimed) if ids and done else []
+        if isinstance(answer, questions.Part) and not two:
+            return answer.why
+        if not ids and (why := self._unproved(row, heard.silence)) is not None:
+            return why
+        if ids and not done:
+            context.note("in_doubt", row, code="settle.late", message="found after it was given up")
+            self._found(row, ids)
+        elif two:
+            context.note("doubled", row, snapshot_ids=two)
+        elif not ids and (own := self._looks.promised(row)):
+            return self._own(doubt, own, heard)
+        return f"{len(ids)} of this name: {ids}"
 
-    async def _silence(
-        self, region: str, doubts: list[Doubt], answers: dict[str, questions.Answer[SnapshotFact]]
-    ) -> questions.Silence:
-        """What silence proves about the doubts that would be declared absent now."""
-        silent = {
-            d.row.disk_id: answers[d.row.disk_id]
-            for d in doubts
-            if (d.final or self._looks.last(d)) and not self._matches(d.row, answers[d.row.disk_id])
-        }
-        return await questions.silence(self._account, region, silent, self._context.say)
-
-    async def _owns(
-        self, region: str, doubts: list[Doubt], answers: dict[str, questions.Answer[SnapshotFact]]
-    ) -> questions.Answer[SnapshotFact]:
-        """Of the snapshots that rows were given, and that their disks' answers lack, those that
-        are found by their ids."""
-        sought = {
-            self._promised(d.row): {f.snapshot_id for f in answers[d.row.disk_id].facts}
-            for d in doubts
-            if d.final and not self._matches(d.row, answers[d.row.disk_id])
-        }
-        ids = sorted(own for own, shown in sought.items() if own and own not in shown)
-        return (
-            await questions.snapshots_by_id(self._account, region, ids)
-            if ids
-            else questions.Whole(())
+    def _asked(self, row: Row, heard: Heard, told: str) -> None:
+        """Record the answer to a last question."""
+        done = self._context.sink.fold.standing(row.key).state in DONE
+        ids = self._looks.matches(row, heard.answers[row.disk_id])
+        blind = not (ids or done or heard.silence.proves(row.disk_id))
+        why = heard.silence.why(row.disk_id) if blind else None
+        self._context.note(
+            "settled",
+            row,
+            found=bool(ids or self._looks.promised(row)),
+            final=True,
+            code=why and why.code,
+            message=why and why.message,
+            evidence=told,
         )
 
-    def _promised(self, row: Row) -> str:
-        """The snapshot that is to be there: the row's own, unless it was deleted or is gone."""
-        fold = self._context.sink.fold
-        there = fold.standing(row.key).state in _THERE
-        return evidence.own(row, fold, self._claimed) if there else ""
-
-    def _matches(self, row: Row, answer: questions.Answer[SnapshotFact]) -> list[str]:
-        return evidence.matches(row, answer.facts, self._context.sink.fold, self._claimed)
-
-    def _answered(
-        self, doubt: Doubt, answer: questions.Answer[SnapshotFact], silence: questions.Silence
-    ) -> None:
+    def _own(self, doubt: Doubt, own: str, heard: Heard) -> str | questions.Unanswered | None:
+        """What became of a row's own snapshot that is not shown under its name; None where that
+        is not known yet."""
         row, context = doubt.row, self._context
-        ids = self._matches(row, answer)
-        if ids:
-            self._found(row, ids, context)
-            doubt.report(row, Settled.FOUND, ids[0])
-        elif isinstance(answer, questions.Part):
-            self._unanswered(doubt, answer.why)
-        elif not self._looks.last(doubt):
-            doubt.stage += 1
-            doubt.failures = 0
-            self._looks.add(doubt)
-        elif (why := self._unproved(row, silence)) is not None:
-            self._unanswered(doubt, why)
+        facts = (*heard.answers[row.disk_id].facts, *heard.owns.facts)
+        fact = next((fact for fact in facts if fact.snapshot_id == own), None)
+        if fact is not None:
+            return self._shown(row, fact)
+        if isinstance(heard.owns, questions.Part):
+            return heard.owns.why
+        if doubt.missed_at is not None and self._looks.last(doubt):
+            context.note("vanished", row, snapshot_id=own)
+            return f"{own} is gone"
+        if doubt.missed_at is None:
+            doubt.missed_at = context.clock.monotonic()
         else:
-            self._absent(row, seen=silence.proves(row.disk_id))
-            doubt.report(row, Settled.ABSENT, "")
+            doubt.stage += 1
+        doubt.failures = 0
+        return None
+
+    def _shown(self, row: Row, fact: SnapshotFact) -> str | questions.Unanswered:
+        """A row's own snapshot is shown, though not under its name on its disk."""
+        own, say = fact.snapshot_id, self._context.say
+        if fact.disk_id != row.disk_id:
+            what = f"{own} is on {fact.disk_id}, the ledger has it on {row.disk_id}: look at both"
+            say(what)
+            return questions.Unanswered(True, "settle.other_disk", what)
+        if fact.name == row.request.name:
+            return f"{own} is there"
+        say(f"{own} of {row.disk_id} was renamed to {fact.name}")
+        return f"{own} is there, renamed to {fact.name}"
 
     def _unproved(self, row: Row, silence: questions.Silence) -> questions.Unanswered | None:
         """Why silence does not end the row's doubt; None where it does.
@@ -183,76 +197,8 @@ class Settler:
             why = questions.unseen(row.disk_id, row.request.region)
             self._context.note("gave_up", row, code=why.code, message=why.message)
 
-    def _final(self, doubt: Doubt, heard: _Heard) -> None:
-        """The last question: one snapshot is right, two are told, none is right only if none
-        was promised."""
-        row, context = doubt.row, self._context
-        standing, answer = context.sink.fold.standing, heard.answers[row.disk_id]
-        ids = self._matches(row, answer)
-        done = standing(row.key).state in DONE
-        two = evidence.second(row, ids, context.sink.fold, self._claimed) if ids and done else []
-        if isinstance(answer, questions.Part) and not two:
-            self._unanswered(doubt, answer.why)
-            return
-        if not ids and (why := self._unproved(row, heard.silence)) is not None:
-            self._unanswered(doubt, why)
-            return
-        told = f"{len(ids)} of this name: {ids}"
-        if ids and not done:
-            context.note("in_doubt", row, code="settle.late", message="found after it was given up")
-            self._found(row, ids, context)
-        elif two:
-            context.note("doubled", row, snapshot_ids=two)
-        elif not ids and (own := self._promised(row)):
-            found = self._own(doubt, own, heard)
-            if found is None:
-                return
-            told = found
-        blind = not (ids or done or heard.silence.proves(row.disk_id))
-        why = heard.silence.why(row.disk_id) if blind else None
-        context.note(
-            "settled",
-            row,
-            found=bool(ids or self._promised(row)),
-            final=True,
-            code=why and why.code,
-            message=why and why.message,
-            evidence=told,
-        )
-        doubt.report(row, Settled.ASKED, "")
-
-    def _own(self, doubt: Doubt, own: str, heard: _Heard) -> str | None:
-        """What became of a row's own snapshot that is not shown under its name; None where that
-        is not known yet."""
-        row, context = doubt.row, self._context
-        facts = (*heard.answers[row.disk_id].facts, *heard.owns.facts)
-        fact = next((fact for fact in facts if fact.snapshot_id == own), None)
-        if fact is not None and fact.disk_id != row.disk_id:
-            what = f"{own} is on {fact.disk_id}, the ledger has it on {row.disk_id}: look at both"
-            context.say(what)
-            self._unanswered(doubt, questions.Unanswered(True, "settle.other_disk", what))
-            return None
-        if fact is not None:
-            if fact.name == row.request.name:
-                return f"{own} is there"
-            context.say(f"{own} of {row.disk_id} was renamed to {fact.name}")
-            return f"{own} is there, renamed to {fact.name}"
-        if isinstance(heard.owns, questions.Part):
-            self._unanswered(doubt, heard.owns.why)
-            return None
-        if doubt.missed_at is not None and self._looks.last(doubt):
-            context.note("vanished", row, snapshot_id=own)
-            return f"{own} is gone"
-        if doubt.missed_at is None:
-            doubt.missed_at = context.clock.monotonic()
-        else:
-            doubt.stage += 1
-        doubt.failures = 0
-        self._looks.add(doubt)
-        return None
-
-    @staticmethod
-    def _found(row: Row, ids: list[str], context: RunContext) -> None:
+    def _found(self, row: Row, ids: list[str]) -> None:
+        context = self._context
         told = f"{ids[0]} has the name {row.request.name} on {row.disk_id}"
         context.note("settled", row, found=True, snapshot_id=ids[0], evidence=told)
         failpoint("settle_found")
@@ -260,16 +206,11 @@ class Settler:
         if len(ids) > 1:
             context.note("doubled", row, snapshot_ids=ids)
 
-    def _unanswered(self, doubt: Doubt, why: questions.Unanswered) -> None:
-        """Ask again later, or leave the doubt open where that can't help."""
+    def _may_ask_again(self, doubt: Doubt, why: questions.Unanswered) -> bool:
+        """Count a look that proved nothing; False where more of them can't help."""
         context = self._context
         doubt.failures += 1
         unseen = why.code == questions.UNSEEN and doubt.failures >= _UNSEEN_ASKS
-        patient_since = self._looks.due(doubt) if doubt.final else doubt.row.doubt_since
-        patience = context.settings.retry_for_s + self._looks.patience.looks_s[-1]
-        if not why.denied and not unseen and context.clock.monotonic() - patient_since < patience:
-            self._looks.add(doubt)
-            return
-        if not doubt.final:
-            context.note("in_doubt", doubt.row, code=why.code, message=why.message)
-        doubt.report(doubt.row, Settled.OPEN, "")
+        since = self._looks.due(doubt) if doubt.final else doubt.row.doubt_since
+        patience_s = context.settings.retry_for_s + self._looks.patience.looks_s[-1]
+        return not why.denied and not unseen and context.clock.monotonic() - since < patience_s

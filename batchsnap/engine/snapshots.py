@@ -21,7 +21,7 @@ import orjson
 from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.actions import SnapshotFact
-from batchsnap.engine.attempt import RunContext
+from batchsnap.engine.context import RunContext
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import State
 from batchsnap.settings import Patience, patience

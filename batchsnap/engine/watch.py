@@ -9,7 +9,7 @@ import anyio
 from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.actions import SnapshotFact
-from batchsnap.engine.attempt import RunContext
+from batchsnap.engine.context import RunContext
 from batchsnap.engine.row import Row, request_of
 from batchsnap.engine.snapshots import NORMAL, Look, Pauses, Pile, Snapshot, look, patience_with
 from batchsnap.ledger.record import Record, row_record, stamp

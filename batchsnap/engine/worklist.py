@@ -1,7 +1,7 @@
-"""The rows to do of one strand, in an unlinked temporary file.
+"""The rows to do of one queue, in an unlinked temporary file.
 
 Spooling the validated rows frees the run from the manifest: standard input needs no second
-reading, an edit in mid-run changes nothing, and a strand reads only its own rows.
+reading, an edit in mid-run changes nothing, and a queue reads only its own rows.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ class Worklist:
         self._bytes = 0
         self._marks = array("Q")  # where every so manieth row begins
         self._taken: set[int] = set()  # rows ahead that had their turn
+
+    def __len__(self) -> int:
+        """All rows, read or not."""
+        return self._rows
 
     def add(self, request: PlannedRequest, *, last: bool = False) -> None:
         """Append a row; once one is added that goes `last`, so must all others. Raises as `seal`

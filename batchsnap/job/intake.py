@@ -1,4 +1,4 @@
-"""The manifest against the ledger: every problem, what is done, and each strand's rows to do.
+"""The manifest against the ledger: every problem, what is done, and each queue's rows to do.
 
 One pass validates all rows, finds repeats and spools what is left, so that nothing is sent while a
 problem stands, and the feed afterwards needs neither the manifest nor more memory.
@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 from batchsnap import plan
 from batchsnap.cloud.endpoints import endpoint_url
+from batchsnap.engine.queue import Queue
 from batchsnap.engine.row import in_force, request_of, was_suspect
-from batchsnap.engine.strand import Strand
 from batchsnap.errors import LedgerForeign
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
@@ -44,7 +44,7 @@ class Intake:
     refused: int = 0  # rejected rows, left as they are without --retry-failed
     doubts: int = 0  # rows to be settled before anything else
     to_do: Counter[RegionKey] = field(default_factory=Counter)
-    strands: dict[RegionKey, Strand] = field(default_factory=dict)
+    queues: dict[RegionKey, Queue] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)  # keys that the ledger has and the manifest not
     names: list[str] = field(default_factory=list)  # the first three
     owed: int = 0  # rows that will not be sent and are asked about
@@ -52,8 +52,8 @@ class Intake:
 
     def close(self) -> None:
         """Let go of the worklists."""
-        for strand in self.strands.values():
-            strand.worklist.close()
+        for queue in self.queues.values():
+            queue.close()
 
     @property
     def images(self) -> str:
@@ -149,26 +149,23 @@ class _Taker:
         return doubt, was_suspect(self._fold.latest.get(key))
 
     def _spool(self, request: PlannedRequest, *, doubt: bool, suspect: bool) -> None:
-        strand = self.strand((request.profile, request.region))
+        queue = self.queue((request.profile, request.region))
         if doubt:
-            strand.doubts.append(request)
+            queue.doubts.add(request)
         elif suspect:
-            strand.suspects.append(request)
+            queue.suspects.append(request)
         else:
-            strand.worklist.add(request)
+            queue.worklist.add(request)
 
-    def strand(self, scope: RegionKey) -> Strand:
-        strand = self.intake.strands.get(scope)
-        if strand is None:
-            strand = self.intake.strands[scope] = Strand(*scope, self._waits)
-        return strand
+    def queue(self, scope: RegionKey) -> Queue:
+        queue = self.intake.queues.get(scope)
+        if queue is None:
+            queue = self.intake.queues[scope] = Queue(*scope, self._waits)
+        return queue
 
     def seal(self) -> None:
-        for strand in self.intake.strands.values():
-            for request in strand.suspects:
-                strand.worklist.add(request, last=True)
-            strand.suspects.clear()
-            strand.worklist.seal()
+        for queue in self.intake.queues.values():
+            queue.seal()
 
     def owe(self, gone: Container[str], *, retry_failed: bool, spool: bool) -> None:
         """Rows that will not be sent and wait for an answer: for their last question, or in doubt
@@ -183,8 +180,8 @@ class _Taker:
             self.intake.owed += 1
             if spool:
                 request = request_of(intent)
-                strand = self.strand((request.profile, request.region))
-                (strand.doubts if doubt else strand.owed).append(request)
+                queue = self.queue((request.profile, request.region))
+                (queue.doubts if doubt else queue.owed).add(request)
 
 
 def take_in(

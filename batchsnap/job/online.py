@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.actions import DATA_DISK, SYSTEM_DISK, DiskFact
-from batchsnap.engine.strand import Strand
+from batchsnap.engine.queue import Queue
 from batchsnap.job.discover import unfit
 from batchsnap.model import PlannedRequest, Problem
 
@@ -29,15 +29,15 @@ class Online:
     size_gib: int = 0  # of the disks that were found
 
 
-async def check(account: Account, strand: Strand, source: str, found: Online) -> None:
-    """Check a strand's rows and add what is found."""
-    for batch in strand.worklist.batches(_ROWS_A_QUESTION):
+async def check(account: Account, queue: Queue, source: str, found: Online) -> None:
+    """Check a queue's rows and add what is found."""
+    for batch in queue.worklist.batches(_ROWS_A_QUESTION):
         rows = [row for row in batch if row.disk_id]
         if not rows:
             continue
-        answer = await questions.disks(account, strand.region, [row.disk_id for row in rows])
+        answer = await questions.disks(account, queue.region, [row.disk_id for row in rows])
         if isinstance(answer, questions.Part):
-            found.unanswered.append(f"{strand.region}: {answer.why.code}: {answer.why.message}")
+            found.unanswered.append(f"{queue.region}: {answer.why.code}: {answer.why.message}")
             return
         _judge(rows, {fact.disk_id: fact for fact in answer.facts}, source, found)
 

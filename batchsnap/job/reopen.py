@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from batchsnap.client.connections import connected
@@ -12,16 +12,17 @@ from batchsnap.client.stopping import Stop, bounded
 from batchsnap.clock import LoopClock
 from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, is_local
 from batchsnap.engine.executor import LocalExecutor, Work, committing, new_context
+from batchsnap.engine.queue import Queue
 from batchsnap.engine.rollback import Rollback, seconds_in
 from batchsnap.engine.row import request_of
 from batchsnap.engine.snapshots import Pile, Scope, accepted_in, piled
-from batchsnap.engine.strand import Strand
 from batchsnap.errors import Exit, LedgerForeign
 from batchsnap.job.spec import SIMULATED, Result, Say
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, State
+from batchsnap.model import PlannedRequest
 from batchsnap.report.summary import Summary, summary_of
 from batchsnap.settings import MAX_DURATION_S, Settings, Waits
 from batchsnap.version import __version__
@@ -67,11 +68,11 @@ class Reopened:
     @property
     def doubts(self) -> int:
         """Rows that can be settled from what their intents recorded."""
-        return sum(len(s.doubts) + len(s.owed) for s in self._strands().values())
+        return sum(1 for _ in self._open())
 
     async def settle(self, credentials: CredentialSource, stop: Stop, say: Say) -> Result:
         """Ask about every doubt; a row found absent stays pending for the next `run`."""
-        return await self._execute(self._strands(), credentials, stop, say, wait=False)
+        return await self._execute(self._queues(), credentials, stop, say, wait=False)
 
     async def wait(self, credentials: CredentialSource, stop: Stop, say: Say) -> Result:
         """Until every accepted snapshot is ready or gone."""
@@ -140,7 +141,7 @@ class Reopened:
 
     async def _execute(
         self,
-        strands: dict[tuple[str, str], Strand],
+        queues: dict[tuple[str, str], Queue],
         credentials: CredentialSource,
         stop: Stop,
         say: Say,
@@ -151,7 +152,7 @@ class Reopened:
         self._begin(clock)
         work = Work(
             ledger=self.ledger,
-            strands=list(strands.values()),
+            queues=list(queues.values()),
             settings=self.settings,
             waits=Waits(),
             endpoint=self.endpoint,
@@ -159,28 +160,41 @@ class Reopened:
             send=False,
             wait=wait,
         )
-        async with (
-            bounded(stop, self.settings.max_duration_s),
-            connected(
-                self.settings, clock, credentials, shared=True, say=say, stop=stop
-            ) as connections,
-        ):
-            await LocalExecutor(clock, connections, say).execute(work, stop)
+        try:
+            async with (
+                bounded(stop, self.settings.max_duration_s),
+                connected(
+                    self.settings, clock, credentials, shared=True, say=say, stop=stop
+                ) as connections,
+            ):
+                await LocalExecutor(clock, connections, say).execute(work, stop)
+        finally:
+            for queue in work.queues:
+                queue.close()
         summary = summary_of(self.fold)
-        owed = any(strand.owed for strand in self._strands().values())
+        owed = not all(doubt for _, doubt in self._open())
         return Result(summary, _exit_of(summary, stop, owed=owed, wait=wait), self.ledger.label)
 
-    def _strands(self) -> dict[tuple[str, str], Strand]:
-        strands: dict[tuple[str, str], Strand] = {}
+    def _queues(self) -> dict[tuple[str, str], Queue]:
+        """What is open, by profile and region."""
+        queues: dict[tuple[str, str], Queue] = {}
+        for request, doubt in self._open():
+            scope = (request.profile, request.region)
+            queue = queues.get(scope)
+            if queue is None:
+                queue = queues[scope] = Queue(*scope, Waits())
+            (queue.doubts if doubt else queue.owed).add(request)
+        for queue in queues.values():
+            queue.seal()
+        return queues
+
+    def _open(self) -> Iterator[tuple[PlannedRequest, bool]]:
+        """The rows that wait for an answer, and whether they are in doubt."""
         for key, intent in self.fold.intents.items():
             standing = self.fold.standing(key)
-            request = request_of(intent)
-            scope = (request.profile, request.region)
-            if standing.state in UNCERTAIN:
-                strands.setdefault(scope, Strand(*scope, Waits())).doubts.append(request)
-            elif standing.owed and standing.state in _AT_REST:
-                strands.setdefault(scope, Strand(*scope, Waits())).owed.append(request)
-        return strands
+            doubt = standing.state in UNCERTAIN
+            if doubt or (standing.owed and standing.state in _AT_REST):
+                yield request_of(intent), doubt
 
 
 def _exit_of(summary: Summary, stop: Stop, *, owed: bool, wait: bool) -> Exit:

@@ -126,9 +126,9 @@ class Prepared:
             CredentialsError: there are none for any row; nothing was sent.
             LedgerError: nothing was sent after it.
         """
-        for _, region in self.intake.strands:
+        for _, region in self.intake.queues:
             proxy_of(endpoint_url(endpoint, region))  # one that can't be used is an error now
-        profiles = {profile for profile, _ in self.intake.strands}
+        profiles = {profile for profile, _ in self.intake.queues}
         await _need_credentials(credentials, profiles)
         for text in await shared(credentials, profiles, endpoint, self.settings.region):
             say(text)
@@ -139,7 +139,7 @@ class Prepared:
         ledger.taps.extend(self.taps)
         work = Work(
             ledger=ledger,
-            strands=list(self.intake.strands.values()),
+            queues=list(self.intake.queues.values()),
             settings=self.settings,
             waits=self.spec.waits.fitted(self.settings.retry_for_s),
             endpoint=endpoint,

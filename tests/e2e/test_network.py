@@ -108,7 +108,7 @@ def test_no_tls_behind_the_port_spends_no_row(cli: Cli, tmp_path: Path) -> None:
     assert done.code == 5, done.err
     assert done.json["pending"] + done.json["deferred"] == 200
     assert {r["code"] for r in cli.records() if r["event"] == "deferred"} == {"fault.tls"}
-    # The lane pauses and probes; without that it would have tried 20 in each second.
+    # The quota pauses and probes; without that it would have tried 20 in each second.
     assert sum(r["event"] == "intent" for r in cli.records()) < 30
     assert not any(b"TC3-HMAC" in data for data in seen)
 

@@ -23,10 +23,10 @@ from batchsnap.client.account import Account
 from batchsnap.client.ports import Departure
 from batchsnap.client.stopping import Stop
 from batchsnap.cloud.tc3 import Credential
-from batchsnap.engine.attempt import RunContext
-from batchsnap.engine.brakes import Brakes
+from batchsnap.engine.context import RunContext
+from batchsnap.engine.dispatcher import Dispatcher
 from batchsnap.engine.halts import Halts
-from batchsnap.engine.lane import Lane
+from batchsnap.engine.limits import Limits
 from batchsnap.errors import ManifestError
 from batchsnap.job.intake import Birth, Intake, take_in
 from batchsnap.ledger.gap import Gap
@@ -282,12 +282,12 @@ class World:
             clock=clock,
             timeout_s=options.timeout_s,
         )
-        lane = Lane(
+        dispatcher = Dispatcher(
             account,
-            list(intake.strands.values()),
+            list(intake.queues.values()),
             context,
             halts=Halts(lambda text: None),
-            brakes=Brakes(options, fold, intake.rows, stop, lambda text: None),
+            limits=Limits(options, fold, intake.rows, stop, lambda text: None),
             claimed=lambda disk_id: set(),
             intents=lambda keys: {},
             ask_first=self.gap,
@@ -295,7 +295,7 @@ class World:
             wait=False,
         )
         commit = asyncio.ensure_future(sink.commit())
-        running = asyncio.ensure_future(lane.run())
+        running = asyncio.ensure_future(dispatcher.run())
         self.loop.call_later(1.3, setattr, clock, "step_s", step_s)
         await asyncio.wait({running}, timeout=killed_after_s)
         if running.done():

@@ -77,12 +77,12 @@ async def _check(outlook: Outlook) -> Online:
     found = Online()
     credentials = chain(outlook.endpoint, outlook.settings.region)
     async with connected(Settings(), LoopClock(), credentials, shared=True, say=say) as connections:
-        for strand in outlook.intake.strands.values():
+        for queue in outlook.intake.queues.values():
             account = connections.account(
-                strand.profile, endpoint_url(outlook.endpoint, strand.region)
+                queue.profile, endpoint_url(outlook.endpoint, queue.region)
             )
             await account.credential()
-            await check(account, strand, outlook.source, found)
+            await check(account, queue, outlook.source, found)
     return found
 
 

@@ -1,8 +1,11 @@
-"""The operator's brakes: a canary first, so many being made at once, so many failures at most."""
+"""What may not start: for the operator's limits (a canary first, so many being made at once, so
+many failures at most), and for want of a slot."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Protocol
 
 import anyio
 
@@ -18,7 +21,50 @@ _FAILED = frozenset({"rejected", "gave_up", "vanished"})
 _BEING_MADE = (State.SENT, State.IN_DOUBT, State.ACCEPTED)
 
 
-class Brakes:
+AHEAD_MAX = 1000  # rows kept ready, however high the rate
+
+
+class Slots:
+    """Room for calls of one quota: how many may be out, how many rows on their way to a token.
+
+    Rows whose intent is written and whose token is not yet there are what a kill leaves in doubt
+    for nothing, so only half a second of them is staged; and they are staged half of that at a
+    time, for intents that are written together share a sync.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._out_max = settings.max_in_flight
+        self._staged_max = max(1, math.ceil(min(settings.rate_per_s, AHEAD_MAX) / 2))
+        self._filling = True
+
+    def full(self, out: int) -> bool:
+        """Whether no row may be started while so many hold a slot."""
+        return out >= self._out_max or not self._filling
+
+    def take(self, staged: int) -> None:
+        """A row was started, and so many are staged now."""
+        self._filling = self._filling and staged < self._staged_max
+
+    def started(self, staged: int) -> None:
+        """A row has its token, or will never need one, and so many are staged now."""
+        self._filling = self._filling or staged <= self._staged_max // 2
+
+
+class Limited(Protocol):
+    """The owner of a quota's rows, as the limits see it."""
+
+    @property
+    def staged(self) -> int:
+        """Rows on their way to an intent or a token, which the fold may not know yet."""
+        ...
+
+    @property
+    def at_work(self) -> bool:
+        """Whether something is under way there that may let a brake go."""
+        ...
+
+
+class Limits:
     """Looks at the fold before each start and after each end."""
 
     def __init__(
@@ -31,9 +77,8 @@ class Brakes:
         self._errors_max = _errors_max(settings.max_errors, rows)
         self._failed = 0  # in this process
         self._suspects = 0  # in this process; a canary among them is not well
-        self._launching = 0  # rows on their way to an intent, which the fold does not know yet
-        self._lanes: list[Callable[[], bool]] = []
-        self._feeding = 0  # lanes that have rows to start
+        self._limited: list[Limited] = []
+        self._feeding = 0  # those of them that have rows to start
         self._let_go = anyio.Event()
         self._canary = min(settings.canary, rows)
         if self._canary and fold.counts[State.READY] >= self._canary:
@@ -44,13 +89,13 @@ class Brakes:
         """Whether it must be known when snapshots are ready."""
         return bool(self._canary or self._settings.max_creating)
 
-    def join(self, at_work: Callable[[], bool]) -> None:
-        """A lane; `at_work` tells whether something is under way there that may let a brake go."""
-        self._lanes.append(at_work)
+    def join(self, limited: Limited) -> None:
+        """One more begins."""
+        self._limited.append(limited)
         self._feeding += 1
 
     async def fed(self) -> None:
-        """A lane has started all its rows; returns once no other needs to know when its snapshots
+        """One has started all its rows; returns once no other needs to know when its snapshots
         are ready."""
         self._feeding -= 1
         if not self._feeding:
@@ -66,28 +111,22 @@ class Brakes:
         self._failed += record["event"] in _FAILED
         self._suspects += was_suspect(record)
 
-    def launched(self) -> None:
-        """A row was started; `under_way` follows once its token is taken."""
-        self._launching += 1
-
-    def under_way(self) -> None:
-        """The fold knows the row now."""
-        self._launching -= 1
-
     def may_start(self) -> bool:
         """Whether one more row may be started now."""
         most = self._settings.max_creating
         if not self._canary and not most:
             return True
         counts = self._fold.counts
-        being_made = self._launching + sum(counts[state] for state in _BEING_MADE)
+        being_made = sum(one.staged for one in self._limited) + sum(
+            counts[state] for state in _BEING_MADE
+        )
         if most and being_made >= most:
             return False
         return not self._canary or being_made + counts[State.READY] < self._canary
 
     def despair(self) -> str:
         """Stop the run where a brake holds and nothing is under way that could let it go."""
-        if self._stop.stopping or self.may_start() or any(busy() for busy in self._lanes):
+        if self._stop.stopping or self.may_start() or any(one.at_work for one in self._limited):
             return ""
         brake = "--canary" if self._canary else "--max-creating"
         return self._halt(f"{brake} waits for snapshots of which the cloud tells nothing")
