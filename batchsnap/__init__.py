@@ -31,8 +31,14 @@ from batchsnap.version import __version__
 
 if TYPE_CHECKING:
     from batchsnap.client.stopping import Stop as Stop
+    from batchsnap.cloud.credentials import StaticCredentials as StaticCredentials
     from batchsnap.errors import BatchsnapError as BatchsnapError
+    from batchsnap.errors import CredentialsError as CredentialsError
     from batchsnap.errors import Exit as Exit
+    from batchsnap.errors import LedgerError as LedgerError
+    from batchsnap.errors import ManifestError as ManifestError
+    from batchsnap.errors import OtherVersion as OtherVersion
+    from batchsnap.errors import UsageError as UsageError
     from batchsnap.job.api import run as run
     from batchsnap.job.api import stream as stream
     from batchsnap.job.spec import Result as Result
@@ -42,13 +48,34 @@ if TYPE_CHECKING:
 _HOMES = {
     "run": "batchsnap.job.api",
     "stream": "batchsnap.job.api",
-    "Result": "batchsnap.job.run",
+    "Result": "batchsnap.job.spec",
     "Stop": "batchsnap.client.stopping",
     "Summary": "batchsnap.report.summary",
+    "StaticCredentials": "batchsnap.cloud.credentials",
     "BatchsnapError": "batchsnap.errors",
+    "CredentialsError": "batchsnap.errors",
+    "LedgerError": "batchsnap.errors",
+    "ManifestError": "batchsnap.errors",
+    "OtherVersion": "batchsnap.errors",
+    "UsageError": "batchsnap.errors",
     "Exit": "batchsnap.errors",
 }
-__all__ = ["BatchsnapError", "Exit", "Result", "Stop", "Summary", "__version__", "run", "stream"]
+__all__ = [
+    "BatchsnapError",
+    "CredentialsError",
+    "Exit",
+    "LedgerError",
+    "ManifestError",
+    "OtherVersion",
+    "Result",
+    "StaticCredentials",
+    "Stop",
+    "Summary",
+    "UsageError",
+    "__version__",
+    "run",
+    "stream",
+]
 
 
 def __getattr__(name: str) -> object:

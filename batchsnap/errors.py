@@ -112,11 +112,13 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 
 def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error to show of several that came at once: ours, else the system's, else all."""
+    """The error to show of several that came at once: ours, else the system's, else the first
+    where all are of one kind, else all."""
     for kind in (BatchsnapError, OSError):
         found: BaseException | None = group.subgroup(kind)
         while isinstance(found, BaseExceptionGroup):
             found = found.exceptions[0]
         if found is not None:
             return found
-    return group
+    first, *others = leaves(group)
+    return group if any(type(other) is not type(first) for other in others) else first

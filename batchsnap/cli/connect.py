@@ -7,30 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from batchsnap.cloud.tc3 import Credential
 from batchsnap.errors import CredentialsError
 
 if TYPE_CHECKING:
     from batchsnap.client.ports import CredentialSource
     from batchsnap.job.run import Prepared
-    from batchsnap.simulator.scenario import Scenario
 
 
 _ASKED_FOR_S = 3.0  # it is good to know, and no question waits long for it
 _SOURCES = {"env": "the environment", "profile": "profile", "file": "", "cvm-role": "the CVM role"}
-
-
-class SimulatedCredentials:
-    """The built-in cloud's one key, for every profile."""
-
-    def __init__(self, secret_id: str, secret_key: str) -> None:
-        self._credential = Credential(secret_id, secret_key, "", "simulated", None)
-
-    async def get(self, profile: str) -> Credential:
-        return self._credential
-
-    def invalidate(self, profile: str) -> None:
-        """Nothing to fetch anew."""
 
 
 async def open_cloud(
@@ -38,7 +23,10 @@ async def open_cloud(
 ) -> tuple[str, CredentialSource]:
     """(endpoint, credentials) of a run; what is opened closes with `stack`."""
     if prepared.spec.simulated:
-        return open_simulator(stack, None)
+        from batchsnap.job.accounts import rehearsed
+
+        simulator, key = stack.enter_context(rehearsed())
+        return simulator.url, key
     from batchsnap.cloud.credentials import chain
 
     return prepared.endpoint, chain(prepared.endpoint, prepared.settings.region)
@@ -74,15 +62,3 @@ async def keys_of(prepared: Prepared, *, whose: bool) -> list[str]:
     if missing and not said:
         raise missing[0]
     return said + [f"none for some rows: {error}" for error in missing]
-
-
-def open_simulator(
-    stack: AsyncExitStack, scenario: Scenario | None
-) -> tuple[str, SimulatedCredentials]:
-    """A built-in cloud in its own thread."""
-    from batchsnap.simulator.auth import DEFAULT_KEYS
-    from batchsnap.simulator.server import EmbeddedSimulator
-
-    simulator = stack.enter_context(EmbeddedSimulator(scenario))
-    [(secret_id, secret_key)] = DEFAULT_KEYS.items()
-    return simulator.url, SimulatedCredentials(secret_id, secret_key)

@@ -162,6 +162,25 @@ class Credentials:
         return self._home if self._home is not None else _home()
 
 
+class StaticCredentials:
+    """One key for every profile, as a program has it; `token` with a temporary one."""
+
+    def __init__(
+        self, secret_id: str, secret_key: str, token: str = "", *, source: str = "static"
+    ) -> None:
+        """Raises CredentialsError for what is no key."""
+        self._credential = sources.checked(secret_id, secret_key, token, source)
+
+    async def get(self, profile: str) -> Credential:
+        return self._credential
+
+    def invalidate(self, profile: str) -> None:
+        """There is no other to be had."""
+
+    def __repr__(self) -> str:
+        return f"StaticCredentials({self._credential.source})"
+
+
 def chain(endpoint: str = ENDPOINT_DEFAULT, region: str = "") -> Credentials:
     """The credentials of this machine, with roles assumed at the site of `endpoint`; `region` is
     that of the run, where it has one."""

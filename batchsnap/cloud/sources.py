@@ -46,7 +46,7 @@ def from_environment(env: Mapping[str, str]) -> Credential | None:
             "only one of TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY is set: set both"
         )
     token = env.get("TENCENTCLOUD_TOKEN") or env.get("TENCENTCLOUD_SECURITY_TOKEN") or ""
-    return _credential(secret_id, secret_key, token, "env")
+    return checked(secret_id, secret_key, token, "env")
 
 
 def role_of_environment(env: Mapping[str, str]) -> Role | None:
@@ -147,7 +147,7 @@ def from_profile(values: Mapping[str, Any], path: Path, profile: str, now: float
         raise CredentialsError(f"{path} lacks secretId or secretKey: make it anew with tccli")
     token = values.get("token")
     token = token if isinstance(token, str) else ""
-    return _credential(secret_id, secret_key, token, f"profile:{profile}", expires_at)
+    return checked(secret_id, secret_key, token, f"profile:{profile}", expires_at)
 
 
 def from_shared(path: Path) -> Credential | None:
@@ -165,7 +165,7 @@ def from_shared(path: Path) -> Credential | None:
     values = {key: _unquoted(value) for key, value in parser.items("default")}
     if not values.get("secret_id") or not values.get("secret_key"):
         raise CredentialsError(f"{path} lacks secret_id or secret_key in [default]")
-    return _credential(values["secret_id"], values["secret_key"], "", f"file:{path}")
+    return checked(values["secret_id"], values["secret_key"], "", f"file:{path}")
 
 
 async def from_role(fetch: Fetch, metadata_url: str) -> Credential | None:
@@ -185,7 +185,7 @@ async def from_role(fetch: Fetch, metadata_url: str) -> Credential | None:
         values = orjson.loads(answer[1]) if answer is not None and answer[0] == 200 else {}
         if values["Code"] != "Success":
             raise KeyError("Code")
-        return _credential(
+        return checked(
             values["TmpSecretId"],
             values["TmpSecretKey"],
             values["Token"],
@@ -230,11 +230,12 @@ def _seconds(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _credential(
+def checked(
     secret_id: str, secret_key: str, token: str, source: str, expires_at: float | None = None
 ) -> Credential:
-    """Keys as pasted often carry quotes, a space or newline around them; what else is no part of a
-    key is refused here, where that can be said: the cloud would call the signature wrong."""
+    """A credential of texts. Keys as pasted often carry quotes, a space or newline around them;
+    what else is no part of a key is refused here, where that can be said: the cloud would call the
+    signature wrong."""
     secret_id, secret_key, token = _unquoted(secret_id), _unquoted(secret_key), _unquoted(token)
     if any(_NO_KEY.search(text) for text in (secret_id, secret_key, token)):
         raise CredentialsError(

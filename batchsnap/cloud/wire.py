@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
+import anyio
 from aiohttp import ClientRequest, ClientTimeout, TCPConnector
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
@@ -26,6 +27,7 @@ from batchsnap.cloud.proxies import STRAIGHT, Proxy
 from batchsnap.version import __version__
 
 HEADER_MAX_BYTES = 16 << 10
+_CLOSE_WITHIN_S = 1.0
 _INTERIM_MAX = 20  # 100 Continue, 103 Early Hints: none was asked for
 _SWITCHING = 101
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
@@ -92,8 +94,11 @@ class Wires:
         return Wire(connection, self._used)
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._connector.close()
+        """Close all connections, also where the caller is being cancelled: what is left open would
+        be told by the interpreter at its end."""
+        with anyio.move_on_after(_CLOSE_WITHIN_S, shield=True):
+            await self._connector.close()
+            await asyncio.sleep(0)  # the sockets are closed in the loop's next turn
 
     def _question(self, url: str, proxy: Proxy) -> ClientRequest:
         if proxy.url is not None:  # connecting changes it: one for each call

@@ -11,5 +11,6 @@ preview   what a run would do, found without a lock and without making anything
 online    the rows to do against DescribeDisks
 discover  from tags and instances to disks
 restore   what a restore map needs of the cloud
+asked     what a program may ask of a run, and of which type
 api       the library's doors: `run` to the end, `stream` record by record
 """

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import anyio
 
 from batchsnap.client.ports import CredentialSource
-from batchsnap.cloud.credentials import STS_REGION, region_here
+from batchsnap.cloud.credentials import STS_REGION, StaticCredentials, region_here
 from batchsnap.cloud.roles import Caller, Sts
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.errors import CredentialsError
 from batchsnap.job.intake import RegionKey
 from batchsnap.manifest.cells import region_flaw
 from batchsnap.settings import Settings
+
+if TYPE_CHECKING:
+    from batchsnap.simulator.scenario import Scenario
+    from batchsnap.simulator.server import EmbeddedSimulator
 
 _ASKED_FOR_S = 10.0
 
@@ -36,6 +42,19 @@ def where_from(regions: Iterable[RegionKey], settings: Settings, place: str) -> 
     if not place or settings.region not in {region for _, region in regions}:
         return []
     return [f"rows that name no region are taken to be in {settings.region}, as {place} says"]
+
+
+@contextmanager
+def rehearsed(
+    scenario: Scenario | None = None,
+) -> Iterator[tuple[EmbeddedSimulator, StaticCredentials]]:
+    """A built-in cloud in its own thread, with its one key, while the block runs."""
+    from batchsnap.simulator.auth import DEFAULT_KEYS
+    from batchsnap.simulator.server import EmbeddedSimulator
+
+    [(secret_id, secret_key)] = DEFAULT_KEYS.items()
+    with EmbeddedSimulator(scenario) as simulator:
+        yield simulator, StaticCredentials(secret_id, secret_key, source="simulated")
 
 
 async def caller(credential: Credential, endpoint: str, region: str = "") -> Caller | None:

@@ -228,13 +228,14 @@ class Prepared:
         return Result(summary, exit_code, self.store.label)
 
 
-def prepare(spec: JobSpec) -> Prepared:
-    """Validate everything that can be validated without sending.
+def prepare(spec: JobSpec, manifest: Manifest | None = None) -> Prepared:
+    """Validate everything that can be validated without sending. A `manifest` that is given stands
+    for the one at the path, and is closed with what is prepared.
 
     Raises:
         ManifestError, UsageError: exit 2. LedgerError: exit 4.
     """
-    manifest = open_manifest(spec)
+    manifest = manifest or open_manifest(spec)
     opened = None
     try:
         now = datetime.now(UTC)

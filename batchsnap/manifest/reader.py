@@ -9,10 +9,12 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import orjson
 
 from batchsnap.errors import UsageError
 from batchsnap.manifest import documents, encoding, tables
@@ -67,6 +69,30 @@ class Manifest:
             return cls(file, path, whole, encoding)
         except BaseException:
             file.close()
+            raise
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[Mapping[str, Any]]) -> Manifest:
+        """Rows from memory, by the names of the columns. They are spooled: the iterable is walked
+        once, and nothing of it is kept.
+
+        Raises:
+            TypeError: a row is no mapping, or a value has no form in JSON.
+        """
+        spool = tempfile.TemporaryFile()  # noqa: SIM115 - the manifest closes it
+        try:
+            for number, row in enumerate(rows, 1):
+                if not isinstance(row, Mapping):
+                    kind = type(row).__name__
+                    raise TypeError(f"row {number} is a {kind}, and no mapping of column to value")
+                try:
+                    spool.write(orjson.dumps(dict(row), option=orjson.OPT_APPEND_NEWLINE))
+                except orjson.JSONEncodeError as error:
+                    raise TypeError(f"row {number}: {error}") from None
+            spool.flush()
+            return cls(spool, "rows", "rows", None)
+        except BaseException:
+            spool.close()
             raise
 
     def rows(self, *, region: str = "") -> Iterator[DiskRow | Problem]:

@@ -134,6 +134,28 @@ def test_the_program_shown_runs(tmp_path: Path) -> None:
         assert done.stdout.count("accepted") == 2
 
 
+def test_the_program_shown_passes_a_strict_checker(tmp_path: Path) -> None:
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code is not None
+    call = 'batchsnap.run("f", ledger="l", canary="5")'
+    wrong = f"import batchsnap\n\n\nasync def wrong() -> int:\n    return await {call}\n"
+    (tmp_path / "shown.py").write_text(code[1])
+    (tmp_path / "wrong.py").write_text(wrong)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "shown.py", "wrong.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    told = [line for line in done.stdout.splitlines() if "error:" in line]
+    assert len(told) == 2, done.stdout + done.stderr
+    assert 'Argument "canary"' in "".join(told)  # the package is typed, so a slip is found
+    assert all(line.startswith("wrong.py:") for line in told)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_tab_completion(shell: str, tmp_path: Path) -> None:
     def complete(what: str, **env: str) -> str:

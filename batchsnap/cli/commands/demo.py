@@ -79,20 +79,16 @@ def command(folder: Path, **options: Any) -> int:
 
 async def _run(prepared: Prepared, options: dict[str, Any]) -> tuple[Result, str]:
     from batchsnap.cli.commands.run import cut_off
-    from batchsnap.cli.connect import SimulatedCredentials
     from batchsnap.cli.progress import showing
     from batchsnap.client.stopping import Stop, watch_signals
-    from batchsnap.simulator.auth import DEFAULT_KEYS
+    from batchsnap.job.accounts import rehearsed
     from batchsnap.simulator.presets import preset
-    from batchsnap.simulator.server import EmbeddedSimulator
 
-    [(secret_id, secret_key)] = DEFAULT_KEYS.items()
     stop, result = Stop(), None
     async with AsyncExitStack() as stack:
-        simulator = stack.enter_context(EmbeddedSimulator(preset("demo")))
+        simulator, credentials = stack.enter_context(rehearsed(preset("demo")))
         tasks = await stack.enter_async_context(showing(prepared, stop, options))
         tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
-        credentials = SimulatedCredentials(secret_id, secret_key)
         result = await prepared.execute(simulator.url, credentials, stop, say)
     state = simulator.state()
     disks = {snapshot["disk_id"] for snapshot in state["snapshots"]}
