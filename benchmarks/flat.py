@@ -3,7 +3,8 @@
 The real command as a process, with its durable ledger, at 16,000/s against a server that costs
 next to nothing. Time should double with the rows; memory may grow by the index of keys alone.
 Then peak memory of `wait` and `rollback` over a ledger whose rows are all accepted: they ask about
-every row, 100 at a time and 20 questions a second, so their time is the cloud's.
+every row, 100 at a time and 20 questions a second, so their time is the cloud's. Then of `status`
+over a ledger whose rows are all in doubt: what every command keeps of such a row.
 """
 
 from __future__ import annotations
@@ -56,13 +57,33 @@ def measure_after(command: str, rows: int) -> Cost:
         return took
 
 
+def doubted_rows(rows: int, path: Path) -> Iterator[Record]:
+    """A ledger of rows whose replies were all lost."""
+    yield header(path, rows)
+    lost = {"code": "fault.timeout", "message": "no reply within 30 s", "verdict": "IN_DOUBT"}
+    for number in range(rows):
+        row, at = request(number, region="ap-guangzhou"), stamp(BORN + number / 20)
+        yield row_record("intent", row, 1, at, snapshot_name=f"batchsnap-{row.key}-0badcafe")
+        yield row_record("in_doubt", row, 1, at, **lost, sent_at=at, latency_ms=30001.5)
+
+
+def measure_doubted(rows: int) -> Cost:
+    """One `status` of so many rows in doubt: what every command keeps of them."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "fleet.jsonl"
+        write_records(path, doubted_rows(rows, path))
+        took = cost(["-m", "batchsnap", "status", path.name], Path(place))
+        assert took.code == 0, took.err
+        return took
+
+
 def main(small: bool = False, sizes: tuple[int, ...] = ROWS) -> dict[str, Any]:
     """Each size once, with its ratio to the size before."""
     sizes = ROWS_SMALL if small else sizes
     found = growth("run", sizes, measure)
     for command in ("wait", "rollback"):
         found += growth(command, sizes, partial(measure_after, command))
-    return {"rows": found}
+    return {"rows": found + growth("status, all in doubt", sizes, measure_doubted)}
 
 
 def growth(

@@ -98,6 +98,18 @@ def refusal(row: Row, ruling: Ruling) -> Ruling:
     return ruling._replace(verdict=Verdict.REJECTED, message=message)
 
 
+def refuse(row: Row, ruling: Ruling, context: RunContext) -> Do:
+    """Record that the row will never work, as others have shown; what is to be done next: if it
+    was in doubt, it is asked about once more before that is said."""
+    doubted = context.sink.fold.standing(row.key).doubted
+    context.note("in_doubt" if doubted else "rejected", row, **details_of(ruling))
+    if not doubted:
+        return Do.DONE
+    row.rejection = ruling
+    row.doubt_since = context.clock.monotonic()
+    return Do.SETTLE
+
+
 def _timing(outcome: Reply | Fault, left_at: float, wall: float, began: float) -> dict[str, object]:
     """When the call left, if it did, and how long it took. A wall clock that is set meanwhile does
     not move that, nor does a host that stands still before the reply is looked at."""

@@ -4,8 +4,7 @@ How a row walks, in `_to_rest`, from top to bottom:
 
     its turn   the dispatcher serves its queues one after the other, so that a manifest sorted by
                region feeds all regions, and one that rests or is halted holds up nobody. A row
-               may start when a slot is free, its region does not rest, it is due, and no other row
-               of its disk is at work
+               starts when it is due, a slot is free, and no other row of its disk is at work
     attempt    intent on disk, token, call, outcome on disk (`attempt`)
     then       as was decided: it waits for another turn (busy, throttled); it is asked about
                (in doubt) and found, or absent and sent again; it is held until other rows tell
@@ -16,9 +15,8 @@ One coroutine lives all of that. It begins when the row has its first turn; a ro
 queue for that has none. One that has brought its row to rest goes on with the next fresh row, for
 a task a row would cost more than the call's own bookkeeping.
 
-The coroutine, its row and its place in the schedule are some 4 KB, so of one quota LIVE_MAX rows at
-most are taken up at once. A fleet of which ten thousand disks are busy, or in doubt, is fed no
-further until some of them are at rest: the others are in the worklist, on disk.
+A row that lives takes some 7 KB, so of one quota LIVE_MAX rows at most do so at once. A fleet of
+which ten thousand disks are busy, or in doubt, is fed no further until some of them are at rest.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ import anyio
 from batchsnap.client.account import Account
 from batchsnap.clock import Alarm
 from batchsnap.cloud.codes import QUOTAS
-from batchsnap.engine.attempt import attempt, details_of, refusal
+from batchsnap.engine.attempt import attempt, details_of, refusal, refuse
 from batchsnap.engine.context import RunContext
 from batchsnap.engine.evidence import Claimed
 from batchsnap.engine.feeder import Feeder
@@ -131,8 +129,6 @@ class Dispatcher:
         else:
             self._watcher.add(accepted)
 
-    # -- a row's life
-
     async def _bring(self, queue: Queue, row: Row, do: Do) -> None:
         """Bring a row to rest, and whatever fresh row may be started then."""
         await self._to_rest(queue, row, do)
@@ -213,17 +209,7 @@ class Dispatcher:
             return Do.WAIT
         if fate is Fate.HALTED:
             return None
-        return self._refuse(row, refusal(row, ruling))
-
-    def _refuse(self, row: Row, ruling: Ruling) -> Do:
-        """The row will never work, as others have shown; if it was in doubt, after a last look."""
-        doubted = self._context.sink.fold.standing(row.key).doubted
-        self._context.note("in_doubt" if doubted else "rejected", row, **details_of(ruling))
-        if not doubted:
-            return Do.DONE
-        row.rejection = ruling
-        row.doubt_since = self._context.clock.monotonic()
-        return Do.SETTLE
+        return refuse(row, refusal(row, ruling), self._context)
 
     async def _settle(self, queue: Queue, row: Row) -> Do | None:
         """Ask about a row in doubt. Absent, it is sent again, unless it was refused or its time is
@@ -252,7 +238,6 @@ class Dispatcher:
         return Do.DONE
 
     async def _ask_last(self, queue: Queue, row: Row) -> None:
-        """The last question of a row that is at rest."""
         row.doubt_since = row.doubt_since or self._opened_at
         self._move(queue, row, Stage.OWED)
         await self._settler.ask_last(row)
@@ -266,8 +251,6 @@ class Dispatcher:
             row.doubt_since = self._opened_at
             self._turns.disks.take(row)
         self._tasks.start_soon(self._bring, queue, row, do)
-
-    # -- what else follows
 
     @property
     def staged(self) -> int:
