@@ -35,6 +35,7 @@ class DiskRow(NamedTuple):
     deadline: str  # "" or UTC as 2027-01-08T09:47:55+00:00
     disk_usage: str  # "", SYSTEM_DISK or DATA_DISK
     tags: tuple[tuple[str, str], ...]
+    source_id: str = ""  # the snapshot that is to be copied; "" where one is to be made
 
 
 class PlannedRequest(NamedTuple):
@@ -51,6 +52,7 @@ class PlannedRequest(NamedTuple):
     deadline: str
     disk_usage: str
     tags: tuple[tuple[str, str], ...]
+    source_id: str = ""  # the snapshot that is to be copied; "" where one is to be made
 
 
 class Quota(NamedTuple):

@@ -140,7 +140,18 @@ def request_of(
     row: DiskRow, *, namer: Namer, tags: Tags = (), profile: str = "", deadline: str = ""
 ) -> PlannedRequest:
     """The request of a row. What the row says wins over `tags`, `profile` and `deadline`."""
-    line, disk_id, backup_id, region, own_profile, own_name, own_deadline, usage, own_tags = row
+    (
+        line,
+        disk_id,
+        backup_id,
+        region,
+        own_profile,
+        own_name,
+        own_deadline,
+        usage,
+        own_tags,
+        source,
+    ) = row
     key = f"{disk_id}+{backup_id}" if backup_id else disk_id
     name = own_name or namer.render(disk_id=disk_id or backup_id, region=region, key=key)
     return PlannedRequest(
@@ -155,6 +166,7 @@ def request_of(
         own_deadline or deadline,
         usage,
         merged_tags(own_tags, tags) if own_tags else tags,
+        source,
     )
 
 
@@ -241,7 +253,7 @@ def survey(
         if not isinstance(row, DiskRow):
             problems.add(row)
             continue
-        line, disk_id, backup_id, region, own_profile, name, deadline, _, own_tags = row
+        line, disk_id, backup_id, region, own_profile, name, deadline, _, own_tags, _ = row
         total += 1
         key = f"{disk_id}+{backup_id}" if backup_id else disk_id
         if key in keys:

@@ -25,6 +25,7 @@ COMMANDS = {
     "discover": "Find disks by tag, instance or zone and write a manifest",
     "plan": "Validate a manifest and say what a run would do",
     "run": "Make one snapshot for each row; go on where the ledger stands",
+    "copy": "Copy the ready snapshots of a ledger to another region",
     "status": "Counts and reasons of a run, also while it is going on",
     "report": "What happened, as text, JSON, CSV or one HTML page",
     "settle": "Resolve the doubts of a ledger without sending anything",

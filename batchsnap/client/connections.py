@@ -56,13 +56,13 @@ class LocalGates:
         return gate
 
     def _open(self, quota: Quota) -> LocalGate:
-        create = quota.action == actions.CREATE
+        makes = quota.action in actions.MAKERS
         file = QuotaFile(self._folder, quota) if self._folder is not None else None
         gate = LocalGate(
-            self._settings.rate_per_s if create else float(actions.RATES[quota.action]),
+            self._settings.rate_per_s if makes else float(actions.RATES[quota.action]),
             clock=self._clock,
             file=file,
-            strict=create and self._settings.strict,
+            strict=makes and self._settings.strict,
             first_wait_s=self._first_wait_s,
             contention=Contention(
                 f"another process holds the quota of {quota.action} at {quota.host}",
@@ -71,7 +71,7 @@ class LocalGates:
                 gave_up=self._give_up,
             ),
         )
-        if create and self._stop.stopping:
+        if makes and self._stop.stopping:
             gate.end()
         return gate
 
@@ -83,7 +83,7 @@ class LocalGates:
     def _end(self) -> None:
         """No row is started after the stop; what is asked about those that are out goes on."""
         for quota, gate in self._gates.items():
-            if quota.action == actions.CREATE:
+            if quota.action in actions.MAKERS:
                 gate.end()
 
     def close(self) -> None:
@@ -130,11 +130,11 @@ class Connections:
             )
         return account
 
-    async def warm(self, account: Account) -> None:
+    async def warm(self, account: Account, action: str = actions.CREATE) -> None:
         """Open the gate and some connections before the first start, while its second passes."""
         with suppress(CredentialsError):  # its first attempt halts it, and nobody else
             await account.credential()
-            account.gate(actions.CREATE)
+            account.gate(action)
         starts = min(self._settings.rate_per_s, 100) * _WARM_S
         await self.transport.warm(account.url, max(1, round(starts)))
 

@@ -86,6 +86,21 @@ async def snapshots_on(
     }
 
 
+async def snapshots_named(
+    account: Account, region: str, names: Sequence[str]
+) -> dict[str, Answer[SnapshotFact]]:
+    """The private snapshots of each of up to ten names, as `snapshots_on` gives those of disks."""
+    question = _snapshots(partial(actions.describe_snapshots, names=names))
+    answer = await _asked(account, region, question)
+    if isinstance(answer, Part) and answer.why.code == SHORT and len(names) > 1:
+        alone = [await snapshots_named(account, region, [name]) for name in names]
+        return {name: one for answers in alone for name, one in answers.items()}
+    return {
+        name: replace(answer, facts=tuple(f for f in answer.facts if f.name == name))
+        for name in names
+    }
+
+
 async def snapshots_by_id(
     account: Account, region: str, snapshot_ids: Sequence[str]
 ) -> Answer[SnapshotFact]:

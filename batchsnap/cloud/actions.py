@@ -17,6 +17,8 @@ from batchsnap.model import PlannedRequest
 VERSION = "2017-03-12"
 CREATE = "CreateSnapshot"
 COPY = "CopySnapshotCrossRegions"
+MAKERS = frozenset({CREATE, COPY})
+"""The calls that make a snapshot: of a row each, at the pace that the user chose."""
 RATES = {
     CREATE: 20,
     COPY: 20,

@@ -9,6 +9,7 @@ rollback   accepted snapshots, until each is deleted or left with its reason
 
 What that rests on:
 executor   a dispatcher for each quota of a run, in this process
+makers     the two calls that make a snapshot, and everything in which they differ
 context    what all attempts of a run share
 row        what is remembered of a row that is not at rest, and where it stands
 turns      which row of a quota goes next, and when the quota rests

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from batchsnap.client.account import Account, Start
 from batchsnap.client.ports import Gate
-from batchsnap.cloud import actions, faults
+from batchsnap.cloud import faults
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.engine.context import RunContext
 from batchsnap.engine.halts import Halts
@@ -40,7 +40,7 @@ async def attempt(
     Raises:
         LedgerUnwritable: nothing may be sent any more.
     """
-    sink = context.sink
+    sink, maker = context.sink, context.maker
     doubted = sink.fold.standing(row.key).doubted
     try:
         credential = await account.credential()
@@ -49,7 +49,7 @@ async def attempt(
         ruling = Ruling(Verdict.HALT, "credentials", str(error), "", "", Scope.ACCOUNT)
         context.note("halted", row, **details_of(ruling), scope=Scope.ACCOUNT.value)
         return ruling, Decision(Do.HALT)
-    gate = account.gate(actions.CREATE)
+    gate = account.gate(maker.action)
     region = row.request.region
 
     def may_leave() -> bool:
@@ -62,11 +62,11 @@ async def attempt(
         return None, Decision(Do.WAIT)
     failpoint("token_taken")
     offset = account.offset_s
-    body = actions.create_snapshot(_dated(row.request, context))
+    body = maker.body(_dated(row.request, context))
     began = context.clock.wall(), context.clock.monotonic()
-    outcome = await account.post(actions.CREATE, row.request.region, body, credential, start)
+    outcome = await account.post(maker.action, row.request.region, body, credential, start)
     failpoint("reply_read")
-    ruling = faults.rule(outcome, doubted=doubted)
+    ruling = faults.rule(outcome, doubted=doubted, made=maker.made)
     start.replied(throttled=ruling.verdict is Verdict.THROTTLED)
     timing = _timing(outcome, start.left_at, *began)
     if ruling.code.startswith(_SHARED_LIMIT):

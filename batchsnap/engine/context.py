@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from batchsnap.client.ports import Clock, RecordSink
 from batchsnap.client.stopping import Stop
+from batchsnap.engine.makers import Creator, Maker
 from batchsnap.engine.row import Row
 from batchsnap.ledger.record import row_record, stamp
 from batchsnap.settings import Settings, Waits
@@ -24,6 +25,7 @@ class RunContext:
     waits: Waits
     rng: random.Random
     say: Callable[[str], None]  # talk for the person, one line
+    maker: Maker = field(default_factory=Creator)  # the call that all of them are tries of
 
     def note(self, event: str, row: Row, **details: object) -> object:
         """Append a record of the row; the handle is for `sink.durable`, if anyone waits."""

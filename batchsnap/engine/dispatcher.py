@@ -197,7 +197,7 @@ class Dispatcher:
         held, following = self._halts.hold(queue, row, ruling)
         self._move(queue, row, Stage.HELD)
         if following is Next.LOOK:
-            self._halts.looked(queue, *await coming_seen(self.account, queue))
+            self._halts.looked(queue, *await coming_seen(self.account, queue, self._context.maker))
             self._changed()
         fate = await held.fate()
         if fate is not Fate.HALTED and ruling.code.partition(".")[0] in QUOTAS:

@@ -18,6 +18,7 @@ from batchsnap.engine.context import RunContext
 from batchsnap.engine.dispatcher import Dispatcher
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.limits import Limits
+from batchsnap.engine.makers import Reach, maker_of
 from batchsnap.engine.queue import Queue
 from batchsnap.engine.snapshots import Pile, Scope, Snapshot, accepted_in, piled, snapshot_of
 from batchsnap.ledger.gap import Gap
@@ -58,12 +59,22 @@ class LocalExecutor:
             LedgerUnwritable: nothing was sent after it.
         """
         ledger, halts = work.ledger, Halts(self._say)
-        context = new_context(ledger, self._clock, stop, work.settings, work.waits, say=self._say)
+        connections = self._connections
+        context = new_context(
+            ledger,
+            self._clock,
+            stop,
+            work.settings,
+            work.waits,
+            say=self._say,
+            reach=lambda profile, region: connections.account(
+                profile, endpoint_url(work.endpoint, region)
+            ),
+        )
         limits = Limits(_braking(work), ledger.fold, work.rows, stop, self._say)
         watching = work.wait or limits.watching
         earlier = _accepted_earlier(ledger) if watching else {}
         by_quota = _by_quota(work, earlier)
-        connections = self._connections
         dispatchers = {
             (profile, url): Dispatcher(
                 connections.account(profile, url),
@@ -92,7 +103,7 @@ class LocalExecutor:
         async with committing(ledger), anyio.create_task_group() as tasks:
             for quota, dispatcher in dispatchers.items():
                 if work.send and by_quota[quota]:
-                    tasks.start_soon(connections.warm, dispatcher.account)
+                    tasks.start_soon(connections.warm, dispatcher.account, context.maker.action)
                 tasks.start_soon(dispatcher.run)
         return halts
 
@@ -105,10 +116,12 @@ def new_context(
     waits: Waits,
     *,
     say: Say,
+    reach: Reach,
 ) -> RunContext:
     """What every attempt shares."""
     rng = random.Random()  # noqa: S311 - spreads retries, guards nothing
-    return RunContext(ledger, clock, stop, settings, waits, rng, say)
+    maker = maker_of(ledger.fold.header, reach)
+    return RunContext(ledger, clock, stop, settings, waits, rng, say, maker)
 
 
 @asynccontextmanager

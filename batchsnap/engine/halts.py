@@ -15,6 +15,7 @@ import anyio
 from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.codes import NOT_FOUND
+from batchsnap.engine.makers import Maker
 from batchsnap.engine.queue import Queue
 from batchsnap.engine.row import Row
 from batchsnap.model import Ruling, Scope, Verdict
@@ -261,18 +262,19 @@ class Halts:
 
 
 async def disk_remark(account: Account, row: Row) -> str:
-    """What the disk itself says of a quota: it words the remedy and decides nothing."""
+    """What the disk itself says of a quota: it words the remedy and decides nothing. The quota of a
+    copy is another region's."""
+    if row.request.source_id:
+        return ""
     answer = await questions.disks(account, row.request.region, [row.disk_id])
     counts = [fact.snapshot_count for fact in answer.facts if fact.disk_id == row.disk_id]
     return f"this disk holds {counts[0]} snapshots" if counts else ""
 
 
-async def coming_seen(account: Account, queue: Queue) -> tuple[bool | None, int]:
+async def coming_seen(account: Account, queue: Queue, maker: Maker) -> tuple[bool | None, int]:
     """The first rows of a region were not found: does this credential see any of the next? None
     where that is not known; and of how many."""
     coming = queue.coming(_LOOK_AT)
     if not coming:
         return None, 0
-    answer = await questions.disks(account, queue.region, coming)
-    seen = True if answer.facts else False if isinstance(answer, questions.Whole) else None
-    return seen, len(coming)
+    return await maker.seen(account, queue.region, coming), len(coming)

@@ -154,9 +154,9 @@ class Looks:
     async def _ask_region(self, region: str, doubts: list[Doubt]) -> None:
         for first in range(0, len(doubts), questions.DISKS_A_QUESTION):
             some = doubts[first : first + questions.DISKS_A_QUESTION]
-            disk_ids = sorted({d.row.disk_id for d in some})
+            rows = [d.row.request for d in some]
             asked_at = self._context.clock.monotonic()
-            answers = await questions.snapshots_on(self._account, region, disk_ids)
+            answers = await self._context.maker.named(self._account, region, rows)
             failpoint("settle_asked")
             silence = await self._silence(region, some, answers)
             heard = Heard(answers, silence, await self._owns(region, some, answers))
@@ -176,19 +176,23 @@ class Looks:
             for d in doubts
             if (d.final or self.last(d)) and not self.matches(d.row, answers[d.row.disk_id])
         }
-        return await questions.silence(self._account, region, silent, self._context.say)
+        subjects = [d.row.request for d in doubts if d.row.disk_id in silent]
+        return await self._context.maker.silence(
+            self._account, region, silent, subjects, self._context.say
+        )
 
     async def _owns(
         self, region: str, doubts: list[Doubt], answers: dict[str, questions.Answer[SnapshotFact]]
     ) -> questions.Answer[SnapshotFact]:
         """Of the snapshots that rows were given, and that their disks' answers lack, those that
         are found by their ids."""
-        sought = {
-            self.promised(d.row): {f.snapshot_id for f in answers[d.row.disk_id].facts}
-            for d in doubts
-            if d.final and not self.matches(d.row, answers[d.row.disk_id])
-        }
-        ids = sorted(own for own, shown in sought.items() if own and own not in shown)
-        if not ids:
+        disk_of: dict[str, str] = {}
+        for doubt in doubts:
+            answer = answers[doubt.row.disk_id]
+            own = self.promised(doubt.row) if doubt.final else ""
+            shown = {fact.snapshot_id for fact in answer.facts}
+            if own and own not in shown and not self.matches(doubt.row, answer):
+                disk_of[own] = doubt.row.disk_id
+        if not disk_of:
             return questions.Whole(())
-        return await questions.snapshots_by_id(self._account, region, ids)
+        return await self._context.maker.by_id(self._account, region, disk_of)

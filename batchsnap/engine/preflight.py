@@ -72,8 +72,8 @@ async def preflight(
     asked = [row for row in found.ready if needs_question(row, context, ask_first=ask_first)]
     if not asked:
         return found
-    disk_ids = sorted({row.disk_id for row in asked})
-    answers = await _insist(context, lambda: questions.snapshots_on(account, region, disk_ids))
+    requests = [row.request for row in asked]
+    answers = await _insist(context, lambda: context.maker.named(account, region, requests))
     if isinstance(answers, questions.Unanswered):
         return answers
     known = Known([row for row in found.ready if row not in asked], found.short)
@@ -121,7 +121,8 @@ def _has_one(row: Row, unknown: Sequence[str], context: RunContext, gap: Gap) ->
         return
     why = f"{_GAP[gap]}, and the cloud has this row's snapshot"
     context.note("in_doubt", row, code=f"ledger.{gap}", message=why)
-    evidence = f"{unknown[0]} has the name {row.request.name} on {row.disk_id}"
+    where = context.maker.where(row.request)
+    evidence = f"{unknown[0]} has the name {row.request.name} {where}"
     context.note("settled", row, found=True, snapshot_id=unknown[0], evidence=evidence)
     context.note("accepted", row, snapshot_id=unknown[0])
 

@@ -138,11 +138,11 @@ class Queue:
             return row
         return self.pick(now)
 
-    def coming(self, most: int) -> list[str]:
-        """Disk ids of rows that have not been sent yet, the next and some from further on."""
+    def coming(self, most: int) -> list[PlannedRequest]:
+        """Rows that have not been sent yet, the next and some from further on."""
         rows = [*self.scouts, *self._ready]
         requests = [row.request for row in rows] + self.worklist.coming(max(0, most - len(rows)))
-        return [request.disk_id for request in requests if request.disk_id][:most]
+        return [request for request in requests if request.disk_id][:most]
 
     def first(self) -> Row | None:
         """Some row that waits to be sent."""

@@ -154,7 +154,8 @@ class Rollback:
         failpoint("deleting_synced")
         body = actions.delete_snapshots([snapshot.snapshot_id for snapshot in some])
         try:
-            ruling = await self._account.read("DeleteSnapshots", some[0].region, body)
+            account, region = self._context.maker.place(self._account, some[0].region)
+            ruling = await account.read("DeleteSnapshots", region, body)
         except CredentialsError as error:
             return ReadRuling("denied", "credentials", str(error), {})
         failpoint("deletion_sent")

@@ -106,4 +106,5 @@ def request_of(record: Record) -> PlannedRequest:
         deadline="",
         disk_usage="",
         tags=(),
+        source_id=record.get("source_id", ""),
     )

@@ -188,18 +188,19 @@ class Settler:
         return None if gone and why.code == questions.UNSEEN else why
 
     def _absent(self, row: Row, *, seen: bool) -> None:
-        disk = "though the disk is visible" if seen else "nor is the disk visible"
-        told = f"no snapshot named {row.request.name} on {row.disk_id}"
+        what, maker = "source" if row.request.source_id else "disk", self._context.maker
+        disk = f"though the {what} is visible" if seen else f"nor is the {what} visible"
+        told = f"no snapshot named {row.request.name} {maker.where(row.request)}"
         if not self._account.disks_denied:
             told += f", {disk}"
         self._context.note("settled", row, found=False, evidence=told)
         if not seen:  # if its row is ever put back, it is asked about again before it is sent
-            why = questions.unseen(row.disk_id, row.request.region)
+            why = maker.unseen(row.request, row.request.region)
             self._context.note("gave_up", row, code=why.code, message=why.message)
 
     def _found(self, row: Row, ids: list[str]) -> None:
         context = self._context
-        told = f"{ids[0]} has the name {row.request.name} on {row.disk_id}"
+        told = f"{ids[0]} has the name {row.request.name} {context.maker.where(row.request)}"
         context.note("settled", row, found=True, snapshot_id=ids[0], evidence=told)
         failpoint("settle_found")
         context.note("accepted", row, snapshot_id=ids[0])

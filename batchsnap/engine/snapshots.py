@@ -42,6 +42,7 @@ class Snapshot(NamedTuple):
     region: str
     profile: str
     attempt: int
+    source_id: str = ""  # of a copy
     looks: int = 0  # answers in a row that lacked it
     missed_at: float = 0.0  # when the first of them was asked for, monotonic
 
@@ -56,6 +57,7 @@ def snapshot_of(record: Record, snapshot_id: str = "") -> Snapshot:
         record["region"] or "",
         record["profile"] or "",
         record["attempt"],
+        record.get("source_id", ""),
     )
 
 
@@ -147,7 +149,8 @@ async def look(
 ) -> Look:
     """Ask about up to 100 snapshots of a region."""
     asked_at = context.clock.monotonic()
-    answer = await questions.snapshots_by_id(account, region, [s.snapshot_id for s in some])
+    maker = context.maker
+    answer = await maker.by_id(account, region, {s.snapshot_id: s.disk_id for s in some})
     taken = patience_with(account, context)
     facts = {fact.snapshot_id: fact for fact in answer.facts}
     found = Look([], [], [], [], [], answer.why if isinstance(answer, questions.Part) else None)
@@ -165,7 +168,7 @@ async def look(
         else:
             found.shown.append((snapshot._replace(looks=0), fact))
     answers = {s.disk_id: answer for s in silent}
-    silence = await questions.silence(account, region, answers, context.say)
+    silence = await maker.silence(account, region, answers, silent, context.say)
     for snapshot in silent:
         if silence.proves(snapshot.disk_id):
             found.gone.append(snapshot)

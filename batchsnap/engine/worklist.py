@@ -18,6 +18,7 @@ from batchsnap.errors import UsageError
 from batchsnap.model import PlannedRequest
 
 _MARK_EVERY = 64
+_TAGS = PlannedRequest._fields.index("tags")
 
 
 class Worklist:
@@ -122,5 +123,5 @@ def _full(error: OSError) -> UsageError:
 
 def _request(line: bytes) -> PlannedRequest:
     values = orjson.loads(line)
-    values[-1] = tuple(map(tuple, values[-1]))
+    values[_TAGS] = tuple(map(tuple, values[_TAGS]))
     return PlannedRequest(*values)

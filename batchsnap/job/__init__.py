@@ -2,6 +2,7 @@
 
 spec      what the user asked for, which ledger that means, and whether the two fit
 intake    the manifest against the ledger: every problem, what is done, each region's rows to do
+copies    a ledger as the manifest of its snapshots' copies
 accounts  whose credentials a run uses, and the region their owner works in by default
 run       one run from manifest to exit code: prepare (nothing sent), then execute
 series    which ledger a command means, where each day or each run has its own

@@ -16,6 +16,7 @@ from batchsnap.cloud.endpoints import endpoint_url
 from batchsnap.engine.queue import Queue
 from batchsnap.engine.row import in_force, request_of, was_suspect
 from batchsnap.errors import LedgerForeign
+from batchsnap.job.copies import CopyManifest
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, Standing, State
@@ -185,7 +186,7 @@ class _Taker:
 
 
 def take_in(
-    manifest: Manifest,
+    manifest: Manifest | CopyManifest,
     fold: Fold,
     settings: Settings,
     waits: Waits,

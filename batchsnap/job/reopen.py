@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from batchsnap.client.account import Account
 from batchsnap.client.connections import connected
 from batchsnap.client.ports import CredentialSource
 from batchsnap.client.stopping import Stop, bounded
@@ -92,7 +93,6 @@ class Reopened:
         clock = LoopClock()
         left: Counter[str] = Counter()
         seconds = piled(seconds_in(self.ledger.records))
-        context = new_context(self.ledger, clock, stop, self.settings, Waits(), say=say)
         self._begin(clock)
         async with (
             connected(
@@ -100,10 +100,15 @@ class Reopened:
             ) as connections,
             committing(self.ledger),
         ):
+
+            def reach(profile: str, region: str) -> Account:
+                return connections.account(profile, endpoint_url(self.endpoint, region))
+
+            context = new_context(
+                self.ledger, clock, stop, self.settings, Waits(), say=say, reach=reach
+            )
             for scope in {**snapshots, **seconds}:
-                profile, region = scope
-                url = endpoint_url(self.endpoint, region)
-                rollback = Rollback(connections.account(profile, url), context)
+                rollback = Rollback(reach(*scope), context)
                 if scope in snapshots:
                     await rollback.run(snapshots[scope])
                 if scope in seconds:

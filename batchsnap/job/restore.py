@@ -28,12 +28,16 @@ class Copies(NamedTuple):
     """The copies of a ledger's snapshots in one region."""
 
     region: str
-    by_key: dict[str, RowFact]
+    by_source: dict[str, RowFact]  # by the snapshot that each is a copy of
 
 
 def copies_beside(store: Store) -> list[Copies]:
     """What the ledgers of copies beside a ledger tell, by region."""
-    return [Copies(region, read_story(copy).facts.by_key) for region, copy in store.beside("copy")]
+    found = []
+    for region, copy in store.beside("copy"):
+        facts = read_story(copy).facts.by_key.values()
+        found.append(Copies(region, {fact.source_id: fact for fact in facts}))
+    return found
 
 
 async def draw(
@@ -49,7 +53,7 @@ async def draw(
     )
     lines: list[RestoreLine] = []
     for there in copies or [Copies("", {})]:
-        pairs = [(row, there.by_key.get(row.key)) for row in rows]
+        pairs = [(row, there.by_source.get(row.snapshot_id)) for row in rows]
         shown = await asking.about(
             questions.snapshots_by_id,
             ((row.profile, there.region, copy.snapshot_id) for row, copy in pairs if copy),

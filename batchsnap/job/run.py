@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from batchsnap.cloud.proxies import proxy_of
 from batchsnap.engine.executor import LocalExecutor, Work, committing
 from batchsnap.errors import CredentialsError, Exit, UsageError
 from batchsnap.job.accounts import placed, shared, where_from
+from batchsnap.job.copies import CopyManifest
 from batchsnap.job.intake import Intake, take_in
 from batchsnap.job.series import Opened, open_newest
 from batchsnap.job.spec import (
@@ -45,7 +47,7 @@ from batchsnap.version import __version__
 class Prepared:
     """A validated run that has sent nothing. It holds the ledger's lock if there is a ledger."""
 
-    def __init__(self, spec: JobSpec, manifest: Manifest, opened: Opened) -> None:
+    def __init__(self, spec: JobSpec, manifest: Manifest | CopyManifest, opened: Opened) -> None:
         self.spec = spec
         self.manifest = manifest
         self.store = opened.store
@@ -81,7 +83,7 @@ class Prepared:
             self.intake.close()
             raise UsageError(
                 f"{flaw}: a program can't tell. Look at it with `batchsnap plan`, then give "
-                f"--encoding {manifest.encoding.name}, or the true one"
+                f"--encoding {manifest.encoding_name}, or the true one"
             )
 
     @property
@@ -89,7 +91,7 @@ class Prepared:
         """What would be sent and hangs on a guess of the manifest's encoding, or ""."""
         if not self.manifest.guessed_text or not self.intake.to_do:
             return ""
-        encoding = self.manifest.encoding.name.upper()
+        encoding = self.manifest.encoding_name.upper()
         text = self.manifest.guessed_text
         return f"the name or tag {text!r} is what it is only if the manifest is {encoding}"
 
@@ -126,7 +128,8 @@ class Prepared:
             CredentialsError: there are none for any row; nothing was sent.
             LedgerError: nothing was sent after it.
         """
-        for _, region in self.intake.queues:
+        regions = {region for _, region in self.intake.queues}
+        for region in filter(None, {*regions, self.spec.copy_to}):
             proxy_of(endpoint_url(endpoint, region))  # one that can't be used is an error now
         profiles = {profile for profile, _ in self.intake.queues}
         await _need_credentials(credentials, profiles)
@@ -170,7 +173,7 @@ class Prepared:
 
     def header(self) -> Record:
         """The `run` record of a new ledger."""
-        return {
+        header: Record = {
             "v": VERSION,
             "event": "run",
             "run_id": self.birth.run_id,
@@ -181,6 +184,9 @@ class Prepared:
             "settings": self.settings.to_json(),
             "at": stamp(self.birth.at),
         }
+        if self.spec.copy_to:
+            header["copy_to"] = self.spec.copy_to
+        return header
 
     def _manifest(self) -> dict[str, Any]:
         return {
@@ -228,7 +234,7 @@ class Prepared:
         return Result(summary, exit_code, self.store.label)
 
 
-def prepare(spec: JobSpec, manifest: Manifest | None = None) -> Prepared:
+def prepare(spec: JobSpec, manifest: Manifest | CopyManifest | None = None) -> Prepared:
     """Validate everything that can be validated without sending. A `manifest` that is given stands
     for the one at the path, and is closed with what is prepared.
 
@@ -236,6 +242,8 @@ def prepare(spec: JobSpec, manifest: Manifest | None = None) -> Prepared:
         ManifestError, UsageError: exit 2. LedgerError: exit 4.
     """
     manifest = manifest or open_manifest(spec)
+    if isinstance(manifest, CopyManifest):
+        spec = replace(spec, endpoint=manifest.endpoint_or(spec.endpoint))
     opened = None
     try:
         now = datetime.now(UTC)

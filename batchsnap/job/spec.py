@@ -11,6 +11,7 @@ from typing import Any
 
 from batchsnap.errors import Exit, LedgerForeign, UsageError
 from batchsnap.job.address import series_at
+from batchsnap.job.copies import CopyManifest, copies_at, open_copies
 from batchsnap.job.intake import Birth
 from batchsnap.ledger.file import series_beside
 from batchsnap.ledger.ports import Series
@@ -49,15 +50,18 @@ class JobSpec:
     wait: bool = False  # until every snapshot is ready
     encoding: str | None = None
     looked_at: bool = False  # a person is shown what would be sent, and asked, before it is
+    copy_to: str = ""  # a region: `manifest` is a ledger whose snapshots are copied there
     waits: Waits = field(default_factory=Waits)
 
 
-def open_manifest(spec: JobSpec) -> Manifest:
-    """The order's manifest.
+def open_manifest(spec: JobSpec) -> Manifest | CopyManifest:
+    """The order's manifest; of copies it is a ledger.
 
     Raises:
-        UsageError: as `Manifest.open` does; it is a ledger.
+        UsageError: as `Manifest.open` and `open_copies` do; it is a ledger, or none.
     """
+    if spec.copy_to:
+        return open_copies(spec.manifest, spec.copy_to)
     manifest = Manifest.open(spec.manifest, encoding=spec.encoding)
     header = decode(manifest.first_line())
     if header is None or header.get("event") != "run":
@@ -80,6 +84,8 @@ def series_meant(spec: JobSpec, now: datetime) -> Series:
         return series_at(spec.ledger, now)
     if spec.manifest == "-":
         raise UsageError("a manifest from standard input needs --ledger PATH, so that it resumes")
+    if spec.copy_to:
+        return series_beside(copies_at(spec.manifest, spec.copy_to))
     kind = ".simulated" if spec.simulated else ""
     return series_beside(Path(f"{spec.manifest}{kind}.ledger.jsonl"))
 
@@ -88,6 +94,12 @@ def check_same_cloud(header: Record, spec: JobSpec) -> None:
     if header["simulated"] != spec.simulated:
         kind = "a simulated run" if header["simulated"] else "a real run"
         raise LedgerForeign(f"the ledger is of {kind}: give this one its own with --ledger")
+    if header.get("copy_to", "") != spec.copy_to:
+        raise LedgerForeign(
+            "the ledger is of copies, which `batchsnap copy` goes on with"
+            if header.get("copy_to")
+            else "the ledger is of no copies: move it away"
+        )
     if spec.endpoint and not spec.simulated and header["endpoint"] != spec.endpoint:
         raise LedgerForeign(
             f"the ledger is of a run against {header['endpoint']}, not {spec.endpoint}: give "

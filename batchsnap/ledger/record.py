@@ -35,6 +35,7 @@ class Record(TypedDict, total=False):
     disk_backup_id: str | None
     region: str | None
     profile: str | None
+    source_id: str
     attempt: int
     at: str
     snapshot_name: str
@@ -60,6 +61,7 @@ class Record(TypedDict, total=False):
     endpoint: str
     simulated: bool
     settings: dict[str, Any]
+    copy_to: str
     home: Home
     recovered: dict[str, Any]
     exit: int
@@ -87,6 +89,8 @@ class RowLike(Protocol):
     def region(self) -> str: ...
     @property
     def profile(self) -> str: ...
+    @property
+    def source_id(self) -> str: ...
 
 
 def row_record(event: str, row: RowLike, attempt: int, at: str, **details: Any) -> Record:
@@ -101,6 +105,8 @@ def row_record(event: str, row: RowLike, attempt: int, at: str, **details: Any) 
         "attempt": attempt,
         "at": at,
     }
+    if row.source_id:
+        record["source_id"] = row.source_id
     for name, value in details.items():
         if value is not None and value != "":
             record[name] = value

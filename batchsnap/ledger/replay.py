@@ -30,6 +30,7 @@ def move_of(record: Record) -> str:
 
 _OF_INTENT = (
     *("disk_id", "disk_backup_id", "region", "profile", "attempt", "snapshot_name", "baseline"),
+    "source_id",
 )
 _OF_LATEST = ("event", "attempt", "verdict", "code", "message", "snapshot_id", "not_before")
 """What is asked of a row that is neither at rest nor out."""

@@ -95,6 +95,11 @@ class Manifest:
             spool.close()
             raise
 
+    @property
+    def encoding_name(self) -> str:
+        """As `--encoding` takes it."""
+        return self.encoding.name
+
     def rows(self, *, region: str = "") -> Iterator[DiskRow | Problem]:
         """One streaming pass, in the order of the file: rows, and whatever is wrong with others.
 

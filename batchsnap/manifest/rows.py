@@ -131,7 +131,7 @@ class Header:
                     region, profile, deadline, usage, tags = shared
                     return make(
                         DiskRow,
-                        (line, disk, backup, region, profile, name, deadline, usage, tags),
+                        (line, disk, backup, region, profile, name, deadline, usage, tags, ""),
                     )
             judged, shared = judge(cells, line)
             if shared is not None:

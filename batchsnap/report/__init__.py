@@ -7,5 +7,6 @@ progress     rate, ETA, doubts and the next deferral of a run that is going on
 text         a Summary and its reasons as text and JSON
 story        a ledger read once for a report, with its manifest where that is still the same
 files        CSV, the failed rows as a manifest, and the door that writes reports whole
+restore      the map of disks, snapshots and copies to rebuild by
 page         one self-contained HTML file
 """

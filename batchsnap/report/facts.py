@@ -42,6 +42,7 @@ class RowFact:
     message: str = ""
     at: str = ""
     snapshot_ids: str = ""  # of a row that was made twice: all of them
+    source_id: str = ""  # the snapshot that this one is a copy of
     named: bool = False  # `snapshot_name` is the row's own, not the template's
 
     @property
@@ -71,6 +72,7 @@ class RowFacts:
                 record["disk_backup_id"] or "",
                 self._once(record["region"] or ""),
                 self._once(record["profile"] or ""),
+                source_id=record.get("source_id", ""),
             )
         fact.at = record["at"]
         fact.attempts = max(fact.attempts, record["attempt"])

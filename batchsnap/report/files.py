@@ -18,7 +18,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for the start of a formula, some also in their full width."""
 _FACTS = (
     *("disk_id", "disk_backup_id", "region", "profile", "state", "snapshot_id", "snapshot_name"),
-    *("attempts", "request_id", "code", "message", "remedy", "at", "snapshot_ids"),
+    *("attempts", "request_id", "code", "message", "remedy", "at", "snapshot_ids", "source_id"),
 )
 _MANIFEST = (
     *("DiskId", "DiskBackupId", "Region", "SnapshotName", "Deadline", "DiskUsage", "Tags"),

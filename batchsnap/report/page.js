@@ -95,7 +95,7 @@
   // ---- rows --------------------------------------------------------------------------------
   const PAGE = 100;
   const used = (column) => (column.values ?? column.words).some((value) => value !== "");
-  const labels = { disk: "Disk", region: "Region", profile: "Profile", state: "State", snapshot: "Snapshot",
+  const labels = { disk: "Disk", region: "Region", profile: "Profile", state: "State", source: "Copy of", snapshot: "Snapshot",
     attempts: "Tries", code: "Code", remedy: "What to do", request: "RequestId", name: "Name", at: "Last" };
   const names = Object.keys(labels).filter((name) => used(data.rows[name]));
   // what needs somebody comes first, also before anybody has sorted

@@ -42,8 +42,8 @@ _TILES = (
 )
 _ALWAYS = frozenset({"accepted", "ready", "in_doubt", "rejected", "gave_up", "doubled"})
 _COLUMNS = (
-    *("disk", "region", "profile", "state", "snapshot", "code", "remedy", "request", "name"),
-    "at",
+    *("disk", "region", "profile", "state", "source", "snapshot", "code", "remedy", "request"),
+    *("name", "at"),
 )
 
 
@@ -192,6 +192,7 @@ def _details(story: Story) -> list[tuple[str, str]]:
         ("Finished", ended),
         ("Manifest", f"{manifest.get('path', '')}, {manifest.get('rows', 0):,} rows"),
         ("Manifest SHA-256", str(manifest.get("sha256", ""))),
+        *([("Copies in", story.header["copy_to"])] if "copy_to" in story.header else []),
         ("Ledger", f"{story.store.label}, {story.records:,} records"),
         ("SHA-256 of these records", story.digest),
         ("Tool", story.header.get("tool", "")),
@@ -215,6 +216,7 @@ def _cells(fact: RowFact) -> tuple[str, ...]:
     if fact.disk_backup_id:
         disk = f"{disk} {fact.disk_backup_id}".strip()
     return (
-        *(disk, fact.region, fact.profile, fact.state, fact.snapshot_id, fact.code, fact.remedy),
+        *(disk, fact.region, fact.profile, fact.state, fact.source_id, fact.snapshot_id),
+        *(fact.code, fact.remedy),
         *(fact.request_id, fact.snapshot_name, f"{fact.at[:19]}Z" if fact.at else ""),
     )

@@ -92,6 +92,10 @@ def lines_of(story: Story) -> Lines:
     """One fact a manifest row: the manifest is read again by its path, if its digest is the
     recorded one; else what the ledger knows."""
     name = str(story.manifest.get("path", ""))
+    if "copy_to" in story.header:
+        known = list(story.facts.by_key.values())
+        left = story.manifest.get("rows", 0) - len(known)
+        return Lines(known, [], f"{left:,} rows never tried are not listed" if left > 0 else "")
     if name == "-":
         return _without_manifest(story, "the manifest came from standard input")
     try:

@@ -25,7 +25,9 @@ SHELL = [
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     for line in block.splitlines()
 ]
-NUMBERED = re.findall(r"`(batchsnap (?:discover|plan|run|status|report|rollback) [^`]*)`", README)
+NUMBERED = re.findall(
+    r"`(batchsnap (?:discover|plan|run|status|report|copy|rollback) [^`]*)`", README
+)
 
 
 def command_of(name: str) -> click.Command:

@@ -99,6 +99,10 @@ async def _draw(
     from batchsnap.job.restore import copies_beside, draw
     from batchsnap.settings import Settings
 
+    if "copy_to" in story.header:
+        raise UsageError(
+            f"this is a ledger of copies: give {story.manifest['path']}, beside which it is found"
+        )
     if story.header["simulated"] and not endpoint:
         raise UsageError("the ledger is of a simulated run: its cloud is gone with the process")
     url = endpoint or story.header["endpoint"]

@@ -32,8 +32,9 @@ def command(ledger: str, *, yes: bool, **options: Any) -> int:
         piles = opened.deletable()
         number = sum(map(len, piles.values()))
         regions: Counter[str] = Counter()
+        to = opened.fold.header.get("copy_to", "")
         for (_, region), pile in piles.items():
-            regions[region] += len(pile)
+            regions[to or region] += len(pile)
         tell = note if yes else say  # a question stands on what was said before it
         tell(f"run {opened.fold.header['run_id']}: {counted(number, 'snapshot')} to delete")
         for region, count in regions.most_common():

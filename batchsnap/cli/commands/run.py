@@ -136,6 +136,7 @@ def spec_of(manifest: str, options: dict[str, Any]) -> JobSpec:
         retry_failed=options.get("retry_failed", False),
         wait=options.get("wait", False),
         encoding=options.get("encoding"),
+        copy_to=options.get("copy_to", ""),
     )
 
 
@@ -174,11 +175,11 @@ def command(manifest: str, *, dry_run: bool, **options: Any) -> int:
         prepared.taps.append(made.take)
         if (finished := prepared.finished) is not None:
             note(f"finished at {finished['at']}; nothing is left to do. --new starts another run")
-            return _show(prepared.result(), finished["exit"], made, as_json=options["as_json"])
+            return show_end(prepared.result(), finished["exit"], made, as_json=options["as_json"])
         stack.enter_context(serving(prepared, options["metrics_port"]))
-        _ask(prepared, options)
-        result: Result = anyio.run(partial(_run, prepared, options))
-    return _show(result, result.exit, made, as_json=options["as_json"])
+        ask(prepared, options)
+        result: Result = anyio.run(partial(run_prepared, prepared, options))
+    return show_end(result, result.exit, made, as_json=options["as_json"])
 
 
 class Made:
@@ -191,7 +192,7 @@ class Made:
         self.count += record["event"] == "accepted"
 
 
-async def _run(prepared: Prepared, options: dict[str, Any]) -> Result:
+async def run_prepared(prepared: Prepared, options: dict[str, Any]) -> Result:
     from batchsnap.cli.connect import open_cloud
     from batchsnap.cli.progress import showing
     from batchsnap.client.stopping import Stop, watch_signals
@@ -217,7 +218,7 @@ def cut_off(prepared: Prepared, stop: Stop) -> Result:
     return prepared.result(stop)
 
 
-def _ask(prepared: Prepared, options: dict[str, Any]) -> None:
+def ask(prepared: Prepared, options: dict[str, Any]) -> None:
     """One question, on a terminal, before money is spent, and what it stands on.
 
     Raises:
@@ -230,12 +231,13 @@ def _ask(prepared: Prepared, options: dict[str, Any]) -> None:
         for text in _facts(prepared, whose=asks):
             say(text)
     if asks:
-        click.confirm("Snapshots cost money. Go on?", abort=True, err=True)
+        things = "Copies" if prepared.spec.copy_to else "Snapshots"
+        click.confirm(f"{things} cost money. Go on?", abort=True, err=True)
 
 
 def _asks(options: dict[str, Any]) -> bool:
     """Whether there is somebody who is asked."""
-    sure = options["yes"] or options["simulate"]
+    sure = options["yes"] or options.get("simulate")
     return not sure and on_terminal() and sys.stdin.isatty()
 
 
@@ -250,7 +252,10 @@ def _facts(prepared: Prepared, *, whose: bool) -> list[str]:
 
     intake, settings = prepared.intake, prepared.settings
     number, regions = intake.to_do.total(), len({region for _, region in intake.to_do})
+    to = prepared.spec.copy_to
     what = f"{counted(number, 'snapshot')} in {counted(regions, 'region')}"
+    if to:
+        what += f", to be copied to {to}"
     if prepared.resumed:
         what += f" ({counted(intake.done, 'row')} done, {intake.doubts:,} to be settled first)"
     lines = [f"{what}; ledger {prepared.store.label}"]
@@ -260,12 +265,17 @@ def _facts(prepared: Prepared, *, whose: bool) -> list[str]:
     kept = f"the cloud deletes each {written(settings.expire_after_s)} later"
     if not settings.expire_after_s:
         kept = "kept until somebody deletes them, but for rows with a Deadline"
+    if to:
+        kept = (
+            "copies have no Deadline and no tags, are kept until somebody deletes them, and the "
+            "traffic between regions is charged too"
+        )
     took = duration_text(eta_s(intake, prepared.endpoint, settings))
     lines.append(f"  sent within {took} at best; {kept}")
     return lines + [f"  {text}" for text in (intake.images, prepared.guess) if text]
 
 
-def _show(result: Result, earned: int, made: Made, *, as_json: bool) -> int:
+def show_end(result: Result, earned: int, made: Made, *, as_json: bool) -> int:
     from batchsnap.report.text import summary_json, summary_text
 
     text = summary_json(result.summary) if as_json else summary_text(result.summary)

@@ -1,0 +1,67 @@
+"""`batchsnap copy`: the snapshots of a ledger, once more in another region."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+from batchsnap.cli.commands.run import Made, ask, run_prepared, show_end, spec_of
+from batchsnap.cli.options import (
+    DURATION,
+    Region,
+    cloud_options,
+    ledger_argument,
+    option,
+    verbosity,
+)
+from batchsnap.cli.options import command as new_command
+from batchsnap.cli.output import fail_softly, note
+
+
+@new_command("copy")
+@ledger_argument()
+@option(
+    "--to",
+    "copy_to",
+    type=Region(),
+    metavar="REGION",
+    required=True,
+    help="Where the copies are made.",
+)
+@cloud_options()
+@option("--rate", "rate_per_s", type=float, help="Calls a second per quota. [default: 20]")
+@option("--api-limit", "api_limit_per_s", type=int, help="What support raised the cap to.")
+@option("--name", metavar="TEMPLATE", help="Of the copies. [default: batchsnap-{disk_id}-{id}]")
+@option("--retry-for", "retry_for_s", type=DURATION, help="For a busy row. [default: 30m]")
+@option("--settle-for", "settle_for_s", type=DURATION, help="For a doubt. [default: 60s]")
+@option("--max-duration", "max_duration_s", type=DURATION, help="Stop feeding after it.")
+@option("--retry-failed", is_flag=True, help="Take up rejected rows again.")
+@option("--wait", is_flag=True, help="Until every copy is ready in the other region.")
+@option("--yes", is_flag=True, help="Do not ask.")
+@option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+@verbosity()
+def command(ledger: str, **options: Any) -> int:
+    """Copy each ready snapshot of LEDGER to another region, one copy a row.
+
+    The copies have a ledger of their own, LEDGER.copy-REGION.jsonl, which status, report, wait,
+    settle and rollback take. The same command again goes on where that stands.
+    """
+    import anyio
+
+    from batchsnap.job.run import prepare, warnings
+
+    with ExitStack() as stack:
+        prepared = prepare(spec_of(ledger, options))
+        stack.callback(prepared.close)
+        for text in warnings(prepared):
+            fail_softly(text)
+        made = Made()
+        prepared.taps.append(made.take)
+        if (finished := prepared.finished) is not None:
+            note(f"finished at {finished['at']}; nothing is left to do")
+            code = finished["exit"]
+            return show_end(prepared.result(), code, made, as_json=options["as_json"])
+        ask(prepared, options)
+        result = anyio.run(partial(run_prepared, prepared, options))
+    return show_end(result, result.exit, made, as_json=options["as_json"])
