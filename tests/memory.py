@@ -54,6 +54,9 @@ class MemoryStore:
     def beside(self, word: str) -> list[tuple[str, Store]]:
         return []
 
+    def parts(self) -> list[str]:
+        return []
+
     def warnings(self) -> list[str]:
         return ["it dies with the process"]
 

@@ -8,7 +8,7 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ class Server:
     folder: Path
     handle: Any
 
-    def address(self, database: str, ledger: str = "") -> str:
+    def address(self, database: str, ledger: str = "", user: str = "postgres") -> str:
         slash = f"/{ledger}" if ledger else ""
-        return f"postgresql://postgres@/{database}{slash}?host={self.folder}"
+        return f"postgresql://{user}@/{database}{slash}?host={self.folder}"
 
     def new_database(self) -> str:
         name = f"t{uuid.uuid4().hex[:12]}"
@@ -99,8 +99,9 @@ class Base:
     server: Server
     name: str
 
-    def url(self, ledger: str = "") -> str:
-        return self.server.address(self.name, ledger)
+    def url(self, ledger: str = "", user: str = "worker") -> str:
+        """As a worker's role would type it, which may do no more than it must."""
+        return self.server.address(self.name, ledger, user)
 
     def address(self, ledger: str = "") -> Address:
         return parse(self.url(ledger))
@@ -111,7 +112,10 @@ class Base:
 
 def new_base(server: Server) -> Base:
     base = Base(server, server.new_database())
-    init(base.address(), workers=[], readers=[])
+    for role in ("worker", "reader"):
+        with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+            base.sql(f"create role {role} login")
+    init(parse(base.url(user="postgres")), workers=["worker"], readers=["reader"])
     return base
 
 

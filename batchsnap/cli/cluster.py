@@ -26,24 +26,25 @@ _PLAIN_S = 10.0
 
 def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
     """Load the manifest, or join the run that is there, and work on it."""
-    from batchsnap.cluster.run import check_spec, conclude, known, take_up
+    from batchsnap.cluster.run import check_spec, conclude, is_edited, known, take_up
     from batchsnap.postgres.address import dated, given, need_ledger
 
     check_spec(spec)
     address = need_ledger(given(dated(spec.ledger)))
     there = known(address)
-    if there is not None and there.ledger.phase == "finished":
-        if spec.new:
-            address, there = _following(address)
-        elif not spec.retry_failed:
-            result = conclude(address, there)
-            if not result.summary.gave_up:  # else those get another try
-                say(f"finished at {_end(there)}; nothing is left to do. --new starts another run")
-                return show_result(result, as_json=options["as_json"])
-    if there is not None:
+    if there is not None and there.ledger.phase == "finished" and spec.new:
+        address, there = _following(address)
+    edited = there is not None and is_edited(there, spec)
+    finished = there is not None and there.ledger.phase == "finished"
+    if there is not None and finished and not edited and not spec.retry_failed:
+        result = conclude(address, there)
+        if not result.summary.gave_up:  # else those get another try
+            say(f"finished at {_end(there)}; nothing is left to do. --new starts another run")
+            return show_result(result, as_json=options["as_json"])
+    if there is not None and not edited:
         take_up(address, there, spec)
         say(f"joins the run of {address.label}")
-    result = anyio.run(partial(_run, address, there, spec, options))
+    result = anyio.run(partial(_run, address, there, spec, options, edited=edited))
     return show_result(result, as_json=options["as_json"])
 
 
@@ -66,7 +67,12 @@ def _following(address: Address) -> tuple[Address, Known | None]:
 
 
 async def _run(
-    address: Address, there: Known | None, spec: JobSpec, options: dict[str, Any]
+    address: Address,
+    there: Known | None,
+    spec: JobSpec,
+    options: dict[str, Any],
+    *,
+    edited: bool,
 ) -> Result:
     from batchsnap.cloud.credentials import Credentials
     from batchsnap.cloud.transport import get_unsigned
@@ -76,8 +82,10 @@ async def _run(
     credentials = Credentials(get_unsigned)
     if there is None:
         await _load(address, spec, options, credentials)
-        there = known(address)
-        assert there is not None
+    elif edited:
+        await _edit(address, spec, options, credentials)
+    there = known(address)
+    assert there is not None
     offer = Offer(credentials, waits=spec.waits, max_quotas=options["max_quotas"])
     return await working(address, there, offer, options, say)
 
@@ -94,6 +102,20 @@ async def _load(address: Address, spec: JobSpec, options: dict[str, Any], creden
         _ask(prepared, address, yes=options["yes"])
         await load_run(address, prepared, credentials)
     say(f"loaded {prepared.intake.rows:,} rows into {address.label}")
+
+
+async def _edit(address: Address, spec: JobSpec, options: dict[str, Any], credentials: Any) -> None:
+    from batchsnap.cluster.edit import prepare_edit, take_edit
+    from batchsnap.job.run import warnings
+
+    with ExitStack() as stack:
+        prepared, sink = prepare_edit(address, spec)
+        stack.callback(prepared.close)
+        for text in warnings(prepared):
+            fail_softly(text)
+        _ask(prepared, address, yes=options["yes"])
+        await take_edit(address, prepared, sink, credentials, retry_failed=spec.retry_failed)
+    say(f"the edited manifest is taken in: {prepared.intake.to_do.total():,} rows are left")
 
 
 def _ask(prepared: Prepared, address: Address, *, yes: bool) -> None:

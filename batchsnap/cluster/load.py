@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
 
+from batchsnap.client.ports import CredentialSource
 from batchsnap.cloud.endpoints import endpoint_url, host_of
 from batchsnap.cluster.claims import server_of
 from batchsnap.engine.queue import Queue
-from batchsnap.errors import LedgerError, LedgerLocked
+from batchsnap.errors import CredentialsError, LedgerError, LedgerLocked, UsageError
 from batchsnap.ledger.record import Record
+from batchsnap.model import PlannedRequest
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.reading import LedgerRow, find, reader
+from batchsnap.postgres.recovery import newest_of
 
 _BATCH = 1000
 _LEDGER = "insert into batchsnap.ledger (name, header) values (%s, %s) returning id"
-_QUOTA = (
-    "insert into batchsnap.quota (ledger, source, host, profiles) values (%s, %s, %s, %s) "
-    "returning id"
-)
-_ROWS = "update batchsnap.quota set rows = %s where id = %s"
+_QUOTA = "insert into batchsnap.quota (ledger, source, host) values (%s, %s, %s) returning id"
+_ROWS = "update batchsnap.quota set rows = %s, profiles = %s where id = %s"
 
 
 class Pair(NamedTuple):
@@ -76,25 +78,66 @@ def _beaten(address: Address) -> LedgerLocked:
 def _load(database: Database, name: str, header: Record, pairs: Mapping[Pair, list[Queue]]) -> None:
     stored = {**header, "server": server_of(database)._asdict()}
     [(ledger,)] = database.run(_LEDGER, name, orjson.dumps(stored).decode())
-    database.run(_QUOTA, ledger, "", "", "[]")
-    ids: dict[Pair, int] = {}
-    for pair, queues in pairs.items():
-        profiles = sorted({queue.profile for queue in queues})
-        [(ids[pair],)] = database.run(_QUOTA, ledger, *pair, orjson.dumps(profiles).decode())
-    counts = dict.fromkeys(ids.values(), 0)
-    copy = "copy batchsnap.planned (quota, ord, request) from stdin"
-    database.copy_in(copy, _lines(pairs, ids, counts))
-    for quota, rows in counts.items():
-        database.run(_ROWS, rows, quota)
+    add_quota(database, ledger, Pair("", ""))
+    ids = {pair: add_quota(database, ledger, pair) for pair in pairs}
+    counts = plan_rows(database, pairs, ids)
+    for pair, quota in ids.items():
+        profiles = sorted({queue.profile for queue in pairs[pair]})
+        database.run(_ROWS, counts[quota], orjson.dumps(profiles).decode(), quota)
 
 
-def _lines(
-    pairs: Mapping[Pair, list[Queue]], ids: Mapping[Pair, int], counts: dict[int, int]
-) -> Iterator[tuple[Any, ...]]:
-    for pair, queues in pairs.items():
-        quota = ids[pair]
-        for queue in queues:
-            for batch in queue.worklist.batches(_BATCH):
-                for request in batch:
-                    counts[quota] += 1
-                    yield quota, counts[quota], orjson.dumps(request._asdict()).decode()
+def add_quota(database: Database, ledger: int, pair: Pair) -> int:
+    """A quota of the ledger; its number."""
+    number: int = database.one(_QUOTA, ledger, *pair)[0]
+    return number
+
+
+def plan_rows(
+    database: Database,
+    pairs: Mapping[Pair, list[Queue]],
+    ids: Mapping[Pair, int],
+    check: Callable[[PlannedRequest, int], None] = lambda request, quota: None,
+) -> Counter[int]:
+    """COPY what is to be done into `planned`; how many rows each quota has there."""
+    counts: Counter[int] = Counter()
+
+    def lines() -> Iterator[tuple[Any, ...]]:
+        for pair, queues in pairs.items():
+            quota = ids[pair]
+            for request in chain.from_iterable(map(_requests, queues)):
+                check(request, quota)
+                counts[quota] += 1
+                yield quota, counts[quota], orjson.dumps(request._asdict()).decode()
+
+    database.copy_in("copy batchsnap.planned (quota, ord, request) from stdin", lines())
+    return counts
+
+
+def _requests(queue: Queue) -> Iterator[PlannedRequest]:
+    for worklist in (queue.doubts, queue.worklist):
+        for batch in worklist.batches(_BATCH):
+            yield from batch
+
+
+def append_own(database: Database, quota: int, record: Mapping[str, Any]) -> None:
+    """The next record of the run's own."""
+    newest = newest_of(database, [quota]).get(quota, 0)
+    database.run(schema.APPEND, [quota], [newest + 1], [orjson.dumps(record).decode()])
+
+
+async def sources_of(profiles: set[str], credentials: CredentialSource) -> dict[str, str]:
+    """Whose quota each profile uses.
+
+    Raises:
+        UsageError: one can't be told, so its rows could not be divided.
+    """
+    found = {}
+    for profile in sorted(profiles):
+        try:
+            found[profile] = (await credentials.get(profile)).quota_source
+        except CredentialsError as error:
+            raise UsageError(
+                f"profile {profile or 'of the default chain'}: {error}. Whoever loads a run needs "
+                "the keys of all its rows, which are divided by whose quota they use"
+            ) from None
+    return found

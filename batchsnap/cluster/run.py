@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,16 +11,15 @@ import orjson
 
 from batchsnap.client.ports import CredentialSource
 from batchsnap.client.stopping import Stop, bounded
-from batchsnap.cluster.load import load, pairs_of
+from batchsnap.cluster.load import append_own, load, pairs_of, sources_of
 from batchsnap.cluster.worker import Offer, Worker
-from batchsnap.errors import CredentialsError, Exit, LedgerForeign, LedgerLocked, UsageError
+from batchsnap.errors import Exit, LedgerLocked, UsageError
 from batchsnap.job.run import Prepared
 from batchsnap.job.series import Opened
 from batchsnap.job.spec import JobSpec, Result, Say, check_same_cloud
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.replay import Fold, folded
 from batchsnap.manifest.reader import Manifest
-from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.reading import LedgerRow, find, quotas, reader, records
@@ -89,6 +87,8 @@ def check_spec(spec: JobSpec) -> None:
     Raises:
         UsageError: a remedy is in the text.
     """
+    if spec.manifest == "-":
+        raise UsageError("with a ledger in PostgreSQL the manifest must be a file")
     left_out = {
         "--simulate": (spec.simulated, "rehearse with a ledger in a file"),
         "--wait": (spec.wait, "watch with `batchsnap status`"),
@@ -98,24 +98,6 @@ def check_spec(spec: JobSpec) -> None:
     for option, (given, remedy) in left_out.items():
         if given:
             raise UsageError(f"{option} does not work with a ledger in PostgreSQL yet: {remedy}")
-
-
-async def sources_of(profiles: set[str], credentials: CredentialSource) -> dict[str, str]:
-    """Whose quota each profile uses.
-
-    Raises:
-        CredentialsError: one can't be told, so its rows could not be divided.
-    """
-    found = {}
-    for profile in sorted(profiles):
-        try:
-            found[profile] = (await credentials.get(profile)).quota_source
-        except CredentialsError as error:
-            raise UsageError(
-                f"profile {profile or 'of the default chain'}: {error}. Whoever loads a run needs "
-                "the keys of all its rows, which are divided by whose quota they use"
-            ) from None
-    return found
 
 
 def prepare_load(address: Address, spec: JobSpec) -> Prepared:
@@ -144,21 +126,24 @@ async def load_run(address: Address, prepared: Prepared, credentials: Credential
     await anyio.to_thread.run_sync(load, address, prepared.header(), pairs)
 
 
+def is_edited(there: Known, spec: JobSpec) -> bool:
+    """Whether the manifest differs from the one that was taken in last.
+
+    Raises:
+        LedgerForeign: the ledger is of another cloud.
+    """
+    check_same_cloud(there.fold.header, spec)
+    with Manifest.open(spec.manifest, encoding=spec.encoding) as manifest:
+        return bool(manifest.digest() != there.fold.manifest["sha256"])
+
+
 def take_up(address: Address, there: Known, spec: JobSpec) -> None:
     """Go on with a ledger that is there: what halted, failed or was stopped gets another try.
 
     Raises:
-        LedgerForeign: it is another run's. UsageError: a setting can't be carried out.
+        UsageError: a setting can't be carried out.
         LedgerLocked: another process takes it up at this moment.
     """
-    check_same_cloud(there.fold.header, spec)
-    with Manifest.open(spec.manifest, encoding=spec.encoding) as manifest:
-        if manifest.digest() != there.fold.manifest["sha256"]:
-            raise LedgerForeign(
-                f"{address.label} was loaded from another state of {spec.manifest}; a manifest "
-                "that was edited is not taken in yet. Put it back, or give the new rows a ledger "
-                "of their own"
-            )
     settings = there.settings.merged(spec.given)
     settings.check()
     record: dict[str, Any] = {
@@ -172,7 +157,7 @@ def take_up(address: Address, there: Known, spec: JobSpec) -> None:
     with reader(address) as database:
         try:
             with database.transaction():
-                _append(database, _own(database, there.ledger), record)
+                append_own(database, _own(database, there.ledger), record)
                 database.run(_REOPEN, there.ledger.id, spec.retry_failed)
                 database.run(_ZERO, there.ledger.id)
                 database.run(_OPEN, there.ledger.id)
@@ -180,12 +165,6 @@ def take_up(address: Address, there: Known, spec: JobSpec) -> None:
             raise LedgerLocked(
                 "another process takes the run up at this moment: run the same command again"
             ) from None
-
-
-def _append(database: Database, quota: int, record: Mapping[str, Any]) -> None:
-    """The next record of the run's own."""
-    newest = database.run(schema.NEWEST, [quota])[0][1] or 0
-    database.run(schema.APPEND, [quota], [newest + 1], [orjson.dumps(record).decode()])
 
 
 def stop_run(address: Address, there: Known, reason: str = "") -> bool:
@@ -246,7 +225,7 @@ def _finish(database: Database, ledger: LedgerRow, record: Record) -> bool:
         with database.transaction():
             if not database.run(_FINISH, ledger.id, ledger.id):
                 return False  # it was stopped, taken up again, or finished by another
-            _append(database, _own(database, ledger), record)
+            append_own(database, _own(database, ledger), record)
     except (Fenced, Away):
         return False  # another process was first
     return True

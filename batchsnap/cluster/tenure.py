@@ -55,6 +55,7 @@ class Tenure:
         self.stop = Stop()
         self.ended: str | None = None  # 'done', 'halted', 'gave_up'; None: to be claimed again
         self._drained = False
+        self._keys: list[str] = []
         self._world = world
         stored = Settings().merged(self.part.fold.settings)
         self._endpoint = self.part.fold.header["endpoint"]
@@ -125,6 +126,7 @@ class Tenure:
             retry_failed=part.retry_failed,
             ask_first=bool(self._sink.gap),
         )
+        self._keys = [request.key for request in part.requests]
         part.requests.clear()  # they are spooled now
         work = Work(
             ledger=self._sink,
@@ -155,9 +157,8 @@ class Tenure:
     def _end(self, *, halted: bool) -> str | None:
         """How the quota's part of the run ended."""
         fold = self.part.fold
-        counts = fold.counts
-        left = self.part.quota.rows - sum(counts[state] for state in DONE | ENDED)
-        if left <= 0 and not fold.owed:
+        left = any(fold.standing(key).state not in DONE | ENDED for key in self._keys)
+        if not left and not fold.owed:
             return "done"
         if halted:
             return "halted"

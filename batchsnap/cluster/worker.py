@@ -34,8 +34,9 @@ _EVERY_S = 2.0
 _ORPHAN_S = 10.0  # unowned for so long, a quota is taken above the bound
 _HOLD_BACK_S = 6.0  # after the server's start: owners get theirs back first
 _FACTS = (
-    "select l.phase, l.reason, extract(epoch from now() - pg_postmaster_start_time())::float8 "
-    "from batchsnap.ledger l where l.id = %s"
+    "select l.phase, l.reason, extract(epoch from now() - pg_postmaster_start_time())::float8, "
+    "exists (select from batchsnap.record r join batchsnap.quota q on q.id = r.quota "
+    "where q.ledger = l.id and q.source <> '') from batchsnap.ledger l where l.id = %s"
 )
 _STOP = (
     "update batchsnap.ledger set phase = 'stopped', reason = %s where id = %s and phase = 'open'"
@@ -49,6 +50,7 @@ class Facts:
     phase: str = "open"
     reason: str = ""
     server_up_s: float = 0.0
+    begun: bool = True  # somebody has owned a part of it, and may come back for it
     quotas: tuple[QuotaRow, ...] = ()
     seen: bool = False
 
@@ -171,7 +173,8 @@ class Worker:
     def _may_claim(self) -> bool:
         facts = self.facts
         ready = facts.seen and facts.phase == "open" and not self.session.away
-        return ready and not self._stop.stopping and facts.server_up_s >= _HOLD_BACK_S
+        settled = facts.server_up_s >= _HOLD_BACK_S or not facts.begun
+        return ready and settled and not self._stop.stopping
 
     def _mine(self) -> list[QuotaRow]:
         """Open quotas that this machine could own."""
@@ -244,9 +247,9 @@ class Worker:
         """After each heartbeat, in the session's thread."""
         if self.facts.phase == "stopped" and self.facts.reason:
             database.run(_STOP, self.facts.reason, self._ledger.id)
-        phase, reason, up_s = database.one(_FACTS, self._ledger.id)
+        phase, reason, up_s, begun = database.one(_FACTS, self._ledger.id)
         rows = tuple(quotas(database, self._ledger.id))
-        self.facts = Facts(phase, reason, up_s, rows, seen=True)
+        self.facts = Facts(phase, reason, up_s, begun, rows, seen=True)
 
     def _wake(self) -> None:
         self._changed.set()

@@ -178,7 +178,7 @@ class Prepared:
             "event": "run",
             "run_id": self.birth.run_id,
             "tool": f"batchsnap/{__version__}",
-            "manifest": self._manifest(),
+            "manifest": self.manifest_record(),
             "endpoint": self.endpoint,
             "simulated": self.spec.simulated,
             "settings": self.settings.to_json(),
@@ -188,12 +188,14 @@ class Prepared:
             header["copy_to"] = self.spec.copy_to
         return header
 
-    def _manifest(self) -> dict[str, Any]:
-        return {
+    def manifest_record(self) -> dict[str, Any]:
+        """What the ledger keeps of the manifest."""
+        told = {
             "path": self.manifest.path.encode("utf8", "backslashreplace").decode(),
             "sha256": self.manifest.digest(),
             "rows": self.intake.rows,
         }
+        return {**told, "gone": self.intake.gone} if self.intake.gone else told
 
     def _open_ledger(self, clock: Clock) -> RecordSink:
         """A newborn ledger, or the open one with its `resumed` record."""
@@ -202,14 +204,11 @@ class Prepared:
             self.ledger = self.store.create(self.header())
             self.fold = self.ledger.fold
             return self.ledger
-        manifest = self._manifest()
-        if self.intake.gone:
-            manifest["gone"] = self.intake.gone
         resumed: Record = {
             "event": "resumed",
             "at": stamp(now),
             "tool": f"batchsnap/{__version__}",
-            "manifest": manifest,
+            "manifest": self.manifest_record(),
             "settings": self.settings.to_json(),
         }
         self.ledger.resume(resumed)

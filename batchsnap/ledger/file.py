@@ -76,6 +76,9 @@ class FileStore:
             for path in sorted(self.path.parent.glob(f"{escape(first)}*{last}"))
         ]
 
+    def parts(self) -> list[str]:
+        return []
+
     def warnings(self) -> list[str]:
         if not (kind := volatile(self.path)):
             return []

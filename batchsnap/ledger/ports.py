@@ -185,6 +185,10 @@ class Store(Protocol):
         """The ledgers that belong to this one, `<name>.<word>-<rest>`, each with its rest."""
         ...
 
+    def parts(self) -> list[str]:
+        """A line for each part that has an owner of its own, where many work on it."""
+        ...
+
     def warnings(self) -> list[str]:
         """What a careful person should hear of this place before a run begins."""
         ...

@@ -15,6 +15,7 @@ import orjson
 
 from batchsnap.errors import LedgerError
 from batchsnap.ledger.record import Record
+from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database
 
@@ -40,10 +41,17 @@ _QUOTAS = (
     "order by source, host"
 )
 
-_MARK = (
-    "select line from batchsnap.record where quota = %s and "
-    "(line::json ->> 'event') in ('claimed', 'released') order by seq desc limit 1"
+_OWNED = (
+    "select q.id, (select r.line from batchsnap.record r where r.quota = q.id and "
+    "r.line::json ->> 'event' = 'claimed' order by r.seq desc limit 1), "
+    "(select count(*) from batchsnap.record r where r.quota = q.id and "
+    "r.line::json ->> 'event' = 'accepted'), "
+    "(select count(*) from batchsnap.record r where r.quota = q.id and "
+    "r.line::json ->> 'event' = 'accepted' and "
+    "(r.line::json ->> 'at')::timestamptz > now() - interval '15 seconds') "
+    "from batchsnap.quota q where q.ledger = %s"
 )
+_RECENT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,42 +150,49 @@ def records(address: Address) -> Iterator[Record]:
 
 
 class Owner(NamedTuple):
-    """Who works on a quota."""
+    """Who works on a quota, and how far it is."""
 
-    source: str
-    host: str
+    quota: QuotaRow
     worker: str  # "" where nobody does
     since: str
-    left: str  # how many rows, or how it ended
+    left: int  # rows
+    rate_per_s: float  # lately
 
     def __str__(self) -> str:
-        who = f"{self.worker} since {self.since}" if self.worker else "nobody"
-        return f"  {self.source} at {self.host}: {who}, {self.left}"
+        if self.quota.ended:
+            return f"  {self.quota.what}: {self.quota.ended.replace('_', ' ')}"
+        who = f"{self.worker} since {self.since}" if self.worker else "nobody works on it"
+        return f"  {self.quota.what}: {who}, {self.rate_per_s:.1f}/s, {self.left:,} left"
 
 
 def owners(address: Address) -> list[Owner]:
-    """A line a quota.
+    """A line a quota. Whoever holds its lock is the one whose `claimed` is its newest.
 
     Raises:
         LedgerError: there is no such ledger, or it can't be read.
     """
     with reader(address) as database:
         ledger = need(database, address)
+        held = {number for (number,) in database.run(schema.HELD)}
+        told = {quota: rest for quota, *rest in database.run(_OWNED, ledger.id)}
         found = []
         for quota in quotas(database, ledger.id):
-            if not quota.source:
-                continue
-            mark = next((orjson.loads(line) for (line,) in database.run(_MARK, quota.id)), None)
-            worker, since = _owner(mark)
-            state = quota.ended or f"{quota.rows:,} rows"
-            found.append(Owner(quota.source, quota.host, worker, since, state))
-    return found
-
-
-def _owner(mark: Record | None) -> tuple[str, str]:
-    if mark is None or mark["event"] != "claimed":
-        return "", ""
-    return str(mark.get("worker", "")), mark["at"]
+            line, made, lately = told[quota.id]
+            if not quota.source or line is None:
+                line = "{}"
+            owned = schema.pair_lock(quota.source, quota.host) in held
+            claimed = orjson.loads(line) if owned else {}
+            left = max(0, quota.rows - made - quota.failed)
+            found.append(
+                Owner(
+                    quota,
+                    claimed.get("worker", ""),
+                    claimed.get("at", ""),
+                    left,
+                    lately / _RECENT_S,
+                )
+            )
+    return [owner for owner in found if owner.quota.source]
 
 
 class Follower:

@@ -42,7 +42,8 @@ GRANTS_WORKER = """
 grant usage on schema batchsnap to {role};
 grant select on all tables in schema batchsnap to {role};
 grant insert on batchsnap.ledger, batchsnap.quota, batchsnap.planned, batchsnap.record to {role};
-grant update (failed, ended, rows) on batchsnap.quota to {role};
+grant delete on batchsnap.planned to {role};
+grant update (failed, ended, rows, profiles) on batchsnap.quota to {role};
 grant update (phase, reason) on batchsnap.ledger to {role};
 """
 GRANTS_READER = """
@@ -66,11 +67,12 @@ NEWEST = (
 LINE = "select line from batchsnap.record where quota = %s and seq = %s"
 
 TRY_LOCKS = "select n, pg_try_advisory_lock(n) from unnest(%s::bigint[]) n"
-LOCKS = (
+HELD = (
     "select (l.classid::bigint << 32) | l.objid::bigint from pg_locks l "
     "join pg_database d on d.oid = l.database where d.datname = current_database() "
-    "and l.locktype = 'advisory' and l.objsubid = 1 and l.granted and l.pid = pg_backend_pid()"
+    "and l.locktype = 'advisory' and l.objsubid = 1 and l.granted"
 )
+LOCKS = f"{HELD} and l.pid = pg_backend_pid()"
 UNLOCKS = f"select pg_advisory_unlock(n) from unnest(%s::bigint[]) n where n in ({LOCKS})"
 HOLDERS = (
     "select a.pid, a.application_name, a.state = 'active' and a.wait_event = 'ClientRead' "

@@ -13,7 +13,7 @@ from batchsnap.errors import UsageError
 from batchsnap.ledger.ports import Store
 from batchsnap.ledger.record import Record, encode
 from batchsnap.postgres.address import Address
-from batchsnap.postgres.reading import Follower, find, reader, records
+from batchsnap.postgres.reading import Follower, find, owners, reader, records
 from batchsnap.postgres.whole import WholeSink
 
 
@@ -63,6 +63,9 @@ class DatabaseStore:
 
     def beside(self, word: str) -> list[tuple[str, Store]]:
         return []
+
+    def parts(self) -> list[str]:
+        return [str(owner) for owner in owners(self.address)]
 
     def warnings(self) -> list[str]:
         with reader(self.address) as database:

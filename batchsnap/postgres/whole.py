@@ -51,7 +51,7 @@ class WholeSink:
         self._ledger = ledger
         self._rows = {row.id: row for row in rows}
         self._own = next(row.id for row in rows if not row.source)
-        self._holds: dict[int, Hold] = {}
+        self.holds: dict[int, Hold] = {}
         self._places: dict[tuple[str, str], int] = {}
         self._clock = LoopClock()
         self._session = self._new_session()
@@ -81,10 +81,11 @@ class WholeSink:
     def _take(self, database: Database) -> None:
         locks = {self._lock(row): row for row in self._rows.values()}
         if set(locks) - try_locks(database, list(locks)):
-            living = [str(one) for one in owners(self._address) if one.worker] or ["  a loader"]
+            living = [str(one) for one in owners(self._address) if one.worker]
             raise LedgerLocked(
-                f"other processes work on {self.label}: `batchsnap stop` it first\n"
-                + "\n".join(living)
+                "\n".join(
+                    (f"other processes work on {self.label}: `batchsnap stop` it first", *living)
+                )
             )
         database.run(_HOLD, self._ledger.id)
         for record in records(self._address):
@@ -98,7 +99,7 @@ class WholeSink:
         for quota, seq in at.items():
             row = self._rows[quota]
             what = row.what if row.source else "the run"
-            self._holds[quota] = hold = Hold(quota, self._lock(row), seq, self._clocks, what)
+            self.holds[quota] = hold = Hold(quota, self._lock(row), seq, self._clocks, what)
             hold.on_end = self._ended
 
     @property
@@ -140,15 +141,19 @@ class WholeSink:
         if self.failure is not None:
             raise self.failure
         self.fold.apply(record)
-        quota = self._own
-        if "key" in record:
-            quota = self._places[record["profile"] or "", record["region"] or ""]
+        quota = self.quota_of(record)
         line = orjson.dumps(record).decode()
         failed = record["event"] in FAILED
-        self._last = group = self._session.append(self._holds[quota], line, failed=failed)
+        self._last = group = self._session.append(self.holds[quota], line, failed=failed)
         for tap in self.taps:
             tap(record)
         return group
+
+    def quota_of(self, record: Record) -> int:
+        """Where a record belongs: its row's quota, or the run's own."""
+        if "key" not in record:
+            return self._own
+        return self._places[record["profile"] or "", record["region"] or ""]
 
     async def durable(self, group: Group) -> None:
         """Wait until the database has it.
@@ -168,7 +173,7 @@ class WholeSink:
 
     async def commit(self) -> None:
         """Hold a session until `close`, and write what is appended."""
-        for hold in self._holds.values():
+        for hold in self.holds.values():
             self._session.adopt(hold)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._session.run)
@@ -188,10 +193,19 @@ class WholeSink:
         with suppress(Away, Fenced, LedgerError):
             database = Database(self._address, writer=True)
             try:
-                at = {quota: hold.durable + 1 for quota, hold in self._holds.items()}
-                self._append_all(database, at, "released")
+                self.give_back(database)
             finally:
                 database.close()
+
+    def give_back(self, database: Database) -> None:
+        """Write `released` in each quota; nothing is appended after it.
+
+        Raises:
+            Away, Fenced: it is not as it was left, or not known.
+        """
+        at = {quota: hold.durable + 1 for quota, hold in self.holds.items()}
+        self._append_all(database, at, "released")
+        self._ended("it was given back")
 
     def _ended(self, why: str) -> None:
         self.failure = self.failure or LedgerUnwritable(f"{self.label}: {why}")

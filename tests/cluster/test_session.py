@@ -212,3 +212,19 @@ def test_a_database_without_tables_is_told_what_to_do(base: Base) -> None:
     base.sql("drop schema batchsnap cascade")
     with pytest.raises(LedgerError, match="ledger init"):
         Database(base.address(), writer=True)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update batchsnap.record set line = ''",
+        "delete from batchsnap.record",
+        "truncate batchsnap.record",
+    ],
+)
+def test_nobody_may_change_or_delete_a_record(base: Base, statement: str) -> None:
+    database = Database(base.address(), writer=True)
+    database.run(schema.APPEND, [1], [1], ["x"])
+    with pytest.raises(Away, match="permission denied"):
+        database.run(statement)
+    database.close()

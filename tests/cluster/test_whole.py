@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cluster.fleet import cloud_of, write_wide_fleet
 from tests.cluster.team import Gather, until
 from tests.postgres import Base
@@ -38,6 +40,7 @@ def test_wait_and_rollback_work_on_all_quotas_once_nobody_owns_one(
         assert team.events()["claimed"] == team.events()["released"]
 
 
+@pytest.mark.long
 def test_what_a_killed_worker_left_in_doubt_is_settled_without_sending(
     cli: Cli, gather: Gather, tmp_path: Path, base: Base
 ) -> None:

@@ -34,7 +34,7 @@ def test_a_run_is_loaded_worked_on_and_told_as_with_a_file(
         assert again.code == 0
         assert "nothing is left to do" in again.err
 
-        status = cli.run("status", team.url, "--json")
+        status = cli.run("status", base.url("nightly", "reader"), "--json")
         assert status.json == told | {
             "elapsed_s": status.json["elapsed_s"],
             "rate_per_s": status.json["rate_per_s"],
@@ -115,6 +115,7 @@ def test_the_server_is_away_for_eight_seconds_and_that_is_a_stall(
         assert "answers again" in err
 
 
+@pytest.mark.long
 def test_stop_drains_every_worker_and_run_goes_on(
     cli: Cli, gather: Gather, folder: Path, base: Base
 ) -> None:

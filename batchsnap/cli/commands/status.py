@@ -39,7 +39,9 @@ def command(ledger: str, *, watch: bool, as_json: bool) -> int:
         view.add(record)
     if watch and not as_json and view.finished is None:
         view = _watch(store, view)
-    return show(summary_json(summary_of(view.fold)) if as_json else view.text())
+    if as_json:
+        return show(summary_json(summary_of(view.fold)))
+    return show("\n".join((view.text(), *store.parts())))
 
 
 class View:

@@ -1,0 +1,148 @@
+"""An edited manifest for a run that nobody works on: all its quotas are taken, held against it as a
+file's ledger is, and what is left is planned anew, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import anyio.to_thread
+import orjson
+
+from batchsnap.client.ports import CredentialSource
+from batchsnap.cluster.load import Pair, add_quota, append_own, pairs_of, plan_rows, sources_of
+from batchsnap.engine.queue import Queue
+from batchsnap.errors import LedgerError, LedgerLocked, ManifestError
+from batchsnap.job.run import Prepared
+from batchsnap.job.series import Opened
+from batchsnap.job.spec import JobSpec
+from batchsnap.ledger.record import stamp
+from batchsnap.manifest.reader import Manifest
+from batchsnap.model import PlannedRequest, Problem
+from batchsnap.postgres.address import Address
+from batchsnap.postgres.door import Away, Database, Fenced
+from batchsnap.postgres.reading import need, quotas, reader
+from batchsnap.postgres.recovery import newest_of, try_locks
+from batchsnap.postgres.store import DatabaseStore
+from batchsnap.postgres.whole import WholeSink
+from batchsnap.version import __version__
+
+_FORGET = "delete from batchsnap.planned where quota = any(%s)"
+_ROWS = (
+    "update batchsnap.quota set failed = 0, ended = null, profiles = %s, rows = %s + "
+    "(select count(*) from batchsnap.record where quota = id and "
+    "line::json ->> 'event' = 'accepted') where id = %s"
+)
+_OPEN = "update batchsnap.ledger set phase = 'open', reason = '' where id = %s"
+
+
+def prepare_edit(address: Address, spec: JobSpec) -> tuple[Prepared, WholeSink]:
+    """The edited manifest against all that the ledger knows; the run is stopped from here on.
+
+    Raises:
+        LedgerLocked: somebody works on it. ManifestError, UsageError, LedgerForeign: as for a file.
+    """
+    manifest = Manifest.open(spec.manifest, encoding=spec.encoding)
+    try:
+        sink = WholeSink.open(address)
+        # What was rejected stays planned; each claim leaves it alone unless it is told otherwise.
+        judged = replace(spec, retry_failed=True)
+        return Prepared(judged, manifest, Opened(DatabaseStore(address), sink)), sink
+    except BaseException:
+        manifest.close()
+        raise
+
+
+async def take_edit(
+    address: Address,
+    prepared: Prepared,
+    sink: WholeSink,
+    credentials: CredentialSource,
+    *,
+    retry_failed: bool,
+) -> None:
+    """Plan anew what is left, and open the run.
+
+    Raises:
+        ManifestError: a row that was sent would change its quota. LedgerError: nothing has changed.
+    """
+    queues = prepared.intake.queues.values()
+    sources = await sources_of({queue.profile for queue in queues}, credentials)
+    pairs = pairs_of(queues, sources, prepared.endpoint)
+    await anyio.to_thread.run_sync(_replace, address, prepared, sink, pairs, retry_failed)
+
+
+def _replace(
+    address: Address,
+    prepared: Prepared,
+    sink: WholeSink,
+    pairs: Mapping[Pair, list[Queue]],
+    retry_failed: bool,
+) -> None:
+    try:
+        with reader(address) as database:
+            _lock(database, address, sink)
+            with database.transaction():
+                _plan(database, address, prepared, sink, pairs, retry_failed=retry_failed)
+    except (Away, Fenced) as away:
+        raise LedgerError(f"can't take the manifest into {address.label}: {away}") from None
+
+
+def _lock(database: Database, address: Address, sink: WholeSink) -> None:
+    """All of it is as `sink` left it, and stays so."""
+    locks = [hold.lock for hold in sink.holds.values()]
+    as_left = {quota: hold.durable for quota, hold in sink.holds.items()}
+    if len(try_locks(database, locks)) < len(locks) or newest_of(database, as_left) != as_left:
+        raise LedgerLocked(f"another process has taken {address.label} up meanwhile: run again")
+
+
+def _plan(
+    database: Database,
+    address: Address,
+    prepared: Prepared,
+    sink: WholeSink,
+    pairs: Mapping[Pair, list[Queue]],
+    *,
+    retry_failed: bool,
+) -> None:
+    ledger = need(database, address)
+    rows = quotas(database, ledger.id)
+    ids = {Pair(row.source, row.host): row.id for row in rows}
+    profiles = {row.id: set(orjson.loads(row.profiles)) for row in rows}
+    for pair, queues in pairs.items():
+        if pair not in ids:
+            ids[pair] = add_quota(database, ledger.id, pair)
+        profiles.setdefault(ids[pair], set()).update(queue.profile for queue in queues)
+    database.run(_FORGET, list(ids.values()))
+
+    problems: list[Problem] = []
+
+    def check(request: PlannedRequest, quota: int) -> None:
+        """A row that was ever sent does not change its quota."""
+        sent = prepared.fold.latest.get(request.key)
+        if sent is not None and sink.quota_of(sent) != quota:
+            what = "was sent with another Region or Profile, and keeps them: put them back"
+            problems.append(Problem(prepared.manifest.name, request.line, "", what))
+
+    counts = plan_rows(database, pairs, ids, check)
+    if problems:
+        raise ManifestError(problems, len(problems))
+    for quota in ids.values():
+        names = orjson.dumps(sorted(profiles[quota])).decode()
+        database.run(_ROWS, names, counts.get(quota, 0), quota)
+    sink.give_back(database)
+    at = stamp(datetime.now(UTC).timestamp())
+    append_own(
+        database,
+        next(row.id for row in rows if not row.source),
+        {
+            "event": "resumed",
+            "at": at,
+            "tool": f"batchsnap/{__version__}",
+            "manifest": prepared.manifest_record(),
+            "settings": prepared.settings.to_json(),
+            "retry_failed": retry_failed,
+        },
+    )
+    database.run(_OPEN, ledger.id)
