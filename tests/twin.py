@@ -16,13 +16,13 @@ from batchsnap.client.account import Account
 from batchsnap.client.ports import Departure
 from batchsnap.client.stopping import Stop
 from batchsnap.cloud.tc3 import Credential
-from batchsnap.engine.context import RunContext
-from batchsnap.engine.snapshots import Snapshot, snapshot_of
 from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.model import Fault, FaultKind, PlannedRequest, Quota, Reply, SignedRequest
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.settings import Settings, Waits
+from batchsnap.settling.context import RunContext
+from batchsnap.settling.snapshots import Snapshot, snapshot_of
 from tests.ledgers import request
 from tests.virtual import VirtualClock, VirtualLoop
 

@@ -17,15 +17,15 @@ from batchsnap.client.account import Account, Start
 from batchsnap.client.ports import Gate
 from batchsnap.cloud import faults
 from batchsnap.cloud.tc3 import Credential
-from batchsnap.engine.context import RunContext
 from batchsnap.engine.halts import Halts
-from batchsnap.engine.row import Row
 from batchsnap.errors import CredentialsError
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger.record import stamp
 from batchsnap.model import Fault, PlannedRequest, Reply, Ruling, Scope, Verdict
 from batchsnap.pacing.contention import Shut
 from batchsnap.retry import Decision, Do, decide
+from batchsnap.settling.context import RunContext
+from batchsnap.settling.row import Row
 
 _SHARED_LIMIT = "RequestLimitExceeded."  # the account's or the address's, shared with other tools
 

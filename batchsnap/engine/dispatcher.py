@@ -30,21 +30,21 @@ from batchsnap.client.account import Account
 from batchsnap.clock import Alarm
 from batchsnap.cloud.codes import QUOTAS
 from batchsnap.engine.attempt import attempt, details_of, refusal, refuse
-from batchsnap.engine.context import RunContext
-from batchsnap.engine.evidence import Claimed
 from batchsnap.engine.feeder import Feeder
 from batchsnap.engine.halts import Fate, Halts, coming_seen, disk_remark
 from batchsnap.engine.limits import AHEAD_MAX, Limits
 from batchsnap.engine.queue import Queue
-from batchsnap.engine.row import Row, Stage
-from batchsnap.engine.settle import Settled, Settler
-from batchsnap.engine.snapshots import Pile, Snapshot
 from batchsnap.engine.turns import Turns
-from batchsnap.engine.watch import Intents, Watcher
 from batchsnap.ledger.gap import Gap
 from batchsnap.model import Ruling, Verdict
 from batchsnap.retry import DOUBTS_MAX, Do
 from batchsnap.settings import written
+from batchsnap.settling.context import RunContext
+from batchsnap.settling.evidence import Claimed
+from batchsnap.settling.row import Row, Stage
+from batchsnap.settling.settle import Settled, Settler
+from batchsnap.settling.snapshots import Pile, Snapshot
+from batchsnap.settling.watch import Intents, Watcher
 from batchsnap.suspicion import Next
 
 LIVE_MAX = 10_000

@@ -14,18 +14,18 @@ from batchsnap.client.connections import Connections, Say
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
 from batchsnap.cloud.endpoints import endpoint_url
-from batchsnap.engine.context import RunContext
 from batchsnap.engine.dispatcher import Dispatcher
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.limits import Limits
-from batchsnap.engine.makers import Reach, maker_of
 from batchsnap.engine.queue import Queue
-from batchsnap.engine.snapshots import Pile, Scope, Snapshot, accepted_in, piled, snapshot_of
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import State
 from batchsnap.settings import Settings, Waits
+from batchsnap.settling.context import RunContext
+from batchsnap.settling.makers import Reach, maker_of
+from batchsnap.settling.snapshots import Pile, Scope, Snapshot, accepted_in, piled, snapshot_of
 
 
 @dataclass(slots=True)

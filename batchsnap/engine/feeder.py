@@ -10,17 +10,17 @@ import anyio
 from batchsnap.client.account import Account
 from batchsnap.client.questions import DISKS_A_QUESTION, Unanswered
 from batchsnap.engine.attempt import details_of
-from batchsnap.engine.context import RunContext
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.preflight import Known, Short, needs_question, preflight
 from batchsnap.engine.queue import Queue
-from batchsnap.engine.row import Row, resumed
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import stamp, unstamp
 from batchsnap.lifecycle import State
 from batchsnap.model import PlannedRequest, Ruling, Scope, Verdict
 from batchsnap.retry import Do
 from batchsnap.settings import EXPIRE_AFTER_MIN_S
+from batchsnap.settling.context import RunContext
+from batchsnap.settling.row import Row, resumed
 from batchsnap.suspicion import PROBES
 
 _ANY = 1 << 30  # rows ready: they are no reason to wait

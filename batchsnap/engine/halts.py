@@ -15,10 +15,10 @@ import anyio
 from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.codes import NOT_FOUND
-from batchsnap.engine.makers import Maker
 from batchsnap.engine.queue import Queue
-from batchsnap.engine.row import Row
 from batchsnap.model import Ruling, Scope, Verdict
+from batchsnap.settling.makers import Maker
+from batchsnap.settling.row import Row
 from batchsnap.suspicion import Move, Next, Suspicion
 
 _LOOK_AT = 100  # disks, as many as a question may name

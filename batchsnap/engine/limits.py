@@ -10,12 +10,12 @@ from typing import Protocol
 import anyio
 
 from batchsnap.client.stopping import Stop
-from batchsnap.engine.row import was_suspect
 from batchsnap.errors import Exit
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import State
 from batchsnap.settings import Settings
+from batchsnap.settling.row import was_suspect
 
 _FAILED = frozenset({"rejected", "gave_up", "vanished"})
 _BEING_MADE = (State.SENT, State.IN_DOUBT, State.ACCEPTED)

@@ -17,11 +17,11 @@ from typing import NamedTuple, TypeVar
 from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.actions import BackupFact, SnapshotFact
-from batchsnap.engine.context import RunContext
-from batchsnap.engine.fresh import youngest
-from batchsnap.engine.row import Row
 from batchsnap.ledger.gap import Gap
 from batchsnap.settings import written
+from batchsnap.settling.context import RunContext
+from batchsnap.settling.fresh import youngest
+from batchsnap.settling.row import Row
 
 _RETRY_FIRST_S = 1.0
 _RETRY_MOST_S = 60.0

@@ -14,11 +14,11 @@ from itertools import count
 
 import anyio
 
-from batchsnap.engine.row import Row, Stage
 from batchsnap.engine.worklist import Worklist
 from batchsnap.model import PlannedRequest
 from batchsnap.retry import region_breaker
 from batchsnap.settings import Waits
+from batchsnap.settling.row import Row, Stage
 
 
 class Queue:

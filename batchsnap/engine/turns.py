@@ -12,15 +12,15 @@ from collections.abc import Sequence
 
 from batchsnap.client.account import Account
 from batchsnap.engine.attempt import details_of
-from batchsnap.engine.context import RunContext
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.limits import Limits, Slots
 from batchsnap.engine.queue import Disks, Queue
-from batchsnap.engine.row import Row, Stage
-from batchsnap.engine.snapshots import patience_with
 from batchsnap.lifecycle import TABLE
 from batchsnap.model import Ruling, Scope, Verdict
 from batchsnap.retry import quota_breaker
+from batchsnap.settling.context import RunContext
+from batchsnap.settling.row import Row, Stage
+from batchsnap.settling.snapshots import patience_with
 
 _LATER_S = 0.001  # a moment is over when the clock is past it
 

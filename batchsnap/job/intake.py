@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from batchsnap import plan
 from batchsnap.cloud.endpoints import endpoint_url
 from batchsnap.engine.queue import Queue
-from batchsnap.engine.row import in_force, request_of, was_suspect
 from batchsnap.errors import LedgerForeign
 from batchsnap.job.copies import CopyManifest
 from batchsnap.ledger.record import Record
@@ -23,6 +22,7 @@ from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, Standing, State
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import DiskRow, PlannedRequest, Problem
 from batchsnap.settings import Settings, Waits
+from batchsnap.settling.row import in_force, request_of, was_suspect
 
 RegionKey = tuple[str, str]
 """(profile, region)"""

@@ -14,9 +14,6 @@ from batchsnap.clock import LoopClock
 from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, is_local
 from batchsnap.engine.executor import LocalExecutor, Work, committing, new_context
 from batchsnap.engine.queue import Queue
-from batchsnap.engine.rollback import Rollback, seconds_in
-from batchsnap.engine.row import request_of
-from batchsnap.engine.snapshots import Pile, Scope, accepted_in, piled
 from batchsnap.errors import Exit, LedgerForeign
 from batchsnap.job.spec import SIMULATED, Result, Say
 from batchsnap.ledger.gap import Gap
@@ -26,6 +23,9 @@ from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, State
 from batchsnap.model import PlannedRequest
 from batchsnap.report.summary import Summary, summary_of
 from batchsnap.settings import MAX_DURATION_S, Settings, Waits
+from batchsnap.settling.rollback import Rollback, seconds_in
+from batchsnap.settling.row import request_of
+from batchsnap.settling.snapshots import Pile, Scope, accepted_in, piled
 from batchsnap.version import __version__
 
 _DELETABLE = frozenset({State.ACCEPTED, State.READY, State.VANISHED, State.DELETING})

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from batchsnap.cloud.actions import SnapshotFact
-from batchsnap.engine.fresh import youngest
 from batchsnap.errors import UsageError
 from batchsnap.settings import FRESH_MARGIN_S, Settings
+from batchsnap.settling.fresh import youngest
 
 NOW = datetime(2026, 1, 2, 4, 0, 0, tzinfo=UTC).timestamp()  # noon in Shanghai
 LIMIT_S = 12 * 3600.0

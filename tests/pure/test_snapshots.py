@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from batchsnap.engine.snapshots import Pile, Snapshot, accepted_in, piled, snapshot_of
-from batchsnap.engine.watch import Watcher
 from batchsnap.ledger.record import Record, row_record
 from batchsnap.lifecycle import State
+from batchsnap.settling.snapshots import Pile, Snapshot, accepted_in, piled, snapshot_of
+from batchsnap.settling.watch import Watcher
 from tests.ledgers import request
 from tests.twin import REGION, Twin
 

@@ -8,11 +8,11 @@ from typing import Any
 from batchsnap.engine.feeder import Feeder
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.queue import Queue
-from batchsnap.engine.row import Row, Stage
 from batchsnap.ledger.gap import Gap
 from batchsnap.lifecycle import State
 from batchsnap.model import PlannedRequest
 from batchsnap.retry import Do
+from batchsnap.settling.row import Row, Stage
 from tests.ledgers import request
 from tests.twin import REGION, Twin
 from tests.virtual import run_virtual

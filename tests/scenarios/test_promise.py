@@ -23,7 +23,6 @@ from batchsnap.client.account import Account
 from batchsnap.client.ports import Departure
 from batchsnap.client.stopping import Stop
 from batchsnap.cloud.tc3 import Credential
-from batchsnap.engine.context import RunContext
 from batchsnap.engine.dispatcher import Dispatcher
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.limits import Limits
@@ -37,6 +36,7 @@ from batchsnap.model import Fault, FaultKind, Quota, Reply, SignedRequest
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.report.summary import summary_of
 from batchsnap.settings import Settings, Waits
+from batchsnap.settling.context import RunContext
 from tests.virtual import VirtualClock, VirtualLoop, run_virtual
 
 ENDPOINT = "https://cbs.example.com"

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from batchsnap.engine.rollback import Rollback
-from batchsnap.engine.snapshots import Pile, Snapshot
 from batchsnap.lifecycle import State
 from batchsnap.model import Fault, Reply
 from batchsnap.settings import SETTLE_FOR_S, Settings
+from batchsnap.settling.rollback import Rollback
+from batchsnap.settling.snapshots import Pile, Snapshot
 from tests.twin import LOST, REGION, Twin, refusal
 from tests.virtual import run_virtual
 

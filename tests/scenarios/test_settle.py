@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from batchsnap.engine.row import Row, resumed
-from batchsnap.engine.settle import Settled, Settler
 from batchsnap.lifecycle import State
 from batchsnap.model import Reply
+from batchsnap.settling.row import Row, resumed
+from batchsnap.settling.settle import Settled, Settler
 from tests.ledgers import request
 from tests.twin import REGION, Shown, Twin, refusal
 from tests.virtual import run_virtual

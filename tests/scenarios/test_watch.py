@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from batchsnap.engine.row import Row
-from batchsnap.engine.snapshots import Snapshot
-from batchsnap.engine.watch import Watcher
 from batchsnap.lifecycle import State
 from batchsnap.model import Reply
 from batchsnap.settings import SETTLE_FOR_S, Settings
+from batchsnap.settling.row import Row
+from batchsnap.settling.snapshots import Snapshot
+from batchsnap.settling.watch import Watcher
 from tests.twin import Shown, Twin, refusal
 from tests.virtual import run_virtual
 

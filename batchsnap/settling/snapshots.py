@@ -21,10 +21,10 @@ import orjson
 from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.actions import SnapshotFact
-from batchsnap.engine.context import RunContext
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import State
 from batchsnap.settings import Patience, patience
+from batchsnap.settling.context import RunContext
 
 IDS_A_QUESTION = 100
 NORMAL = "NORMAL"

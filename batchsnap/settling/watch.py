@@ -9,10 +9,10 @@ import anyio
 from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.actions import SnapshotFact
-from batchsnap.engine.context import RunContext
-from batchsnap.engine.row import Row, request_of
-from batchsnap.engine.snapshots import NORMAL, Look, Pauses, Pile, Snapshot, look, patience_with
 from batchsnap.ledger.record import Record, row_record, stamp
+from batchsnap.settling.context import RunContext
+from batchsnap.settling.row import Row, request_of
+from batchsnap.settling.snapshots import NORMAL, Look, Pauses, Pile, Snapshot, look, patience_with
 
 Intents = Callable[[Set[str]], Mapping[str, Record]]
 """The latest intents of rows, by key: what names their snapshots bear."""

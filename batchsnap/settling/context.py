@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from batchsnap.client.ports import Clock, RecordSink
 from batchsnap.client.stopping import Stop
-from batchsnap.engine.makers import Creator, Maker
-from batchsnap.engine.row import Row
 from batchsnap.ledger.record import row_record, stamp
 from batchsnap.settings import Settings, Waits
+from batchsnap.settling.makers import Creator, Maker
+from batchsnap.settling.row import Row
 
 
 @dataclass(frozen=True, slots=True)

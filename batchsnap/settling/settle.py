@@ -35,12 +35,12 @@ from enum import StrEnum
 from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.actions import SnapshotFact
-from batchsnap.engine import evidence
-from batchsnap.engine.context import RunContext
-from batchsnap.engine.looks import Doubt, Heard, Looks
-from batchsnap.engine.row import Row
 from batchsnap.failpoints import failpoint
 from batchsnap.lifecycle import DONE
+from batchsnap.settling import evidence
+from batchsnap.settling.context import RunContext
+from batchsnap.settling.looks import Doubt, Heard, Looks
+from batchsnap.settling.row import Row
 
 _UNSEEN_ASKS = 3
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from batchsnap.cloud.actions import SnapshotFact
-from batchsnap.engine.row import Row
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import DONE
+from batchsnap.settling.row import Row
 
 Claimed = Callable[[str], set[str]]
 """Snapshot ids on a disk that rows of this ledger were given."""

@@ -16,12 +16,12 @@ import anyio
 from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.actions import SnapshotFact
-from batchsnap.engine import evidence
-from batchsnap.engine.context import RunContext
-from batchsnap.engine.row import Row
 from batchsnap.failpoints import failpoint
 from batchsnap.lifecycle import State
 from batchsnap.settings import Patience, patience
+from batchsnap.settling import evidence
+from batchsnap.settling.context import RunContext
+from batchsnap.settling.row import Row
 
 _PAUSE_FIRST_S = 5.0  # after a question that was not answered
 _PAUSE_MOST_S = 60.0

@@ -14,8 +14,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from batchsnap.client.account import Account
 from batchsnap.cloud import actions
 from batchsnap.cloud.faults import ReadRuling
-from batchsnap.engine.context import RunContext
-from batchsnap.engine.snapshots import (
+from batchsnap.errors import CredentialsError
+from batchsnap.failpoints import failpoint
+from batchsnap.ledger.record import Record, row_record, stamp
+from batchsnap.lifecycle import State
+from batchsnap.settling.context import RunContext
+from batchsnap.settling.snapshots import (
     NORMAL,
     Look,
     Pauses,
@@ -25,10 +29,6 @@ from batchsnap.engine.snapshots import (
     patience_with,
     snapshot_of,
 )
-from batchsnap.errors import CredentialsError
-from batchsnap.failpoints import failpoint
-from batchsnap.ledger.record import Record, row_record, stamp
-from batchsnap.lifecycle import State
 
 _NOT_THERE = "NotFound"
 _INVISIBLE = (
