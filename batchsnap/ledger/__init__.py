@@ -39,6 +39,7 @@ tally   F0  the sums in it: calls, halts, lives, the worst second, the pace
 disk    F1  the system calls: lock, durable copy, repair, which file this is
 gap     F1  whether the ledger's silence about a row is a proof
 store   F1  the one writer: birth, recovery, append, group commit
+scribe  F1  the thread that it writes in
 ports   F1  what a ledger is to those who use it: Store, RecordSink, Series
 file    F1  FileStore: a ledger by its path, and the files of one series
 reading F1  records for readers that lock nothing

@@ -5,9 +5,8 @@ none of it. The `fdatasync` comes when somebody waits for it, as each send does 
 covers all that was written before; an outcome that nobody waits for gets one within SYNC_WITHIN_S.
 A power loss in between makes a doubt of it, which is settled like any other.
 
-Writes happen in a worker thread, so a stalled disk stops sends and not the event loop. After a
-failed write or sync the ledger is dead for this process: every waiter gets the failure and nothing
-more is sent.
+A thread writes, so a stalled disk stops sends and not the event loop. After a failed write or sync
+the ledger is dead for this process: every waiter gets the failure and nothing more is sent.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import anyio
-import anyio.to_thread
 
 from batchsnap.errors import LedgerDamaged, LedgerError, LedgerLocked, LedgerUnwritable
 from batchsnap.failpoints import failpoint
@@ -31,6 +30,7 @@ from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode
 from batchsnap.ledger.replay import Fold
 from batchsnap.ledger.scan import Scan
+from batchsnap.ledger.scribe import Scribe
 
 SYNC_WITHIN_S = 0.3
 """So long what nobody waits for may be written and not synced: a little more than the quarter of a
@@ -234,15 +234,16 @@ class Ledger:
 
     async def commit(self) -> None:
         """Write and sync groups until `close`. Runs as one task for the ledger's whole life."""
-        while True:
-            with anyio.CancelScope(deadline=self._group.due):
-                await self._wake.wait()
-            self._wake = anyio.Event()
-            await self._commit_group()
-            if self._closing and not self._group.last_seq:
-                return
+        with Scribe() as scribe:
+            while True:
+                with anyio.CancelScope(deadline=self._group.due):
+                    await self._wake.wait()
+                self._wake = anyio.Event()
+                await self._commit_group(scribe)
+                if self._closing and not self._group.last_seq:
+                    return
 
-    async def _commit_group(self) -> None:
+    async def _commit_group(self, scribe: Scribe) -> None:
         """Write what the group has gathered; sync it too where that is due."""
         group, now = self._group, anyio.current_time()
         sync = group.awaited or self._closing or group.due <= now
@@ -250,11 +251,10 @@ class Ledger:
             self._group = Group()
         elif group.lines:
             group.due = min(group.due, now + SYNC_WITHIN_S)
-        data = b"".join(group.lines)
-        group.lines.clear()
+        data, group.lines = b"".join(group.lines), []
         if self.failure is None and (data or (sync and group.last_seq)):
             try:
-                await anyio.to_thread.run_sync(self._write, data, group.holds_intent, sync)
+                await scribe.do(partial(self._write, data, group.holds_intent, sync))
                 if sync:
                     self._synced = group.last_seq
             except OSError as error:
@@ -263,10 +263,8 @@ class Ledger:
                     "sent. Make room or mend the disk, then run the same command again"
                 )
             except disk.NotOurs as error:
-                self.failure = LedgerUnwritable(
-                    f"{self.path} {error}. Nothing more is sent. Do not delete it: "
-                    f"{remedy(self.path)}"
-                )
+                what = f"{error}. Nothing more is sent. Do not delete it: {remedy(self.path)}"
+                self.failure = LedgerUnwritable(f"{self.path} {what}")
         if sync or self.failure is not None:
             group.done.set()
 

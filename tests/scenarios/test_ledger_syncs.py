@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
 import pytest
 
 from batchsnap.client.ports import Departure
 from batchsnap.ledger import disk
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import encode
+from batchsnap.ledger.scribe import Scribe
 from batchsnap.ledger.store import SYNC_WITHIN_S, Ledger
 from batchsnap.lifecycle import State
 from batchsnap.model import Fault, Reply
@@ -34,15 +34,16 @@ class Disk:
         self.syncs: list[float] = []
         self.safe = 0
 
-        async def inline(function: Callable[..., Any], *args: Any) -> Any:
-            await asyncio.sleep(SYNC_S if args[-1] else 0.0)
-            return function(*args)
+        async def inline(_scribe: Scribe, call: Callable[[], None]) -> None:
+            before = len(self.syncs)
+            call()
+            await asyncio.sleep(SYNC_S * (len(self.syncs) - before))
 
         def sync(fd: int) -> None:
             self.syncs.append(asyncio.get_running_loop().time())
             self.safe = self.path.stat().st_size
 
-        monkeypatch.setattr(anyio.to_thread, "run_sync", inline)
+        monkeypatch.setattr(Scribe, "do", inline)
         monkeypatch.setattr(disk, "sync_data", sync)
 
     def after_power_loss(self, torn: int) -> Ledger:
