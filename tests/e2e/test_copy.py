@@ -113,6 +113,25 @@ def test_silence_of_who_does_not_see_the_sources_proves_nothing(cli: Cli, tmp_pa
         assert (settled.code, settled.json["accepted"]) == (0, 3), settled.err
 
 
+def test_a_call_that_arrives_late_makes_a_second_copy_which_is_told(
+    cli: Cli, tmp_path: Path
+) -> None:
+    with simulator(tmp_path, *sets(**OPEN)) as cloud:
+        env = made(cli, cloud, 3)
+        late = {
+            "match": {"action": "CopySnapshotCrossRegions", "nth": [1]},
+            "do": "late",
+            "seconds": 2.5,  # after the last look, before the signature is dead
+        }
+        cloud.scenario(**OPEN, script=[late])
+        copied = cli.run("copy", LEDGER, "--to", TO, *FAST, **env)
+        assert (copied.code, copied.json["doubled"], copied.json["accepted"]) == (1, 1, 3)
+        doubled = next(r for r in cli.records(COPIES) if r["event"] == "doubled")
+        twice = {c["snapshot_id"] for c in there(cloud) if c["source_id"] == doubled["source_id"]}
+        assert len(there(cloud)) == 4
+        assert set(doubled["snapshot_ids"]) == twice
+
+
 def test_rows_that_are_not_ready_are_named_and_left(cli: Cli, tmp_path: Path) -> None:
     with simulator(tmp_path, *sets(**OPEN)) as cloud:
         cloud.scenario(**OPEN, script=[{"match": {"disk_id": disk(3)}, "do": "not_found"}])
@@ -161,6 +180,8 @@ def test_what_can_not_be_copied_is_said_before_anything_is_sent(cli: Cli, tmp_pa
             assert (done.code, said in done.err) == (code, True), (words, done)
         assert cli.run("run", "fleet.csv", "--ledger", COPIES, **env).code == 4
         assert cli.run("report", COPIES, "--format", "restore", **env).code == 2
+        failed = cli.run("report", COPIES, "--failed")
+        assert (failed.code, "--retry-failed" in failed.err) == (2, True)
 
 
 def test_300_copies_through_lost_replies_and_five_kills(cli: Cli, tmp_path: Path) -> None:

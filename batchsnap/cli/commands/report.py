@@ -54,6 +54,11 @@ def command(
     if kind == "html" and not failed and output is None:
         raise click.UsageError("--format html needs -o FILE")
     story = read_story(store_at(ledger))
+    if failed and "copy_to" in story.header:
+        raise click.UsageError(
+            f"copies have no manifest: batchsnap copy {story.manifest['path']} "
+            f"--to {story.header['copy_to']} --retry-failed takes them up again"
+        )
     code = Exit.DONE
     if kind.startswith("restore") and not failed:
         text, code = _restore_map(story, kind, endpoint or "")
