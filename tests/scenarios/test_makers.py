@@ -10,8 +10,8 @@ import pytest
 
 from batchsnap.client.questions import UNSEEN, Part, Whole
 from batchsnap.cloud.faults import ReadRuling
-from batchsnap.engine.makers import Copier, Creator, maker_of
 from batchsnap.model import PlannedRequest
+from batchsnap.settling.makers import Copier, Creator, maker_of
 
 pytestmark = pytest.mark.anyio
 
