@@ -11,8 +11,8 @@ import pytest
 from batchsnap.ledger.record import Record, encode
 from batchsnap.ledger.replay import folded
 from batchsnap.lifecycle import State
-from tests.scenarios.test_promise import World, header
 from tests.virtual import run_virtual
+from tests.world import World, header
 
 DISK = "disk-00000000"
 

@@ -21,8 +21,8 @@ from batchsnap.lifecycle import State
 from batchsnap.model import Fault, Quota, Reply, SignedRequest
 from batchsnap.report.summary import summary_of
 from batchsnap.settings import Settings
-from tests.scenarios.test_promise import ModelCloud, World, header
 from tests.virtual import run_virtual
+from tests.world import ModelCloud, World, header
 
 DISK = "disk-00000000"
 _SETS = {"DescribeSnapshots": "SnapshotSet", "DescribeDisks": "DiskSet"}

@@ -8,8 +8,8 @@ from typing import Any
 
 from batchsnap.ledger.record import encode
 from batchsnap.model import Fault, Reply
-from tests.scenarios.test_promise import ModelCloud, World, header
 from tests.virtual import run_virtual
+from tests.world import ModelCloud, World, header
 
 
 class CodesCloud(ModelCloud):

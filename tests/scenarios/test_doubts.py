@@ -13,8 +13,8 @@ from batchsnap.ledger.replay import folded
 from batchsnap.model import Fault, Reply
 from batchsnap.report.summary import summary_of
 from batchsnap.settings import Settings
-from tests.scenarios.test_promise import ModelCloud, World, header
 from tests.virtual import run_virtual
+from tests.world import ModelCloud, World, header
 
 
 class RefusingCloud(ModelCloud):

@@ -20,8 +20,8 @@ from batchsnap.ledger.store import SYNC_WITHIN_S, Ledger
 from batchsnap.lifecycle import State
 from batchsnap.model import Fault, Reply
 from tests.records import birth, moved
-from tests.scenarios.test_promise import ModelCloud, World, header
 from tests.virtual import VirtualLoop, run_virtual
+from tests.world import ModelCloud, World, header
 
 SYNC_S = 0.004
 

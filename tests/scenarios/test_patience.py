@@ -8,8 +8,8 @@ import pytest
 
 from batchsnap.ledger.record import Record, encode
 from batchsnap.settings import Settings
-from tests.scenarios.test_promise import World, header
 from tests.virtual import run_virtual
+from tests.world import World, header
 
 
 def life(folder: Path, fates: list[str], rows: int, **options: float) -> tuple[World, float]:

@@ -16,8 +16,8 @@ from batchsnap.settings import Settings, Waits, patience
 from tests.ledgers import header as ledger_header
 from tests.ledgers import write_records
 from tests.process import Cli, write_fleet
-from tests.scenarios.test_promise import ENDPOINT, ModelCloud, World, header
 from tests.virtual import run_virtual
+from tests.world import ENDPOINT, ModelCloud, World, header
 
 LOOPBACK = "http://127.0.0.1:8080"
 BORN = 1000.0  # where virtual time begins

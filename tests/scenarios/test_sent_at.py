@@ -10,8 +10,8 @@ import pytest
 from batchsnap.client.ports import Departure
 from batchsnap.ledger.record import encode, unstamp
 from batchsnap.model import Fault, Reply
-from tests.scenarios.test_promise import ModelCloud, World, header
 from tests.virtual import VirtualLoop, run_virtual
+from tests.world import ModelCloud, World, header
 
 
 class Noted:
