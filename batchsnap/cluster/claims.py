@@ -18,6 +18,7 @@ import anyio.to_thread
 import orjson
 
 from batchsnap.clock import Clock
+from batchsnap.failpoints import failpoint
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.model import PlannedRequest
@@ -95,6 +96,7 @@ class Claims:
         if not by_lock:
             return []
         database, got = await self._session.call(lambda db: (db, _locked(db, list(by_lock))))
+        failpoint("claim_locked")
         claimed: list[Claimed] = []
         try:
             parts = await anyio.to_thread.run_sync(self._read, [by_lock[lock] for lock in got])
@@ -110,7 +112,7 @@ class Claims:
 
     def _read(self, wanted: list[QuotaRow]) -> list[Part]:
         """What is there of the quotas that are still to be worked on."""
-        with reader(self._address) as database, database.snapshot():
+        with reader(self._address, primary=True) as database, database.snapshot():
             ledger = need(database, self._address)
             now = {quota.id: quota for quota in quotas(database, ledger.id)}
             if ledger.phase != "open":
@@ -147,6 +149,7 @@ class Claims:
             await session.call(write)
         except Fenced:
             return None
+        failpoint("claim_written")
         session.adopt(hold)
         return Claimed(hold, part)
 

@@ -81,7 +81,7 @@ def _replace(
     retry_failed: bool,
 ) -> None:
     try:
-        with reader(address) as database:
+        with reader(address, primary=True) as database:
             _lock(database, address, sink)
             with database.transaction():
                 _plan(database, address, prepared, sink, pairs, retry_failed=retry_failed)

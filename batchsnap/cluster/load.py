@@ -53,7 +53,7 @@ def load(address: Address, header: Record, pairs: Mapping[Pair, list[Queue]]) ->
         LedgerLocked: another process loads it, or has loaded it meanwhile.
         LedgerError: the database refuses, or is out of reach; nothing is there then.
     """
-    with reader(address) as database:
+    with reader(address, primary=True) as database:
         # Held by the session: the transaction below may be long.
         if not database.one("select pg_try_advisory_lock(%s)", schema.run_lock(address.ledger))[0]:
             raise _beaten(address)

@@ -64,7 +64,7 @@ def known(address: Address) -> Known | None:
     Raises:
         LedgerError: the database is out of reach, or holds no ledgers.
     """
-    with reader(address) as database:
+    with reader(address, primary=True) as database:
         ledger = find(database, address.ledger)
         if ledger is None:
             return None
@@ -154,7 +154,7 @@ def take_up(address: Address, there: Known, spec: JobSpec) -> None:
         "settings": settings.to_json(),
         "retry_failed": spec.retry_failed,
     }
-    with reader(address) as database:
+    with reader(address, primary=True) as database:
         try:
             with database.transaction():
                 append_own(database, _own(database, there.ledger), record)
@@ -169,7 +169,7 @@ def take_up(address: Address, there: Known, spec: JobSpec) -> None:
 
 def stop_run(address: Address, there: Known, reason: str = "") -> bool:
     """Have every worker drain; False where the run was not open."""
-    with reader(address) as database:
+    with reader(address, primary=True) as database:
         database.run(_STOP, reason, there.ledger.id)
         return there.ledger.phase == "open"
 
@@ -200,7 +200,7 @@ def conclude(address: Address, there: Known, stop: Stop | None = None) -> Result
         LedgerError: it can't be read.
     """
     fold = folded(records(address))
-    with reader(address) as database:
+    with reader(address, primary=True) as database:
         ledger = find(database, address.ledger)
         assert ledger is not None
         rows = quotas(database, ledger.id)

@@ -68,8 +68,9 @@ def psycopg_here() -> Any:
 class Database:
     """One connection, autocommit: each statement is a transaction, unless in `transaction`."""
 
-    def __init__(self, address: Address, *, writer: bool = False) -> None:
-        """Connect. A `writer`'s session ends soon after its last statement.
+    def __init__(self, address: Address, *, writer: bool = False, primary: bool = False) -> None:
+        """Connect. A `writer`'s session ends soon after its last statement; it is at the primary,
+        as any that must not read what a standby has so far.
 
         Raises:
             Away: it can't be reached.
@@ -78,7 +79,9 @@ class Database:
         self._library = psycopg_here()
         self.name = f"batchsnap {socket.gethostname()[:40]}:{os.getpid()}"  # it is cut at 63 bytes
         self._warnings: list[str] = []
-        self._connection: psycopg.Connection[Any] = self._connect(address, writer=writer)
+        self._connection: psycopg.Connection[Any] = self._connect(
+            address, writer=writer, primary=writer or primary
+        )
         self._connection.add_notice_handler(self._heard)
         self.pid = self._connection.info.backend_pid
         if writer:
@@ -88,13 +91,14 @@ class Database:
                 self.close()
                 raise
 
-    def _connect(self, address: Address, *, writer: bool) -> psycopg.Connection[Any]:
+    def _connect(self, address: Address, *, writer: bool, primary: bool) -> psycopg.Connection[Any]:
         given = {**(_OURS if writer else {}), **_verified(self._library, address)}
         if writer:
             settings = {**_WRITER, **_WRITER_TCP}
             given["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
-            given["target_session_attrs"] = "read-write"
             given["tcp_user_timeout"] = "3000"
+        if primary:
+            given["target_session_attrs"] = "read-write"
         try:
             connection: psycopg.Connection[Any] = self._library.connect(
                 address.conninfo,

@@ -83,15 +83,15 @@ class QuotaRow:
 
 
 @contextmanager
-def reader(address: Address) -> Iterator[Database]:
-    """A connection for the block.
+def reader(address: Address, *, primary: bool = False) -> Iterator[Database]:
+    """A connection for the block; `primary`: not to a standby, which lags behind.
 
     Raises:
         LedgerError: the database is out of reach, or no statement is answered.
     """
     database = None
     try:
-        database = Database(address)
+        database = Database(address, primary=primary)
         yield database
     except Away as away:
         raise LedgerError(f"can't read {address.label}: {away}") from None

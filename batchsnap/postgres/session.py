@@ -21,7 +21,7 @@ import anyio
 import anyio.to_thread
 
 from batchsnap.clock import Clock
-from batchsnap.errors import LedgerError
+from batchsnap.errors import LedgerAway, LedgerError
 from batchsnap.failpoints import failpoint
 from batchsnap.postgres import recovery
 from batchsnap.postgres.address import Address
@@ -252,7 +252,10 @@ class Session:
             except Away as away:
                 away_s = self._clock.monotonic() - since
                 if self._closing or away_s > self._patience_s:
-                    raise LedgerError(f"{self._address.database} is out of reach: {away}") from None
+                    raise LedgerAway(
+                        f"the ledger's database {self._address.database} was out of reach for "
+                        f"{away_s:.0f} s: {away}. Run the same command again"
+                    ) from None
                 if not said and away_s > _SAID_AFTER_S:
                     said = True
                     self._say(f"the ledger's database is out of reach, nothing is sent: {away}")

@@ -7,19 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.team import Gather, Team
-from tests.postgres import Base, Server, new_base, shared_server
+from tests.postgres import Base, new_base, session_server
 from tests.process import Cli, Cloud
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    with shared_server() as found:
-        yield found
-
-
 @pytest.fixture
-def base(server: Server) -> Base:
-    return new_base(server)
+def base() -> Base:
+    return new_base(session_server())
 
 
 @pytest.fixture

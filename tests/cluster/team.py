@@ -47,10 +47,14 @@ class Team:
 
     def run(self, *options: str, manifest: str = "fleet.csv") -> subprocess.Popen[str]:
         """The machine on which `run` is typed; returns once the ledger is there."""
-        command = ("run", manifest, "--ledger", self.url, "--yes", "--json")
-        process = self._start(*command, "--endpoint", self.cloud.url, *SETTLING, *options)
+        process = self.start_run(*options, manifest=manifest)
         until(lambda: bool(self.ledgers()) or process.poll() is not None)
         return process
+
+    def start_run(self, *options: str, manifest: str = "fleet.csv") -> subprocess.Popen[str]:
+        """The same, at once."""
+        command = ("run", manifest, "--ledger", self.url, "--yes", "--json")
+        return self._start(*command, "--endpoint", self.cloud.url, *SETTLING, *options)
 
     def work(self, *options: str) -> subprocess.Popen[str]:
         return self._start("work", self.url, *options)

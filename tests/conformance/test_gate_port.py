@@ -11,9 +11,11 @@ import anyio
 import pytest
 
 from batchsnap.client.ports import Gate
+from batchsnap.cluster.gates import LeasedGate
 from batchsnap.pacing import law
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import QuotaFile
+from batchsnap.postgres.lease import Clocks, Lease
 from tests.gates import QUOTA, starts_of
 from tests.virtual import VirtualClock, VirtualLoop, run_virtual
 
@@ -33,7 +35,19 @@ def strict(rate: float, clock: VirtualClock, folder: Path) -> Gate:
     return LocalGate(rate, clock=clock, file=QuotaFile(folder, QUOTA), strict=True)
 
 
-GATES: list[Maker] = [alone, shared, strict]
+def leased(rate: float, clock: VirtualClock, folder: Path) -> Gate:
+    """As where many machines work on a run, while the lease holds."""
+    return LeasedGate(LocalGate(rate, clock=clock), AlwaysHeld(Clocks(clock)))
+
+
+class AlwaysHeld(Lease):
+    """A lease whose heartbeats are always answered at once."""
+
+    def holds(self) -> bool:
+        return True
+
+
+GATES: list[Maker] = [alone, shared, strict, leased]
 
 
 @pytest.fixture(params=GATES, ids=lambda maker: maker.__name__)

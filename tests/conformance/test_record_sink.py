@@ -9,11 +9,18 @@ from pathlib import Path
 import anyio
 import pytest
 
+from batchsnap.clock import LoopClock
 from batchsnap.errors import IllegalMove, LedgerUnwritable
 from batchsnap.ledger.ports import RecordSink
+from batchsnap.ledger.replay import Fold
 from batchsnap.ledger.store import Ledger
 from batchsnap.lifecycle import State
+from batchsnap.postgres import schema
+from batchsnap.postgres.hold import Hold
+from batchsnap.postgres.session import Session
+from batchsnap.postgres.sink import QuotaSink
 from tests.memory import MemoryStore
+from tests.postgres import new_base, session_server
 from tests.records import birth, moved
 
 
@@ -44,8 +51,26 @@ async def in_memory(path: Path) -> AsyncIterator[RecordSink]:
     yield MemoryStore().create(birth())
 
 
+@asynccontextmanager
+async def in_a_quota(path: Path) -> AsyncIterator[RecordSink]:
+    """What the engine of one of many machines appends to, in a real PostgreSQL."""
+    base = new_base(session_server())
+    session = Session(base.address(), LoopClock(), lambda _: None)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(session.run)
+        await session.call(lambda db: db.run(schema.TRY_LOCKS, [1]))
+        await session.call(lambda db: db.run(schema.APPEND, [1], [1], ["{}"]))
+        hold = Hold(1, 1, 1, session.clocks, "a quota")
+        session.adopt(hold)
+        fold = Fold()
+        fold.apply(birth())
+        yield QuotaSink(session, hold, fold, label="x", records=lambda: iter(()))
+        session.drop(hold)
+        session.close()
+
+
 Sink = Callable[[Path], AbstractAsyncContextManager[RecordSink]]
-SINKS: list[Sink] = [newborn, reopened, in_memory]
+SINKS: list[Sink] = [newborn, reopened, in_memory, in_a_quota]
 
 
 @pytest.fixture(params=SINKS, ids=lambda sink: sink.__name__)
