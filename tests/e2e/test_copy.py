@@ -132,6 +132,44 @@ def test_a_call_that_arrives_late_makes_a_second_copy_which_is_told(
         assert set(doubled["snapshot_ids"]) == twice
 
 
+def test_a_copy_is_awaited_where_it_is(cli: Cli, tmp_path: Path) -> None:
+    with simulator(tmp_path, *sets(**{**OPEN, "copying_s": 2.0})) as cloud:
+        env = made(cli, cloud, 5)
+        copied = cli.run("copy", LEDGER, "--to", TO, *FAST, **env)
+        states = {copy["state"] for copy in there(cloud)}
+        waited = cli.run("wait", COPIES, "--json", "-q", **env)
+
+        assert (copied.code, copied.json["accepted"]) == (0, 5), copied.err
+        assert states <= {"COPYING_FROM_REMOTE", "CHECKING_COPIED", "NORMAL"}
+        assert (waited.code, waited.json["ready"]) == (0, 5), waited.err
+        assert {copy["state"] for copy in there(cloud)} == {"NORMAL"}
+
+
+def test_what_was_skipped_is_copied_too_and_a_burning_region_leaves_a_map(
+    cli: Cli, tmp_path: Path
+) -> None:
+    night = "night.jsonl"
+    with simulator(tmp_path, *sets(**OPEN)) as cloud:
+        env = made(cli, cloud, 12)
+        skip = ("--ledger", night, "--unless-newer-than", "12h")
+        assert cli.run("run", "fleet.csv", *skip, *FAST, **env).json["skipped"] == 12
+        copied = cli.run("copy", night, "--to", TO, "--wait", *FAST, **env)
+        burning = {"match": {"action": "*", "region": "ap-guangzhou"}, "do": "error_5xx"}
+        cloud.scenario(**OPEN, script=[burning])
+        drawn = cli.run("report", night, "--format", "restore", **env)
+        copies = {copy["snapshot_id"]: copy for copy in there(cloud)}
+
+    assert (copied.code, copied.json["ready"]) == (0, 12), copied.err
+    assert drawn.code == 5
+    lines = list(csv.DictReader(drawn.out.splitlines()))
+    assert {line["copy_id"] for line in lines} == set(copies)
+    for line in lines:  # what is known in the other region is enough to rebuild by
+        assert line["zone"] == ""
+        usage = copies[line["copy_id"]]["usage"]
+        assert (line["snapshot_usage"], line["size_gib"] != "") == (usage, True)
+        assert line["becomes_disk"] == ("yes" if usage == "DATA_DISK" else "no")
+
+
 def test_rows_that_are_not_ready_are_named_and_left(cli: Cli, tmp_path: Path) -> None:
     with simulator(tmp_path, *sets(**OPEN)) as cloud:
         cloud.scenario(**OPEN, script=[{"match": {"disk_id": disk(3)}, "do": "not_found"}])
