@@ -6,8 +6,10 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import click
 
-from batchsnap.errors import CredentialsError
+from batchsnap.cli.output import say
+from batchsnap.errors import CredentialsError, Exit
 
 if TYPE_CHECKING:
     from batchsnap.client.ports import CredentialSource
@@ -33,6 +35,33 @@ async def open_cloud(
 
 
 async def keys_of(prepared: Prepared, *, whose: bool) -> list[str]:
+    """`_keys_of`, which may wait for the network, under the signals that a run heeds.
+
+    Raises:
+        CredentialsError: there are none for any of them.
+        click.exceptions.Exit: a signal came first.
+    """
+    from batchsnap.client.stopping import Stop, watch_signals
+
+    stop = Stop()
+    found: list[str] | CredentialsError | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
+        with stop.ends():
+            try:
+                found = await _keys_of(prepared, whose=whose)
+            except CredentialsError as error:
+                found = error
+        tasks.cancel_scope.cancel()
+    if isinstance(found, CredentialsError):
+        raise found
+    if found is None:
+        say("stopped before anything was sent")
+        raise click.exceptions.Exit(int(stop.exit or Exit.INTERRUPTED))
+    return found
+
+
+async def _keys_of(prepared: Prepared, *, whose: bool) -> list[str]:
     """Where the keys of each profile come from, in words; `whose`: of which account, too, where
     the policy lets that be asked.
 
