@@ -144,11 +144,7 @@ def test_a_signal_before_there_is_a_ledger(tmp_path: Path, number: int, code: in
         )
         assert asked.wait(20)
         process.send_signal(number)
-        assert process.stderr is not None
-        assert process.stdout is not None
-        err = process.stderr.read()
-        out = process.stdout.read()
-        process.wait(30)
+        out, err = process.communicate(timeout=30)
         over.set()
 
     assert process.returncode == code, err
