@@ -11,6 +11,39 @@ What the table guards, by having no entry for it:
 - ACCEPTED, READY and DELETED have no `intent`: one row, one snapshot, also after a rollback.
 - SKIPPED has no `intent`: a row whose disk has a young snapshot is at rest for this run.
 
+Where a row can go (`pending` is where it begins), and by which move where that has another name
+than the state it leads to:
+
+    pending   ─▶ sent (intent), in_doubt, deferred, rejected, gave_up (gave_up, unseen), skipped
+              stays by halted, asked
+    sent      ─▶ accepted, deferred, in_doubt, rejected, gave_up, pending (unsent, halted)
+    deferred  ─▶ sent (intent), in_doubt, rejected, gave_up (gave_up, unseen), skipped
+              stays by deferred, halted, asked
+    in_doubt  ─▶ accepted, absent
+              stays by in_doubt, found, doubled, halted
+    absent    ─▶ sent (intent), deferred, in_doubt, rejected, gave_up (gave_up, unseen)
+              stays by halted, asked
+    accepted  ─▶ ready, vanished, deleting
+              stays by doubled, asked, halted
+    ready     ─▶ vanished, deleting
+              stays by doubled, asked, halted
+    rejected  ─▶ sent (intent), deferred, in_doubt, skipped
+              stays by rejected, asked, unseen, halted
+    gave_up   ─▶ sent (intent), deferred, in_doubt, rejected, skipped
+              stays by gave_up, asked, unseen, halted
+    vanished  ─▶ ready, deleting
+              stays by doubled, asked, halted
+    deleting  ─▶ accepted (deferred), deleted
+              stays by deleting, asked, doubled
+    deleted   is the end
+              stays by asked, doubled
+    skipped   is the end
+              stays by halted
+
+So a usual life is intent, accepted, ready. One whose reply is lost is intent, in_doubt, then found
+and accepted, or absent and intent once more; that one owes its last question, `asked`. What stays
+where it is has still been told: a halt, a question, a second refusal.
+
 Beside the state a row carries two marks of its past. `doubted`: it was in doubt, and no last
 question has been answered since; it is settled again before it is called rejected or given up, and
 keeps what its intent recorded. `owed`: it was settled absent and sent again, and one more question

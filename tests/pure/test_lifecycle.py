@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchsnap import lifecycle
 from batchsnap.errors import IllegalMove
 from batchsnap.lifecycle import DONE, ENDED, NEW, TABLE, WORD, Standing, State, binds, step
 from batchsnap.report.summary import Summary
@@ -138,3 +139,27 @@ def test_what_is_no_move_is_illegal_everywhere(move: str) -> None:
     for state in State:
         with pytest.raises(IllegalMove):
             step(Standing(state, doubted=False, owed=False), move)
+
+
+def diagram() -> str:
+    """Where a row can go from each state, as the docstring shows it."""
+    lines: list[str] = []
+    for state, moves in TABLE.items():
+        by_target: dict[State, list[str]] = {}
+        for move, target in moves.items():
+            by_target.setdefault(target, []).append(move)
+        stays = by_target.pop(state, [])
+        ways = [
+            to.value if by == [to.value] else f"{to.value} ({', '.join(by)})"
+            for to, by in by_target.items()
+        ]
+        lines.append(f"    {state.value:<9} " + (f"─▶ {', '.join(ways)}" if ways else "is the end"))
+        if stays:
+            lines.append(f"              stays by {', '.join(stays)}")
+    return "\n".join(lines)
+
+
+def test_the_diagram_is_the_table() -> None:
+    drawn = lifecycle.__doc__ or ""
+    assert diagram() in drawn, diagram()
+    assert drawn.count("─▶") == diagram().count("─▶")
