@@ -13,11 +13,10 @@ from batchsnap.client.stopping import Stop
 from batchsnap.errors import Exit
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
-from batchsnap.lifecycle import State
+from batchsnap.lifecycle import FAILED_WORDS, State
 from batchsnap.settings import Settings
 from batchsnap.settling.row import was_suspect
 
-_FAILED = frozenset({"rejected", "gave_up", "vanished"})
 _BEING_MADE = (State.SENT, State.IN_DOUBT, State.ACCEPTED)
 
 
@@ -108,7 +107,7 @@ class Limits:
         """A record was taken. Rows that are gone from the manifest are nobody's failure."""
         if record.get("key") in self._fold.gone:
             return
-        self._failed += record["event"] in _FAILED
+        self._failed += record["event"] in FAILED_WORDS
         self._suspects += was_suspect(record)
 
     def may_start(self) -> bool:

@@ -15,10 +15,9 @@ from batchsnap.errors import LedgerUnwritable
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
+from batchsnap.lifecycle import FAILED_WORDS
 from batchsnap.postgres.hold import Group, Hold
 from batchsnap.postgres.session import Session
-
-FAILED = frozenset({"rejected", "gave_up", "vanished"})
 
 
 class QuotaSink:
@@ -62,7 +61,7 @@ class QuotaSink:
             raise self.failure
         self.fold.apply(record)
         line = orjson.dumps(record).decode()
-        failed = record["event"] in FAILED and record.get("key") not in self.fold.gone
+        failed = record["event"] in FAILED_WORDS and record.get("key") not in self.fold.gone
         self._last = group = self._session.append(self._hold, line, failed=failed)
         for tap in self.taps:
             tap(record)

@@ -22,6 +22,7 @@ from batchsnap.errors import LedgerError, LedgerLocked, LedgerUnwritable
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.replay import Fold
+from batchsnap.lifecycle import FAILED_WORDS
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
@@ -29,7 +30,6 @@ from batchsnap.postgres.hold import Group, Hold
 from batchsnap.postgres.reading import LedgerRow, QuotaRow, need, owners, quotas, records
 from batchsnap.postgres.recovery import newest_of, try_locks
 from batchsnap.postgres.session import Session
-from batchsnap.postgres.sink import FAILED
 
 _HOLD = "update batchsnap.ledger set phase = 'stopped' where id = %s and phase = 'open'"
 _PLACES = (
@@ -143,7 +143,7 @@ class WholeSink:
         self.fold.apply(record)
         quota = self.quota_of(record)
         line = orjson.dumps(record).decode()
-        failed = record["event"] in FAILED
+        failed = record["event"] in FAILED_WORDS
         self._last = group = self._session.append(self.holds[quota], line, failed=failed)
         for tap in self.taps:
             tap(record)

@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from batchsnap.cloud.faults import hint
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
-from batchsnap.lifecycle import WORD, State
+from batchsnap.lifecycle import HAS_SNAPSHOT, WORD, State
 from batchsnap.model import DiskRow
 from batchsnap.plan import key_of
 
-FAILED = frozenset({"rejected", "gave_up", "vanished"})
-_WELL = frozenset(
-    {"accepted", "ready", "deleted", "skipped"}
-)  # an older refusal is no news of these
 _REMEDIES = {
     "pending": "nothing was executed: run the same command again",
     "in_doubt": "run the same command again: it is settled by asking",
@@ -93,8 +89,9 @@ class RowFacts:
     def close(self, fold: Fold) -> None:
         """Give each row the word for where it stands."""
         for key, fact in self.by_key.items():
-            fact.state = WORD[fold.standing(key).state]
-            if fact.state in _WELL:
+            state = fold.standing(key).state
+            fact.state = WORD[state]
+            if state in HAS_SNAPSHOT:  # an older refusal is no news
                 fact.code = fact.message = ""
 
     def in_manifest_order(self, rows: Iterable[DiskRow], *, profile: str) -> Iterator[RowFact]:

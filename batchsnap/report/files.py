@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from batchsnap.errors import UsageError
+from batchsnap.lifecycle import FAILED_WORDS
 from batchsnap.model import DiskRow
 from batchsnap.plan import key_of
-from batchsnap.report.facts import FAILED, RowFact
+from batchsnap.report.facts import RowFact
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for the start of a formula, some also in their full width."""
@@ -77,7 +78,7 @@ def failed_manifest(facts: Iterable[RowFact], rows: Iterable[DiskRow]) -> str:
     by_key = {key_of(row.disk_id, row.disk_backup_id): row for row in rows}
     lines = []
     for fact in facts:
-        if fact.state not in FAILED:
+        if fact.state not in FAILED_WORDS:
             continue
         row = by_key.get(fact.key)
         tags = ";".join(f"{key}={value}" for key, value in row.tags) if row else ""

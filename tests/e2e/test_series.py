@@ -12,7 +12,7 @@ import pytest
 
 from batchsnap.client.stopping import Stop
 from batchsnap.errors import UsageError
-from batchsnap.job import supersede
+from batchsnap.job import series
 from batchsnap.ledger.file import FileStore, series_of
 from batchsnap.ledger.record import decode, encode, stamp
 from batchsnap.ledger.store import Ledger
@@ -224,7 +224,7 @@ def test_a_doubt_that_nobody_answers_holds_up_the_night_for_a_while_only() -> No
         stop, asked = Stop(), Unanswered()
         began = anyio.current_time()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(supersede._settle, asked, None, stop, print)
+            tasks.start_soon(series._settle, asked, None, stop, print)
             await anyio.sleep(seconds)
             if seconds < 900:
                 stop.request(5, "the person")  # type: ignore[arg-type]

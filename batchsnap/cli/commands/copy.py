@@ -49,7 +49,8 @@ def command(ledger: str, **options: Any) -> int:
     """
     import anyio
 
-    from batchsnap.job.run import prepare, warnings
+    from batchsnap.job.cautions import warnings
+    from batchsnap.job.run import prepare
 
     with ExitStack() as stack:
         prepared = prepare(spec_of(ledger, options))

@@ -17,8 +17,7 @@ from batchsnap.cli.output import fail_softly, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
-    from batchsnap.job.online import Online
-    from batchsnap.job.preview import Outlook
+    from batchsnap.job.preview import Online, Outlook
     from batchsnap.job.spec import JobSpec
 
 
@@ -71,7 +70,7 @@ async def _check(outlook: Outlook) -> Online:
     from batchsnap.clock import LoopClock
     from batchsnap.cloud.credentials import chain
     from batchsnap.cloud.endpoints import endpoint_url
-    from batchsnap.job.online import Online, check
+    from batchsnap.job.preview import Online, check
     from batchsnap.settings import Settings
 
     found = Online()

@@ -156,7 +156,8 @@ def command(manifest: str, *, dry_run: bool, **options: Any) -> int:
     import anyio
 
     from batchsnap.cli.metrics import serving
-    from batchsnap.job.run import prepare, warnings
+    from batchsnap.job.cautions import warnings
+    from batchsnap.job.run import prepare
     from batchsnap.postgres.address import is_postgres
 
     spec = replace(spec_of(manifest, options), looked_at=_asks(options))
