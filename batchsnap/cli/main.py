@@ -152,7 +152,7 @@ def ease_collector() -> None:
 def tell(error: Exception) -> Exit:
     """Say what ended a command, once; the exit code it ends in. Where several things went wrong at
     once, the gravest is said."""
-    codes = [(_exit_of(leaf), leaf) for leaf in leaves(error)]
+    codes = [(_exit_for(leaf), leaf) for leaf in leaves(error)]
     code = worst([code for code, _ in codes])
     gravest = next(leaf for its_code, leaf in codes if its_code is code)
     if code is Exit.DEFECT:
@@ -168,7 +168,7 @@ def tell(error: Exception) -> Exit:
     return code
 
 
-def _exit_of(error: BaseException) -> Exit:
+def _exit_for(error: BaseException) -> Exit:
     if isinstance(error, BatchsnapError):
         return error.exit_code
     return Exit.UNFINISHED if isinstance(error, OSError) else Exit.DEFECT

@@ -12,7 +12,6 @@ from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from batchsnap.errors import UsageError
-from batchsnap.model import Quota
 from batchsnap.settings import ENDPOINT_DEFAULT
 
 _DOMAIN = ".tencentcloudapi.com"
@@ -70,11 +69,6 @@ def host_of(url: str) -> str:
     if parts.port is None or parts.port == _PORTS.get(parts.scheme):
         return shown
     return f"{shown}:{parts.port}"
-
-
-def quota_of(source: str, url: str, action: str) -> Quota:
-    """Whose allowance a call uses: the credential's source, the host, the action."""
-    return Quota(source, host_of(url), action)
 
 
 def check_endpoint(template: str) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from batchsnap.errors import LedgerForeign, UsageError
 from batchsnap.job.address import store_at
-from batchsnap.job.series import read_fold
 from batchsnap.ledger.ports import Store
 from batchsnap.ledger.record import Record
+from batchsnap.ledger.replay import folded
 from batchsnap.lifecycle import WORD, State
 from batchsnap.manifest.cells import region_flaw
 from batchsnap.model import DiskRow, Problem
@@ -42,7 +42,7 @@ class CopyManifest:
         self.warnings: list[str] = []
         self._store = store
         self._to = to
-        self._fold = read_fold(store)
+        self._fold = folded(store.records())
         header = self._fold.header
         if header.get("copy_to"):
             raise LedgerForeign(

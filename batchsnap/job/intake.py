@@ -22,7 +22,7 @@ from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, Standing, State
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import DiskRow, PlannedRequest, Problem
 from batchsnap.settings import Settings, Waits
-from batchsnap.settling.row import in_force, request_of, was_suspect
+from batchsnap.settling.row import in_force, request_in, was_suspect
 
 RegionKey = tuple[str, str]
 """(profile, region)"""
@@ -180,7 +180,7 @@ class _Taker:
                 continue
             self.intake.owed += 1
             if spool:
-                request = request_of(intent)
+                request = request_in(intent)
                 queue = self.queue((request.profile, request.region))
                 (queue.doubts if doubt else queue.owed).add(request)
 

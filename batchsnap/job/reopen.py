@@ -24,7 +24,7 @@ from batchsnap.model import PlannedRequest
 from batchsnap.report.summary import Summary, summary_of
 from batchsnap.settings import MAX_DURATION_S, Settings, Waits
 from batchsnap.settling.rollback import Rollback, seconds_in
-from batchsnap.settling.row import request_of
+from batchsnap.settling.row import request_in
 from batchsnap.settling.snapshots import Pile, Scope, accepted_in, piled
 from batchsnap.version import __version__
 
@@ -178,7 +178,7 @@ class Reopened:
                 queue.close()
         summary = summary_of(self.fold)
         owed = not all(doubt for _, doubt in self._open())
-        return Result(summary, _exit_of(summary, stop, owed=owed, wait=wait), self.ledger.label)
+        return Result(summary, _exit_after(summary, stop, owed=owed, wait=wait), self.ledger.label)
 
     def _queues(self) -> dict[tuple[str, str], Queue]:
         """What is open, by profile and region."""
@@ -199,10 +199,10 @@ class Reopened:
             standing = self.fold.standing(key)
             doubt = standing.state in UNCERTAIN
             if doubt or (standing.owed and standing.state in _AT_REST):
-                yield request_of(intent), doubt
+                yield request_in(intent), doubt
 
 
-def _exit_of(summary: Summary, stop: Stop, *, owed: bool, wait: bool) -> Exit:
+def _exit_after(summary: Summary, stop: Stop, *, owed: bool, wait: bool) -> Exit:
     """Of a command that sends nothing: whether what it was called for is done."""
     if stop.exit is not None:
         return stop.exit

@@ -21,7 +21,7 @@ from batchsnap.job.reopen import Reopened
 from batchsnap.job.spec import JobSpec, Say
 from batchsnap.ledger.ports import RecordSink, Series, Store
 from batchsnap.ledger.record import Record, stamp, unstamp
-from batchsnap.ledger.replay import Fold
+from batchsnap.ledger.replay import Fold, folded
 from batchsnap.lifecycle import UNCERTAIN
 from batchsnap.plan import counted
 
@@ -83,7 +83,7 @@ def _after(elder: Store, store: Store, now: datetime) -> Opened:
     try:
         ledger = elder.open()
     except LedgerLocked:
-        if fate_of(read_fold(elder), now) is Fate.ENDED:  # somebody waits, or rolls back
+        if fate_of(folded(elder.records()), now) is Fate.ENDED:  # somebody waits, or rolls back
             return Opened(store)
         raise
     except LedgerDamaged as error:
@@ -107,19 +107,11 @@ def stands(series: Series, now: datetime) -> Fold | None:
     """Where the ledger stands that a run would take up, read without a lock; None where it would
     begin a new one."""
     if series.newest.exists():
-        return read_fold(series.newest)
+        return folded(series.newest.records())
     if series.elder is None:
         return None
-    fold = read_fold(series.elder)
+    fold = folded(series.elder.records())
     return fold if fate_of(fold, now) is Fate.GOES_ON else None
-
-
-def read_fold(store: Store) -> Fold:
-    """Where a ledger stands, read without a lock; raises as `records` does."""
-    fold = Fold()
-    for record in store.records():
-        fold.apply(record)
-    return fold
 
 
 async def supersede(

@@ -22,7 +22,6 @@ one who does not, and a throttled call costs a slot and no more.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from functools import lru_cache
 
 WINDOW_S = 1.0
@@ -106,16 +105,3 @@ def remembered(margin_s: float, age_s: float) -> float:
         return MARGIN_MIN_S
     left = 1.0 - max(age_s, 0.0) / _FADES_S
     return MARGIN_MIN_S + max(0.0, margin_s - MARGIN_MIN_S) * left
-
-
-def worst_window(starts: Iterable[float]) -> int:
-    """The most starts in any half-open second of `starts` (ascending): the oracle of tests."""
-    worst = 0
-    times: list[float] = []
-    first = 0
-    for start in starts:
-        times.append(start)
-        while start - times[first] >= WINDOW_S:
-            first += 1
-        worst = max(worst, len(times) - first)
-    return worst

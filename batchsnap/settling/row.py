@@ -91,7 +91,7 @@ def was_suspect(record: Record | None) -> bool:
     return record.get("verdict") in _SUSPECT
 
 
-def request_of(record: Record) -> PlannedRequest:
+def request_in(record: Record) -> PlannedRequest:
     """The part of a request that a record kept: enough to settle or to await it, not to send
     it, which `line` 0 says. Only an intent has the name."""
     return PlannedRequest(

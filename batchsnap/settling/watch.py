@@ -11,7 +11,7 @@ from batchsnap.client.account import Account
 from batchsnap.cloud.actions import SnapshotFact
 from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.settling.context import RunContext
-from batchsnap.settling.row import Row, request_of
+from batchsnap.settling.row import Row, request_in
 from batchsnap.settling.snapshots import NORMAL, Look, Pauses, Pile, Snapshot, look, patience_with
 
 Intents = Callable[[Set[str]], Mapping[str, Record]]
@@ -172,7 +172,7 @@ class Watcher:
         at = stamp(self._context.clock.wall())
         record = row_record(event, snapshot, snapshot.attempt, at, snapshot_id=snapshot.snapshot_id)
         self._context.sink.append(record)
-        self._ended = Row(request_of(record))
+        self._ended = Row(request_in(record))
         self._ended.attempt = snapshot.attempt
 
 

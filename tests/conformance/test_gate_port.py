@@ -18,6 +18,7 @@ from batchsnap.pacing.quota_file import QuotaFile
 from batchsnap.postgres.lease import Clocks, Lease
 from tests.gates import QUOTA, starts_of
 from tests.virtual import VirtualClock, VirtualLoop, run_virtual
+from tests.windows import worst_window
 
 Maker = Callable[[float, VirtualClock, Path], Gate]
 Scene = Callable[[Gate, VirtualLoop], Awaitable[None]]
@@ -79,7 +80,7 @@ def test_the_rate_is_kept_and_nearly_reached(
 
         assert gate.rate_per_s == rate
         assert starts[0] - opened >= 1.0
-        assert law.worst_window(starts) <= law.window_size(rate)
+        assert worst_window(starts) <= law.window_size(rate)
         most = min(rate, law.window_size(rate) / law.window_s(rate))
         assert 0.97 < (number - 1) / (starts[-1] - starts[0]) / most <= 1.0
 
@@ -90,7 +91,7 @@ def test_starts_lie_on_a_grid_that_does_not_drift(play: Callable[..., None]) -> 
     async def scene(gate: Gate, loop: VirtualLoop) -> None:
         starts = await starts_of(gate, 4001, loop)
 
-        assert law.worst_window(starts) == 20
+        assert worst_window(starts) == 20
         assert 4000 / (starts[-1] - starts[0]) / 20 > 0.99  # a relative wait loses one percent more
         assert min(b - a for a, b in pairwise(starts)) > 0.04
 

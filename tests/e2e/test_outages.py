@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from batchsnap.ledger.record import unstamp
-from batchsnap.pacing import law
 from batchsnap.simulator.scenario import Scenario
 from batchsnap.simulator.server import EmbeddedSimulator
 from tests.process import (
@@ -22,6 +21,7 @@ from tests.process import (
     simulator,
     write_fleet,
 )
+from tests.windows import worst_window
 
 FAST = ("--rate", "400", "--api-limit", "400")
 
@@ -134,9 +134,9 @@ def test_every_host_has_its_own_cap_and_a_dead_one_slows_nobody(cli: Cli, tmp_pa
         if "sent_at" in record:
             by_profile.setdefault(record["profile"], []).append(unstamp(record["sent_at"]))
     for starts in by_profile.values():
-        assert law.worst_window(sorted(starts)) <= 20
+        assert worst_window(sorted(starts)) <= 20
     together = sorted(by_profile["a"] + by_profile["b"])
-    assert law.worst_window(together) > 25
+    assert worst_window(together) > 25
 
 
 def test_a_snapshot_that_arrives_late_is_told_as_doubled(cli: Cli, tmp_path: Path) -> None:

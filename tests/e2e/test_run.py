@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from batchsnap.ledger.record import unstamp
-from batchsnap.pacing import law
 from tests.process import SECRET_KEY, Cli, Cloud, disk, sets, simulator, write_fleet
+from tests.windows import worst_window
 
 REGIONS = ("ap-guangzhou", "ap-tokyo", "eu-frankfurt")
 SUMMARY_KEYS = [
@@ -168,7 +168,7 @@ def test_two_runs_that_share_a_quota_keep_one_cap(cli: Cli, tmp_path: Path) -> N
         assert cloud.state()["created"] == 60
     records = [*cli.records(), *cli.records("other.csv.ledger.jsonl")]
     starts = sorted(unstamp(r["sent_at"]) for r in records if "sent_at" in r)
-    assert law.worst_window(starts) <= 20
+    assert worst_window(starts) <= 20
 
 
 def test_an_edited_manifest_resumes_by_identity(cli: Cli, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from batchsnap.ledger.record import unstamp
-from batchsnap.pacing import law
 from tests.process import Cli, simulator, write_fleet
+from tests.windows import worst_window
 
 
 def test_a_start_is_dated_by_when_its_bytes_were_written(cli: Cli, tmp_path: Path) -> None:
@@ -21,6 +21,6 @@ def test_a_start_is_dated_by_when_its_bytes_were_written(cli: Cli, tmp_path: Pat
     assert done.code == 0, done.err
     written = sorted(unstamp(r["sent_at"]) for r in cli.records() if "sent_at" in r)
     assert len(written) >= 47
-    assert law.worst_window(written) <= 20
+    assert worst_window(written) <= 20
     pauses = [later - before for before, later in pairwise(written)]
     assert any(pause > 1.1 for pause in pauses), "nothing stalled"

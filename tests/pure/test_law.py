@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsnap.pacing import law
+from tests.windows import worst_window
 
 NONE = float("-inf")
 
@@ -103,7 +104,7 @@ def test_no_window_ever_holds_one_too_many(
         asked_at = walk.starts[-1] + pause if walk.starts else 0.0
         walk.start(late, margin, asked_at)
 
-    assert law.worst_window(walk.starts) <= walk.size
+    assert worst_window(walk.starts) <= walk.size
     apart = [b - a for a, b in zip(walk.starts, walk.starts[walk.size :], strict=False)]
     assert all(gap >= law.WINDOW_S for gap in apart)
 
@@ -171,6 +172,6 @@ def test_a_margin_is_remembered_until_the_next_night(
 def test_worst_window_counts_as_a_plain_count_does(starts: list[float]) -> None:
     plain = max((sum(1 for t in starts if s <= t < s + 1.0) for s in starts), default=0)
 
-    assert abs(law.worst_window(starts) - plain) <= sum(
+    assert abs(worst_window(starts) - plain) <= sum(
         math.isclose(b - a, 1.0, abs_tol=1e-9) for a in starts for b in starts
     )

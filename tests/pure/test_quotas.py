@@ -10,7 +10,6 @@ from batchsnap.cloud.endpoints import (
     host_of,
     is_loopback,
     named,
-    quota_of,
 )
 from batchsnap.errors import UsageError
 from batchsnap.model import Quota
@@ -137,9 +136,11 @@ def test_host_of(url: str, host: str) -> None:
     assert host_of(url) == host
 
 
-def test_quota_of() -> None:
-    quota = quota_of("profile:x", "https://host:8443", "CreateSnapshot")
-    assert quota == Quota("profile:x", "host:8443", "CreateSnapshot")
+def test_a_port_makes_a_quota_of_its_own() -> None:
+    hosts = [host_of(url) for url in ("https://host:8443", "https://host", "https://host:443")]
+    quotas = [Quota("profile:x", host, "CreateSnapshot") for host in hosts]
+    assert quotas[0] == Quota("profile:x", "host:8443", "CreateSnapshot")
+    assert quotas[1] == quotas[2] != quotas[0]
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from batchsnap.errors import Exit, IllegalMove
 from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.ledger.replay import Fold, folded
 from batchsnap.lifecycle import WORD
-from batchsnap.pacing.law import worst_window
 from batchsnap.report.summary import Summary, exit_of, summary_of
 from tests.records import AT, MOVES, birth, moved, record_of, row
+from tests.windows import worst_window
 
 BORN = 1_795_000_000.0
 _STATES = tuple(dict.fromkeys(WORD.values()))

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from batchsnap.pacing import law
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import QuotaFile
 from batchsnap.settings import STRICT_HOLD_S
 from benchmarks.pacing import simulate
 from tests.gates import QUOTA, starts_of
 from tests.virtual import VirtualClock, VirtualLoop, run_virtual
+from tests.windows import worst_window
 
 
 @pytest.mark.parametrize(("hours", "lost"), [(10, False), (2, True)], ids=["kept", "file lost"])
@@ -43,7 +43,7 @@ def test_hours_of_stalls_and_restarts_hold_the_cap(tmp_path: Path, hours: int, l
     starts = run_virtual(main(), loop)
 
     assert len(starts) > 5000 * hours
-    assert law.worst_window(starts) <= 20
+    assert worst_window(starts) <= 20
 
 
 def test_a_host_that_is_slow_to_send_holds_the_cap(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_host_that_is_slow_to_send_holds_the_cap(tmp_path: Path) -> None:
 
     left = run_virtual(main(), loop)
 
-    assert law.worst_window(left) == 20
+    assert worst_window(left) == 20
     assert len(left) / (left[-1] - left[0] - 4) > 20 * 0.97
 
 
@@ -117,10 +117,10 @@ def test_gates_on_one_file_keep_one_cap_and_none_starves(
     run_virtual(main(), loop)
 
     starts = sorted(start for mine in found for start in mine)
-    assert law.worst_window(starts) == 20
+    assert worst_window(starts) == 20
     assert len(starts) / 59 / 20 > 0.98
     for rate, mine in zip(rates, found, strict=True):
-        assert law.worst_window(mine) <= rate
+        assert worst_window(mine) <= rate
         assert len(mine) > 59 * min(rate, 20 / len(rates)) * 0.8
 
 

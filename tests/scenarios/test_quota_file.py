@@ -22,6 +22,7 @@ from batchsnap.pacing.quota_file import QuotaFile, state_folder
 from batchsnap.pacing.starts import FORMAT, SIZE
 from tests.gates import QUOTA, starts_of
 from tests.virtual import VirtualClock, VirtualLoop, run_virtual
+from tests.windows import worst_window
 
 
 @pytest.mark.parametrize("harm", ["removed", "cut", "overwritten", "folder removed"])
@@ -63,7 +64,7 @@ def test_a_file_lost_under_two_live_gates_costs_a_second_and_not_the_cap(
     run_virtual(main(), loop)
 
     assert len(found) == 350
-    assert law.worst_window(sorted(found)) <= 20
+    assert worst_window(sorted(found)) <= 20
     for moment in harmed:
         assert not [start for start in found if 0.06 < start - moment < 1.0]
 
@@ -225,7 +226,7 @@ def test_real_processes_share_one_cap_and_a_killed_or_stopped_one_holds_up_nobod
             child.wait()
 
     starts = sorted(float(line) for number in range(3) for line in lines(number))
-    assert law.worst_window(starts) <= 200
+    assert worst_window(starts) <= 200
 
 
 # -- the file ------------------------------------------------------------------------------------
