@@ -51,6 +51,9 @@ class MemoryStore:
     def digest(self, lines: int) -> str:
         return sha256(b"".join(map(encode, self.kept[:lines]))).hexdigest()
 
+    def held(self) -> bool | None:
+        return None
+
     def beside(self, word: str) -> list[tuple[str, Store]]:
         return []
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import anyio
 from anyio.abc import TaskGroup
 
-from batchsnap.cli.output import on_terminal, record_line, say, spoken_above, talk_writer
+from batchsnap.cli.output import note, on_terminal, record_line, say, spoken_above, talk_writer
 from batchsnap.plan import duration_text
 
 if TYPE_CHECKING:
@@ -38,11 +38,12 @@ class Frame(NamedTuple):
     progress: Progress
     elapsed_s: float
     note: str
+    why: str = ""  # rows wait
 
     def to_json(self) -> dict[str, Any]:
         """For the JSON log."""
         told = {name: getattr(self.progress, name) for name in _TOLD}
-        return {**told, "elapsed_s": self.elapsed_s, "note": self.note}
+        return {**told, "elapsed_s": self.elapsed_s, "note": self.note, "why": self.why}
 
 
 class Meter:
@@ -55,18 +56,21 @@ class Meter:
 
     def frame(self) -> Frame:
         from batchsnap.report.progress import progress_of
+        from batchsnap.report.why import why
 
         progress = progress_of(self._prepared.fold, time.time(), alive=True)
+        reason = why(self._prepared.fold, time.time())
         note = "draining" if self._stop.stopping else f"{progress.flying} out"
-        return Frame(progress, time.monotonic() - self._began, note)
+        return Frame(progress, time.monotonic() - self._began, note, reason)
 
 
 def line(frame: Frame) -> str:
-    """A frame as one plain line of at most 80 columns or so."""
+    """A frame as one plain line: at most 80 columns or so, and why rows wait."""
     now = frame.progress
     return (
         f"{now.done:,}/{now.rows:,} done, {now.rate_per_s:.1f}/s, ETA {now.eta}, "
         f"{now.deferred} deferred, {now.in_doubt} in doubt, {now.failed} failed"
+        + (f"; {frame.why}" if frame.why else "")
     )
 
 
@@ -94,8 +98,11 @@ def view(frame: Frame) -> RenderableType:
     )
     bar = ProgressBar(total=max(1, now.rows), completed=now.done + now.failed, width=74)
     grid = Table.grid()  # a bar by itself ends no line
+    reason = Text(f"  {frame.why}", "yellow", no_wrap=True, overflow="ellipsis")
     for part in (bar, counts, pace):
         grid.add_row(part)
+    if frame.why:
+        grid.add_row(reason)
     return grid
 
 
@@ -103,8 +110,11 @@ def view(frame: Frame) -> RenderableType:
 async def showing(
     prepared: Prepared, stop: Stop, options: dict[str, Any]
 ) -> AsyncIterator[TaskGroup]:
-    """Show progress while the block runs; yields a task group that ends with it."""
+    """Show progress while the block runs, and each kind of fault as it first comes; yields a task
+    group that ends with it."""
     meter = Meter(prepared, stop)
+    if not options.get("verbose"):  # which says them all
+        prepared.taps.append(_faults_told())
     async with tapped(prepared.taps, options) as tasks:
         if not options.get("quiet"):
             drawn = on_terminal() and not options.get("verbose")
@@ -124,6 +134,18 @@ async def tapped(
             yield tasks
         finally:
             tasks.cancel_scope.cancel()
+
+
+def _faults_told() -> Callable[[Record], None]:
+    from batchsnap.report.why import FirstFaults
+
+    faults = FirstFaults()
+
+    def tell(record: Record) -> None:
+        if text := faults.take(record):
+            note(text)
+
+    return tell
 
 
 def _say_record(record: Record, verbose: int) -> None:

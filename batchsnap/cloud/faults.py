@@ -121,6 +121,15 @@ def hint(code: str) -> str:
     return "an unknown code: read the message, and the cloud's documentation" if code else ""
 
 
+def remedy(word: str, code: str) -> str:
+    """What to do about a row that stands so (a word of `lifecycle.WORD`) for that code. Of one that
+    was given up nothing is done any more unless somebody runs again."""
+    text = hint(code)
+    if word != "gave_up":
+        return text
+    return "run again: it takes the row up once more" if "again" in text else f"{text}; run again"
+
+
 def _meaning(code: str, outcome: Reply | Fault, *, doubted: bool) -> Meaning:
     if isinstance(outcome, Fault):
         if outcome.lasting:  # it is the way to this host, which regions may have to themselves

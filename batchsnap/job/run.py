@@ -30,7 +30,7 @@ from batchsnap.job.spec import (
     series_meant,
 )
 from batchsnap.ledger.ports import RecordSink
-from batchsnap.ledger.record import VERSION, Record, stamp
+from batchsnap.ledger.record import STOPPED, VERSION, Record, stamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import State
 from batchsnap.manifest.reader import Manifest
@@ -213,9 +213,11 @@ class Prepared:
         self, ledger: RecordSink, stop: Stop, *, halted: bool, clock: Clock
     ) -> Result:
         found = self._result(stop, halted=halted)
-        if found.exit not in {Exit.DONE, Exit.SOME_FAILED}:
-            return found
         record: Record = {"event": "finished", "at": stamp(clock.wall()), "exit": found.exit}
+        if found.exit not in {Exit.DONE, Exit.SOME_FAILED}:
+            record["event"] = STOPPED
+            if stop.reason:
+                record["reason"] = stop.reason
         async with committing(ledger):
             await ledger.durable(ledger.append(record))
         return self._result(stop, halted=halted)

@@ -12,7 +12,7 @@ from itertools import count, islice
 from pathlib import Path
 
 from batchsnap.errors import LedgerError, UsageError
-from batchsnap.ledger.place import volatile
+from batchsnap.ledger.place import held, volatile
 from batchsnap.ledger.ports import Series, Store
 from batchsnap.ledger.reading import Follower, records
 from batchsnap.ledger.record import Record
@@ -75,6 +75,9 @@ class FileStore:
             (path.name.removeprefix(first).removesuffix(last), FileStore(path))
             for path in sorted(self.path.parent.glob(f"{escape(first)}*{last}"))
         ]
+
+    def held(self) -> bool | None:
+        return held(self.path)
 
     def parts(self) -> list[str]:
         return []

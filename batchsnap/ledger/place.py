@@ -1,4 +1,5 @@
-"""Whether the ledger's folder outlives the machine."""
+"""What the system tells of a ledger's place: whether its folder outlives the machine, and whether
+a process holds the file."""
 
 from __future__ import annotations
 
@@ -25,3 +26,19 @@ def volatile(path: Path) -> str:
         if len(where.parts) >= best and folder.is_relative_to(where):
             best, kind = len(where.parts), fs
     return kind if kind in _VOLATILE else ""
+
+
+def held(path: Path) -> bool | None:
+    """Whether a process of this machine has locked the file, found without touching the lock: who
+    tries it might be in the way of a run that begins. None where nothing is told (not Linux)."""
+    try:
+        locks = Path("/proc/locks").read_text(encoding="utf8")
+        inode = path.stat().st_ino
+    except OSError:
+        return None
+    found = (line.split() for line in locks.splitlines())
+    return any(
+        words[1:2] == ["FLOCK"] and words[3:4] == ["WRITE"] and words[5].endswith(f":{inode}")
+        for words in found
+        if len(words) > 5
+    )

@@ -185,6 +185,11 @@ class Store(Protocol):
         """The ledgers that belong to this one, `<name>.<word>-<rest>`, each with its rest."""
         ...
 
+    def held(self) -> bool | None:
+        """Whether a process has it open, found without being in anybody's way; None where that
+        can't be told."""
+        ...
+
     def parts(self) -> list[str]:
         """A line for each part that has an owner of its own, where many work on it."""
         ...

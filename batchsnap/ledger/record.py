@@ -11,6 +11,8 @@ import orjson
 
 VERSION = 1
 RUN_EVENTS = frozenset({"run", "resumed", "finished"})
+STOPPED = "stopped"
+"""A life ended before its time. It moves nothing: readers that don't know it pass over it."""
 LIVES = frozenset({"claimed", "released"})
 """Of a ledger whose quotas have owners: one begins, or ends, to work on its quota."""
 _CRC = b',"crc":'  # no string holds it: a quote inside one is written \"
@@ -66,6 +68,7 @@ class Record(TypedDict, total=False):
     recovered: dict[str, Any]
     exit: int
     superseded_by: str
+    reason: str
     # of a quota's owner, where many machines work on a run
     source: str
     host: str

@@ -13,7 +13,7 @@ from typing import Any
 
 from batchsnap.errors import IllegalMove
 from batchsnap.ledger.kept import Kept
-from batchsnap.ledger.record import RUN_EVENTS, Home, Record
+from batchsnap.ledger.record import LIVES, RUN_EVENTS, STOPPED, Home, Record
 from batchsnap.ledger.tally import Tally
 from batchsnap.lifecycle import DONE, MOVES, NEW, WORD, Standing, State, step
 
@@ -66,6 +66,7 @@ class Fold:
         self.home: Home = {}  # which file its latest life wrote to; empty: not told
         self.finished: Record | None = None  # the end, where nothing was begun after it
         self.ended: Record | None = None  # the run's own end, whatever was waited or deleted since
+        self.stopped: Record | None = None  # an end before its time, where nothing was begun since
         self._unborn = Cohort(NEW)  # of rows without a record
         self._all = {NEW: self._unborn}
 
@@ -125,16 +126,21 @@ class Fold:
 
     def _apply_run(self, record: Record) -> None:
         event = record["event"]
+        if event == STOPPED:
+            self.stopped = record
+            return
         if event not in RUN_EVENTS:
             if event in MOVES:
                 raise IllegalMove(f"a record of event {event!r} must name its row")
+            if event in LIVES:
+                self.stopped = None  # somebody goes on
             return  # of a later version: it tells of the run, and moves no row
         if event == "finished":
             self.finished = self.ended = record
             return
         if event == "run":
             self.header = record
-        self.finished = None
+        self.finished = self.stopped = None
         if "manifest" in record:  # a run's; other commands take up a ledger without one
             self.ended = None
         self.settings.update(record.get("settings", {}))

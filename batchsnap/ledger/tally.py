@@ -73,6 +73,8 @@ class Tally:
         self.doubled: set[str] = set()  # keys
         self.why: dict[str, tuple[str, str]] = {}  # (code, message) of each row's last outcome
         self.last = ""  # when the newest record was written
+        self.doubted = ""  # when a row was last found in doubt, or a life began that may find some
+        self.rests: dict[str, tuple[float, str]] = {}  # region -> (Unix seconds, code)
         self._same: dict[tuple[str, str], tuple[str, str]] = {}  # reasons that rows share
         self._halted: dict[tuple[str, ...], dict[str, str]] = {}
         self._taken_over: set[tuple[str, ...]] = set()  # halts of owners that another followed
@@ -80,6 +82,8 @@ class Tally:
         self._shared = True  # one host serves all regions
         self._late_ms = round((TIMEOUT_S + _LATE_S) * 1000)
         self._elapsed_s = 0.0  # of lives that are over
+        self._sending_s = 0.0  # of these, until their last snapshot was made
+        self._made_at = ""  # when the latest life last made one
         self._life_began = 0.0
         self._owned: set[tuple[str, str]] = set()  # (source, host), where each has its owner
         self._made: deque[tuple[str, int]] = deque(maxlen=round(RECENT_S * 10) + 1)
@@ -101,7 +105,13 @@ class Tally:
         if "sent_at" in record:
             self._add_call(record)
         if event == "accepted":
+            self._made_at = record["at"]
             self._add_made(record["at"][:_TENTH])
+        elif event == "in_doubt":
+            self.doubted = record["at"]
+        elif record.get("verdict") == "BACKPRESSURE" and "not_before" in record:
+            rests_until = unstamp(record["not_before"])
+            self.rests[record["region"] or ""] = rests_until, record.get("code", "")
         elif event == "doubled":
             self.doubled.add(key)
         elif event == "halted":
@@ -118,6 +128,11 @@ class Tally:
     def elapsed_s(self) -> float:
         """Of all process lives; of lives beside each other, once."""
         return self._elapsed_s + self._life_s
+
+    @property
+    def sending_s(self) -> float:
+        """Of all process lives, until each made its last snapshot: without what was waited."""
+        return self._sending_s + self._life_sending_s
 
     @property
     def worst_second(self) -> int:
@@ -180,7 +195,10 @@ class Tally:
 
     def _begin_life(self, record: Record) -> None:
         self._elapsed_s += self._life_s
+        self._sending_s += self._life_sending_s
         self._life_began = unstamp(record["at"])
+        self._made_at = ""
+        self.doubted = record["at"]
 
     def _add_halt(self, record: Record) -> None:
         scope = record.get("scope", "region")
@@ -203,3 +221,7 @@ class Tally:
     def _life_s(self) -> float:
         """What the latest life has lasted so far."""
         return max(0.0, unstamp(self.last) - self._life_began) if self.last else 0.0
+
+    @property
+    def _life_sending_s(self) -> float:
+        return max(0.0, unstamp(self._made_at) - self._life_began) if self._made_at else 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from batchsnap.cloud.faults import hint
+from batchsnap.cloud.faults import remedy
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import HAS_SNAPSHOT, WORD, State
@@ -46,7 +46,7 @@ class RowFact:
         """What to do about the row, "" where nothing is."""
         if self.snapshot_ids:
             return f"made twice, keep one: {self.snapshot_ids}"
-        return hint(self.code) if self.code else _REMEDIES.get(self.state, "")
+        return remedy(self.state, self.code) if self.code else _REMEDIES.get(self.state, "")
 
 
 class RowFacts:

@@ -8,7 +8,8 @@ from itertools import islice
 from batchsnap.ledger.record import unstamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import WORD, State
-from batchsnap.plan import duration_text
+from batchsnap.plan import counted, duration_text
+from batchsnap.report.why import why
 
 QUIET_S = 120.0  # a run that only waits writes nothing for a while; longer is worth a word
 _DOUBTS_SHOWN = 3
@@ -66,25 +67,28 @@ def progress_of(fold: Fold, now: float, *, alive: bool | None = None) -> Progres
     )
 
 
-def status_lines(fold: Fold, now: float) -> list[str]:
-    """What `status` says beside the Summary; nothing where nothing is left."""
+def status_lines(fold: Fold, now: float, *, over: bool = False) -> list[str]:
+    """What `status` says beside the Summary; nothing where nothing is left. `over`: nobody is at
+    work on it."""
     progress = progress_of(fold, now)
     if not progress.left:
         return []
-    if fold.ended is not None:
-        return waits(fold, now)
+    if over or fold.ended is not None:
+        return waits(fold, now, over=True)
     eta = "unknown" if progress.eta_s is None else duration_text(progress.eta_s)
     pace = f"  last minute {progress.rate_per_s:.1f}/s, {progress.left:,} left, ETA {eta}"
     return [pace, *waits(fold, now)]
 
 
-def waits(fold: Fold, now: float) -> list[str]:
+def waits(fold: Fold, now: float, *, over: bool = False) -> list[str]:
     """What the run waits for, and whether it is heard of at all. Looks at all rows that are not at
     rest."""
-    said, progress = [], progress_of(fold, now)
+    progress = progress_of(fold, now, alive=False if over else None)
+    said = [f"  {reason}" for reason in [why(fold, now)] if reason and not over]
     if progress.flying:
-        said.append(f"  {progress.flying:,} rows wait for their reply")
-    if doubts := _doubts(fold, now):
+        wait = "waits for its reply" if progress.flying == 1 else "wait for their reply"
+        said.append(f"  {counted(progress.flying, 'row')} {wait}")
+    if doubts := _doubts(fold, now, over=over):
         more = progress.in_doubt - len(doubts)
         said.append(
             f"  in doubt: {', '.join(doubts)}" + (f" and {more:,} more" if more > 0 else "")
@@ -97,7 +101,7 @@ def waits(fold: Fold, now: float) -> list[str]:
     if later:
         said.append(f"  next deferred row in {duration_text(max(0.0, min(later)))}")
     quiet_s = now - fold.tally.heard
-    if quiet_s >= QUIET_S and fold.ended is None:
+    if quiet_s >= QUIET_S and fold.ended is None and not over:
         said.append(
             f"  nothing was written for {duration_text(quiet_s)}: if no run is going on, run the "
             "same command again"
@@ -111,8 +115,9 @@ def _heard_of(fold: Fold, now: float, alive: bool | None = None) -> bool:
     return fold.ended is None and now - fold.tally.heard < QUIET_S
 
 
-def _doubts(fold: Fold, now: float) -> list[str]:
+def _doubts(fold: Fold, now: float, *, over: bool) -> list[str]:
     """The first rows in doubt. Who was sent a moment ago is no doubt yet; of a dead run it is."""
-    known = {State.IN_DOUBT, State.DELETING} if _heard_of(fold, now) else _DOUBTED
+    alive = not over and _heard_of(fold, now)
+    known = {State.IN_DOUBT, State.DELETING} if alive else _DOUBTED
     doubts = (key for key in fold.latest if fold.standing(key).state in known)
     return list(islice(doubts, _DOUBTS_SHOWN))

@@ -32,7 +32,7 @@ class Summary:
     throttled: int
     worst_second: int  # most starts in any one second of one quota
     elapsed_s: float  # of all process lives
-    rate_per_s: float  # snapshots made in `elapsed_s`
+    rate_per_s: float  # snapshots made a second, while any were made
     halted: tuple[dict[str, str], ...]  # scopes that the latest process stopped
 
     def to_json(self) -> dict[str, Any]:
@@ -53,17 +53,17 @@ def summary_of(fold: Fold) -> Summary:
         throttled=tally.throttled,
         worst_second=tally.worst_second,
         elapsed_s=round(elapsed_s, 3),
-        rate_per_s=round(made / elapsed_s, 2) if elapsed_s else 0.0,
+        rate_per_s=round(made / tally.sending_s, 2) if tally.sending_s else 0.0,
         halted=tally.halted,
     )
 
 
-def outcomes_of(fold: Fold) -> Iterator[tuple[str, str, str]]:
-    """(word, code, message) of every row that has no snapshot and was given a reason."""
+def outcomes_of(fold: Fold) -> Iterator[tuple[str, str, str, str]]:
+    """(key, word, code, message) of every row that has no snapshot and was given a reason."""
     for key, (code, message) in fold.tally.why.items():
         state = fold.standing(key).state
         if WORD[state] != "pending" and state not in HAS_SNAPSHOT:
-            yield WORD[state], code, message
+            yield key, WORD[state], code, message
 
 
 def exit_of(summary: Summary, *, owed: bool, stop: Exit | None, halted: bool, wait: bool) -> Exit:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import orjson
 
-from batchsnap.cloud.faults import hint
+from batchsnap.cloud.faults import hint, remedy
+from batchsnap.plan import counted
 from batchsnap.report.summary import Summary
 
 _LINES = (
@@ -36,6 +37,7 @@ class Reason(NamedTuple):
     rows: int
     message: str
     hint: str
+    example: str = ""  # a row's key
 
 
 def summary_json(summary: Summary) -> str:
@@ -45,13 +47,13 @@ def summary_json(summary: Summary) -> str:
 
 def summary_text(summary: Summary, reasons: Iterable[Reason] = ()) -> str:
     """A screenful for a person."""
-    lines = [f"run {summary.run_id}: {summary.rows:,} rows"]
+    lines = [f"run {summary.run_id}: {counted(summary.rows, 'row')}"]
     for field, word, meaning in _LINES:
         number = getattr(summary, field)
         if number or field in _ALWAYS:
             lines.append(f"  {number:>9,}  {word:<9} {meaning}")
     lines.append(
-        f"  {summary.requests:,} requests, {summary.throttled:,} throttled, at most "
+        f"  {counted(summary.requests, 'request')}, {summary.throttled:,} throttled, at most "
         f"{summary.worst_second} in any second; {summary.elapsed_s:,.1f} s, "
         f"{summary.rate_per_s:g}/s"
     )
@@ -64,18 +66,20 @@ def summary_text(summary: Summary, reasons: Iterable[Reason] = ()) -> str:
     for reason in reasons:
         word = reason.word.replace("_", " ")
         lines.append(f"  {reason.rows:,} {word}: {reason.code}: {reason.message}")
-        lines.append(f"    {reason.hint}")
+        example = f" (first: {reason.example})" if reason.example else ""
+        lines.append(f"    {reason.hint}{example}")
     return "\n".join(lines)
 
 
-def reasons_of(outcomes: Iterable[tuple[str, str, str]], *, most: int = 10) -> list[Reason]:
-    """The commonest reasons of (word, code, message) triples, with a message and the remedy."""
+def reasons_of(outcomes: Iterable[tuple[str, str, str, str]], *, most: int = 10) -> list[Reason]:
+    """The commonest reasons of (key, word, code, message), with the first row's message and key,
+    and the remedy."""
     counts: Counter[tuple[str, str]] = Counter()
-    messages: dict[tuple[str, str], str] = {}
-    for word, code, message in outcomes:
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for key, word, code, message in outcomes:
         counts[word, code] += 1
-        messages.setdefault((word, code), message)
+        first.setdefault((word, code), (message, key))
     return [
-        Reason(word, code, rows, messages[word, code], hint(code))
+        Reason(word, code, rows, first[word, code][0], remedy(word, code), first[word, code][1])
         for (word, code), rows in counts.most_common(most)
     ]

@@ -88,17 +88,21 @@ def test_a_terminal_goes_away(cli: Cli, tmp_path: Path, signals: tuple[int, ...]
 def test_a_watcher_leaves_with_its_terminal(cli: Cli, tmp_path: Path) -> None:
     write_fleet(tmp_path, ROWS)
     with simulator(tmp_path) as cloud:
-        cli.run("run", "fleet.csv", "--max-duration", "1s", BATCHSNAP_ENDPOINT=cloud.url)
-    process, master = on_a_terminal(cli, "status", LEDGER, "--watch")
-    seen = b""
-    while b" done" not in seen:
-        seen += os.read(master, 1000)
-    os.close(master)
+        run = cli.start("run", "fleet.csv", "--rate", "5", BATCHSNAP_ENDPOINT=cloud.url)
+        cloud.wait_for(lambda state: state["created"] >= 3, run)
+        run.send_signal(signal.SIGSTOP)  # it stays under way, however long this takes
+        process, master = on_a_terminal(cli, "status", LEDGER, "--watch")
+        try:
+            seen = b""
+            while b" done" not in seen:
+                seen += os.read(master, 1000)
+            os.close(master)
 
-    try:
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+            run.kill()
+            run.communicate()
 
 
 @pytest.mark.parametrize(

@@ -60,3 +60,26 @@ def test_a_follower_takes_whole_lines_and_tells_a_cut(tmp_path: Path) -> None:
     growing.write_bytes(whole[:500])
     assert follower.more() is None
     assert len(follower.more() or []) == whole[:500].count(b"\n")
+
+
+def test_a_run_that_stopped_is_told_so_and_no_watcher_waits(cli: Cli, tmp_path: Path) -> None:
+    """Whether it said so itself, or was killed and holds no lock any more."""
+    write_fleet(tmp_path, 60)
+    with simulator(tmp_path) as cloud:
+        cli.env["BATCHSNAP_ENDPOINT"] = cloud.url
+        for number, said in ((signal.SIGINT, "(SIGINT), exit 130"), (signal.SIGKILL, "no process")):
+            process = cli.start("run", "fleet.csv", "--rate", "5", "--settle-for", "0.5s")
+            made = cloud.state()["created"]
+            cloud.wait_for(lambda state, made=made: state["created"] >= made + 3, process)
+            process.send_signal(number)
+            process.communicate(timeout=60)
+            for watching in ((), ("--watch",)):
+                status = cli.run("status", LEDGER, *watching)
+                assert status.code == 0
+                assert said in status.out.splitlines()[-1]
+                assert "run the same command again" in status.out.splitlines()[-1]
+                assert "ETA" not in status.out
+        done = cli.run("run", "fleet.csv", "--rate", "20")
+        assert done.code == 0, done.err
+        assert "next: batchsnap wait" in done.err
+    assert "finished at" in cli.run("status", LEDGER, "--watch").out

@@ -60,7 +60,7 @@ def test_the_last_question_takes_no_reason_away() -> None:
 
     assert (fact.state, fact.code, fact.message) == ("rejected", WHY["code"], "no")
     assert fact.remedy == "take the disk out of the manifest"
-    assert list(outcomes_of(fold)) == [("rejected", WHY["code"], "no")]
+    assert list(outcomes_of(fold)) == [("disk-00000001", "rejected", WHY["code"], "no")]
 
 
 def test_a_row_with_its_snapshot_tells_no_older_trouble() -> None:
@@ -197,8 +197,8 @@ def test_accepted_is_not_called_ready() -> None:
 
 
 def test_the_commonest_reason_comes_first_with_its_remedy() -> None:
-    outcomes = [("gave_up", "ResourceBusy", "b")] + [
-        ("rejected", WHY["code"], f"m{i}") for i in "12"
+    outcomes = [("disk-0", "gave_up", "ResourceBusy", "b")] + [
+        (f"disk-{i}", "rejected", WHY["code"], f"m{i}") for i in "12"
     ]
 
     reasons = reasons_of(outcomes)
@@ -206,7 +206,8 @@ def test_the_commonest_reason_comes_first_with_its_remedy() -> None:
 
     assert [(r.rows, r.message) for r in reasons] == [(2, "m1"), (1, "b")]
     assert "2 rejected: InvalidDisk.NotSupported: m1\n    take the disk out" in text
-    assert "1 gave up: ResourceBusy" in text
+    assert "out of the manifest (first: disk-1)" in text
+    assert "1 gave up: ResourceBusy: b\n    run again: it takes the row up once more" in text
 
 
 def doing_now(*records: Record, now: float, rows: int = 9) -> list[str]:
@@ -231,6 +232,8 @@ def test_now_tells_rate_eta_doubts_and_the_next_deferral() -> None:
 
     assert lines == [
         "  last minute 0.2/s, 7 left, ETA 35 s",
+        "  2 rows to be sent again, the next in 30 s: ResourceBusy: operations on one instance run "
+        "one after another; it is tried again",
         "  2 rows wait for their reply",
         "  in doubt: disk-00000001",
         "  next deferred row in 30 s",
@@ -241,6 +244,30 @@ def test_now_tells_rate_eta_doubts_and_the_next_deferral() -> None:
     assert "  in doubt: disk-00000001, disk-00000004, disk-00000005" in long_after
     assert long_after[-1].startswith("  nothing was written for 6 min 28 s")
     assert doing_now(now=1, rows=0) == []
+
+
+def test_nobody_is_waited_for_where_nobody_is_at_work() -> None:
+    records = [moved("intent"), moved("in_doubt", 2, code="fault.reset")]
+    fold = folded([birth(manifest={"rows": 3}), *records[:1]])
+
+    assert status_lines(fold, BORN + 1, over=True) == ["  in doubt: disk-00000001"]
+
+
+def test_the_rate_is_that_of_the_sending() -> None:
+    """However long it was waited after it, and in each life."""
+    at = [stamp(BORN + second) for second in (5, 10, 500, 600, 604, 900)]
+    records: list[Record] = [
+        moved("intent", 1), {**moved("accepted", 1, snapshot_id="snap-1"), "at": at[0]},
+        moved("intent", 2), {**moved("accepted", 2, snapshot_id="snap-2"), "at": at[1]},
+        {**moved("ready", 1, snapshot_id="snap-1"), "at": at[2]},
+        {"event": "resumed", "at": at[3]},
+        moved("intent", 3), {**moved("accepted", 3, snapshot_id="snap-3"), "at": at[4]},
+        {**moved("ready", 3, snapshot_id="snap-3"), "at": at[5]},
+    ]  # fmt: skip
+    summary = summary_of(folded([birth(at=stamp(BORN)), *records]))
+
+    assert summary.elapsed_s == 500 + 300
+    assert summary.rate_per_s == round(3 / (10 + 4), 2)
 
 
 def test_a_run_that_ended_has_no_eta_but_its_doubts() -> None:

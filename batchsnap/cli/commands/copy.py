@@ -62,7 +62,7 @@ def command(ledger: str, **options: Any) -> int:
         if (finished := prepared.finished) is not None:
             note(f"finished at {finished['at']}; nothing is left to do")
             code = finished["exit"]
-            return show_end(prepared.result(), code, made, as_json=options["as_json"])
+            return show_end(prepared, prepared.result(), code, made, as_json=options["as_json"])
         ask(prepared, options)
         result = anyio.run(partial(run_prepared, prepared, options))
-    return show_end(result, result.exit, made, as_json=options["as_json"])
+    return show_end(prepared, result, result.exit, made, as_json=options["as_json"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from batchsnap.job.spec import JobSpec, Result
     from batchsnap.ledger.record import Record
 
+_REASONS_SHOWN = 3
 SETTINGS = (
     *("region", "profile", "rate_per_s", "api_limit_per_s", "strict", "max_in_flight"),
     *("max_creating", "name", "expire_after_s", "tags", "retry_for_s", "settle_for_s"),
@@ -176,11 +178,13 @@ def command(manifest: str, *, dry_run: bool, **options: Any) -> int:
         prepared.taps.append(made.take)
         if (finished := prepared.finished) is not None:
             note(f"finished at {finished['at']}; nothing is left to do. --new starts another run")
-            return show_end(prepared.result(), finished["exit"], made, as_json=options["as_json"])
+            return show_end(
+                prepared, prepared.result(), finished["exit"], made, as_json=options["as_json"]
+            )
         stack.enter_context(serving(prepared, options["metrics_port"]))
         ask(prepared, options)
         result: Result = anyio.run(partial(run_prepared, prepared, options))
-    return show_end(result, result.exit, made, as_json=options["as_json"])
+    return show_end(prepared, result, result.exit, made, as_json=options["as_json"])
 
 
 class Made:
@@ -276,17 +280,35 @@ def _facts(prepared: Prepared, *, whose: bool) -> list[str]:
     return lines + [f"  {text}" for text in (intake.images, prepared.guess) if text]
 
 
-def show_end(result: Result, earned: int, made: Made, *, as_json: bool) -> int:
-    from batchsnap.report.text import summary_json, summary_text
+def show_end(prepared: Prepared, result: Result, earned: int, made: Made, *, as_json: bool) -> int:
+    """What came of a run, why rows have no snapshot, and the command to type now."""
+    from batchsnap.report.summary import outcomes_of
+    from batchsnap.report.text import reasons_of, summary_json, summary_text
 
-    text = summary_json(result.summary) if as_json else summary_text(result.summary)
+    reasons = reasons_of(outcomes_of(prepared.fold), most=_REASONS_SHOWN)
+    text = summary_json(result.summary) if as_json else summary_text(result.summary, reasons)
     code = show(text, earned, talk=not as_json)
     if not as_json and result.exit is not Exit.DONE:
         say(f"exit {int(result.exit)}: {MEANING[result.exit]}")
-        say(f"details: batchsnap status {result.ledger}")
+        say(f"details: batchsnap status {shlex.quote(result.ledger)}")
     if not made.count:
         say(f"no new snapshot was made; ledger {result.ledger}")
+    if not as_json:
+        note(f"next: {_next(prepared, result)}")
     return code
+
+
+def _next(prepared: Prepared, result: Result) -> str:
+    """The command to type now."""
+    ledger = shlex.quote(result.ledger)
+    same = shlex.join(["batchsnap", *sys.argv[1:]])
+    if result.exit is Exit.DONE:
+        if result.summary.accepted and not prepared.spec.simulated:
+            return f"batchsnap wait {ledger} (until all are ready)"
+        return f"batchsnap report {ledger} -o report.html"
+    if result.exit is Exit.SOME_FAILED and "--retry-failed" not in sys.argv:
+        return f"{same} --retry-failed (once the causes are mended)"
+    return same
 
 
 MEANING = {

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from batchsnap.ledger.record import Record
 
 _EVERY_S = 1.0
+_AGAIN = "to go on, run the same command again"
 _REASONS_SHOWN = 3  # in the live view; the plain text has more
 
 
 @new_command("status")
 @ledger_argument()
 @click.option(
-    "--watch", is_flag=True, help="Follow it until the run has finished; Ctrl-C ends the view only."
+    "--watch",
+    is_flag=True,
+    help="Follow it until the run has ended or stopped; Ctrl-C ends the view only.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def command(ledger: str, *, watch: bool, as_json: bool) -> int:
@@ -37,11 +40,11 @@ def command(ledger: str, *, watch: bool, as_json: bool) -> int:
     view, store = View(), store_at(ledger)
     for record in store.records():
         view.add(record)
-    if watch and not as_json and view.finished is None:
+    if watch and not as_json and not view.over(store):
         view = _watch(store, view)
     if as_json:
         return show(summary_json(summary_of(view.fold)))
-    return show("\n".join((view.text(), *store.parts())))
+    return show("\n".join((view.text(store), *store.parts())))
 
 
 class View:
@@ -60,17 +63,25 @@ class View:
     def finished(self) -> Record | None:
         return self.fold.ended
 
-    def text(self) -> str:
+    def over(self, store: Store) -> str:
+        """How its run ended or stopped, or that nobody is at work on it; "" while it goes on."""
+        if self.finished is not None:
+            return _end(self.finished)
+        if (stopped := self.fold.stopped) is not None:
+            why = f" ({stopped['reason']})" if "reason" in stopped else ""
+            return f"  stopped at {stopped['at']}{why}, exit {stopped['exit']}: {_AGAIN}"
+        return f"  no process is at work on it: {_AGAIN}" if store.held() is False else ""
+
+    def text(self, store: Store) -> str:
         """A screenful."""
         from batchsnap.report.progress import status_lines
         from batchsnap.report.summary import outcomes_of, summary_of
         from batchsnap.report.text import reasons_of, summary_text
 
         lines = [summary_text(summary_of(self.fold), reasons_of(outcomes_of(self.fold)))]
-        lines += status_lines(self.fold, time.time())
-        if (finished := self.finished) is not None:
-            lines.append(_end(finished))
-        return "\n".join(lines)
+        end = self.over(store)
+        lines += status_lines(self.fold, time.time(), over=bool(end))
+        return "\n".join([*lines, *[end] * bool(end)])
 
     def screen(self) -> RenderableType:
         """A few lines for a terminal: the picture that `run` draws, and why rows wait or failed."""
@@ -125,8 +136,8 @@ def _watch(store: Store, seen: View) -> View:
             while True:
                 view = seen = _caught_up(view, follower)
                 gone = drawn and not screen.isatty()  # the terminal, and its watcher with it
-                if view.finished is not None or gone:
-                    return view
+                if view.over(store) or gone:
+                    return _caught_up(view, follower)  # what was written before it let go
                 live.update(view.screen(), refresh=True)
                 time.sleep(_EVERY_S)
     except KeyboardInterrupt:
