@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from batchsnap.client.account import Account
 from batchsnap.clock import LoopClock
+from batchsnap.cloud import sources
 from batchsnap.cloud.credentials import Credentials
 from batchsnap.model import Fault, Quota, Reply, SignedRequest
 from batchsnap.pacing.gate import LocalGate
@@ -92,6 +94,34 @@ async def test_keys_that_were_rotated_are_read_anew(
 
     assert (await account.read("DescribeDisks", "ap-tokyo", b"{}")).kind == "ok"
     assert door.signed_by == [OLD[0], OLD[0], rotated_to[0]]
+
+
+async def test_many_that_are_refused_at_once_read_the_key_anew_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a role each reading is a call of its own."""
+    reads: list[str] = []
+    real = sources.read_profile
+
+    def counted(home: Path, profile: str) -> dict[str, Any]:
+        reads.append(profile)
+        return real(home, profile)
+
+    monkeypatch.setattr(sources, "read_profile", counted)
+    write(tmp_path, OLD)
+    door = Door(dict([OLD]))
+    account = access_of(tmp_path, door)
+    await account.read("DescribeDisks", "ap-tokyo", b"{}")
+    door.keys = dict([NEW])
+    write(tmp_path, NEW)
+    reads.clear()
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(account.read, "DescribeDisks", "ap-tokyo", b"{}")
+
+    assert door.signed_by.count(NEW[0]) == 5
+    assert len(reads) == 1
 
 
 async def test_keys_that_are_wrong_are_tried_once(tmp_path: Path) -> None:
