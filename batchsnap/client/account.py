@@ -11,7 +11,7 @@ from collections.abc import Callable
 from batchsnap.client.ports import Clock, CredentialSource, Gate, Gates, Send
 from batchsnap.cloud import actions, faults, tc3
 from batchsnap.cloud.endpoints import host_of, is_local
-from batchsnap.cloud.masks import masked
+from batchsnap.cloud.faults import masked
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.model import Fault, FaultKind, Quota, Reply
 from batchsnap.pacing.contention import Shut

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from batchsnap.client.account import Account
-from batchsnap.cloud import actions
-from batchsnap.cloud.actions import BackupFact, DiskFact, SnapshotFact
+from batchsnap.cloud import actions, pages
+from batchsnap.cloud.pages import BackupFact, DiskFact, SnapshotFact
 from batchsnap.errors import CredentialsError
 
 DISKS_A_QUESTION = 10  # the disk-id filter takes no more values (DescribeSnapshots page)
@@ -138,7 +138,7 @@ async def backups(account: Account, region: str, backup_ids: Sequence[str]) -> A
     """The backup points of up to 100 ids that exist."""
     body = partial(actions.describe_disk_backups, backup_ids=backup_ids)
     question = _Question(
-        "DescribeDiskBackups", body, actions.backup_page, lambda fact: fact.backup_id
+        "DescribeDiskBackups", body, pages.backup_page, lambda fact: fact.backup_id
     )
     return await _asked(account, region, question)
 
@@ -196,13 +196,11 @@ class _Question(Generic[_Item]):
 
 
 def _snapshots(body: Callable[..., bytes]) -> _Question[SnapshotFact]:
-    return _Question(
-        "DescribeSnapshots", body, actions.snapshot_page, lambda fact: fact.snapshot_id
-    )
+    return _Question("DescribeSnapshots", body, pages.snapshot_page, lambda fact: fact.snapshot_id)
 
 
 def _disks(body: Callable[..., bytes]) -> _Question[DiskFact]:
-    return _Question("DescribeDisks", body, actions.disk_page, lambda fact: fact.disk_id)
+    return _Question("DescribeDisks", body, pages.disk_page, lambda fact: fact.disk_id)
 
 
 async def _asked(account: Account, region: str, question: _Question[_Item]) -> Answer[_Item]:

@@ -1,4 +1,5 @@
-"""The API's calls: body bytes out, reply values in. Never an unknown key, never a raise.
+"""The API's calls: body bytes out, and what the reply to a call that makes something says. Never
+an unknown key, never a raise.
 
 Source: the pages of CreateSnapshot, CopySnapshotCrossRegions, DescribeSnapshots, DescribeDisks,
 DescribeDiskBackups and DeleteSnapshots, version 2017-03-12, and the per-second figures of the API
@@ -7,8 +8,8 @@ category page.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -37,25 +38,11 @@ PAGE_MAX = 100
 FILTER_MAX = 10  # values of the disk-id filter of DescribeSnapshots; no more of any other
 
 Filter = tuple[str, Sequence[str]]
-_Fact = TypeVar("_Fact")
 
 
 def policy_names(*names: str) -> list[str]:
     """What an access policy must allow for these actions, under every prefix that is in use."""
     return [f"{prefix}:{name}" for prefix in _POLICY_PREFIXES for name in names]
-
-
-class SnapshotFact(NamedTuple):
-    """A snapshot as DescribeSnapshots shows it."""
-
-    snapshot_id: str
-    name: str
-    disk_id: str
-    state: str  # NORMAL, CREATING, ROLLBACKING, COPYING_FROM_REMOTE, CHECKING_COPIED, TORECYCLE
-    percent: int  # where the cloud tells none: 100 for NORMAL, else 0
-    usage: str = ""  # SYSTEM_DISK or DATA_DISK: only the latter becomes a disk
-    size_gib: int = 0  # of its disk
-    create_time: str = ""  # YYYY-MM-DD HH:MM:SS, without a zone
 
 
 class Creation(NamedTuple):
@@ -64,37 +51,6 @@ class Creation(NamedTuple):
     snapshot_id: str
     code: str  # the cloud's own, or `reply.<flaw>`; "" where it was made
     message: str
-
-
-class DiskFact(NamedTuple):
-    """A disk as DescribeDisks shows it."""
-
-    disk_id: str
-    name: str
-    usage: str  # SYSTEM_DISK or DATA_DISK
-    state: str  # UNATTACHED, ATTACHED, EXPANDING, ROLLBACKING, TORECYCLE, …
-    snapshot_ability: bool  # False only where the cloud says so
-    instance_id: str
-    zone: str
-    region: str  # of the zone
-    project_id: int
-    tags: tuple[tuple[str, str], ...]
-    size_gib: int
-    snapshot_count: int
-    migrating: bool
-    rollbacking: bool
-    shareable: bool
-    encrypt: bool
-    attached: bool
-    disk_type: str  # CLOUD_PREMIUM, CLOUD_SSD, …
-
-
-class BackupFact(NamedTuple):
-    """A backup point as DescribeDiskBackups shows it."""
-
-    backup_id: str
-    disk_id: str
-    state: str  # NORMAL, CREATING, ROLLBACKING
 
 
 def create_snapshot(request: PlannedRequest) -> bytes:
@@ -117,7 +73,7 @@ def create_snapshot(request: PlannedRequest) -> bytes:
 
 def created(response: dict[str, Any]) -> Creation:
     """What a CreateSnapshot response says."""
-    snapshot_id = _text(response, "SnapshotId")
+    snapshot_id = text_of(response, "SnapshotId")
     if snapshot_id:
         return Creation(snapshot_id, "", "")
     return Creation("", "reply.no_snapshot_id", "the Response has no SnapshotId")
@@ -138,9 +94,9 @@ def copied(response: dict[str, Any], to: str) -> Creation:
     for item in items if isinstance(items, list) else ():
         if not isinstance(item, dict) or item.get("DestinationRegion") != to:
             continue
-        snapshot_id, code = _text(item, "SnapshotId"), _text(item, "Code")
+        snapshot_id, code = text_of(item, "SnapshotId"), text_of(item, "Code")
         if code not in {"", _COPIED}:
-            return Creation(snapshot_id, code, _text(item, "Message"))
+            return Creation(snapshot_id, code, text_of(item, "Message"))
         if code and snapshot_id:
             return Creation(snapshot_id, "", "")
     return Creation("", "reply.no_copy", f"the Response tells of no copy in {to}")
@@ -215,111 +171,7 @@ def _filters(filters: Sequence[Filter]) -> list[dict[str, Any]]:
     return [{"Name": name, "Values": list(values)} for name, values in filters]
 
 
-def snapshot_page(response: dict[str, Any]) -> tuple[int, list[SnapshotFact]] | None:
-    """(TotalCount, facts) of a DescribeSnapshots response, None where its shape is unknown."""
-    return _page(
-        response,
-        "SnapshotSet",
-        "SnapshotId",
-        lambda item: SnapshotFact(
-            snapshot_id=_text(item, "SnapshotId"),
-            name=_text(item, "SnapshotName"),
-            disk_id=_text(item, "DiskId"),
-            state=_text(item, "SnapshotState"),
-            percent=_percent(item),
-            usage=_text(item, "DiskUsage"),
-            size_gib=_number(item, "DiskSize"),
-            create_time=_text(item, "CreateTime"),
-        ),
-    )
-
-
-def disk_page(response: dict[str, Any]) -> tuple[int, list[DiskFact]] | None:
-    """(TotalCount, facts) of a DescribeDisks response, None where its shape is unknown."""
-    return _page(
-        response,
-        "DiskSet",
-        "DiskId",
-        lambda item: DiskFact(
-            disk_id=_text(item, "DiskId"),
-            name=_text(item, "DiskName"),
-            usage=_text(item, "DiskUsage"),
-            state=_text(item, "DiskState"),
-            snapshot_ability=item.get("SnapshotAbility") is not False,
-            instance_id=_text(item, "InstanceId"),
-            zone=_text(_object(item, "Placement"), "Zone"),
-            region=region_of_zone(_text(_object(item, "Placement"), "Zone")),
-            project_id=_number(_object(item, "Placement"), "ProjectId"),
-            tags=_tags(item.get("Tags")),
-            size_gib=_number(item, "DiskSize"),
-            snapshot_count=_number(item, "SnapshotCount"),
-            migrating=item.get("Migrating") is True,
-            rollbacking=item.get("Rollbacking") is True,
-            shareable=item.get("Shareable") is True,
-            encrypt=item.get("Encrypt") is True,
-            attached=item.get("Attached") is True,
-            disk_type=_text(item, "DiskType"),
-        ),
-    )
-
-
-def backup_page(response: dict[str, Any]) -> tuple[int, list[BackupFact]] | None:
-    """(TotalCount, facts) of a DescribeDiskBackups response, None where its shape is unknown."""
-    return _page(
-        response,
-        "DiskBackupSet",
-        "DiskBackupId",
-        lambda item: BackupFact(
-            backup_id=_text(item, "DiskBackupId"),
-            disk_id=_text(item, "DiskId"),
-            state=_text(item, "DiskBackupState"),
-        ),
-    )
-
-
-def region_of_zone(zone: str) -> str:
-    """`ap-guangzhou` of `ap-guangzhou-3`."""
-    region, dash, number = zone.rpartition("-")
-    return region if dash and number.isdigit() else zone
-
-
-def _page(
-    response: dict[str, Any], name: str, identity: str, fact: Callable[[dict[str, Any]], _Fact]
-) -> tuple[int, list[_Fact]] | None:
-    # A list that is half understood must not pass for proof that a snapshot is absent.
-    items, total = response.get(name), response.get("TotalCount")
-    if items is None and total == 0:
-        items = []
-    if not isinstance(items, list) or not isinstance(total, int) or isinstance(total, bool):
-        return None
-    if total < 0:
-        return None
-    if not all(isinstance(item, dict) and _text(item, identity) for item in items):
-        return None
-    return total, [fact(item) for item in items]
-
-
-def _text(item: dict[str, Any], name: str) -> str:
+def text_of(item: dict[str, Any], name: str) -> str:
+    """A field of a reply that should be text; "" where it is none."""
     value = item.get(name)
     return value if isinstance(value, str) else ""
-
-
-def _number(item: dict[str, Any], name: str) -> int:
-    value = item.get(name)
-    return int(value) if isinstance(value, int | float) else 0
-
-
-def _percent(item: dict[str, Any]) -> int:
-    whole = 100 if item.get("SnapshotState") == "NORMAL" else 0
-    return whole if item.get("Percent") is None else _number(item, "Percent")
-
-
-def _tags(value: object) -> tuple[tuple[str, str], ...]:
-    tags = value if isinstance(value, list) else []
-    tags = [tag for tag in tags if isinstance(tag, dict) and _text(tag, "Key")]
-    return tuple((tag["Key"], _text(tag, "Value")) for tag in tags)
-
-
-def _object(item: dict[str, Any], name: str) -> dict[str, Any]:
-    value = item.get(name)
-    return value if isinstance(value, dict) else {}

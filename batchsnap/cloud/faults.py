@@ -1,17 +1,21 @@
-"""What an outcome means: a Ruling on a call that makes a snapshot, a ReadRuling on a question."""
+"""What an outcome means: a Ruling on a call that makes a snapshot, a ReadRuling on a question.
+
+A reply may echo what it was asked with: known secrets are masked before anything reads it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
 import orjson
 
 from batchsnap.cloud.actions import Creation, created
 from batchsnap.cloud.codes import CODES, FAMILIES, INVALID, INVALID_MEANING, OURS, Meaning
-from batchsnap.cloud.masks import MASK
 from batchsnap.model import Fault, Reply, Ruling, Scope, Verdict
 
+MASK = "[masked]"
+SECRET_MIN = 16  # characters; shorter ones would be found in words that are none
 _MESSAGE_MAX = 500
 _TEXT_MAX = 128  # of codes and ids; the cloud's own are far shorter
 _AT_WORK = (".SnapshotCreating", ".CopySnapshotConflict")
@@ -158,3 +162,28 @@ def _text(value: object, most: int = _TEXT_MAX) -> str:
     """Text of the other side, bounded and fit for a terminal."""
     text = value[:most] if isinstance(value, str) else ""
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def masked(body: bytes, secrets: Iterable[str]) -> bytes:
+    """The body with `MASK` for each secret in its texts, however the JSON spells them. What is no
+    JSON stays as it is: nothing of it is ever told."""
+    known = [secret for secret in secrets if len(secret) >= SECRET_MIN]
+    if b"\\" not in body and not any(secret.encode() in body for secret in known):
+        return body
+    try:
+        whole = orjson.loads(body)
+    except ValueError:
+        return body
+    return orjson.dumps(_masked(whole, known))
+
+
+def _masked(value: Any, known: list[str]) -> Any:
+    if isinstance(value, str):
+        for secret in known:
+            value = value.replace(secret, MASK)
+        return value
+    if isinstance(value, list):
+        return [_masked(item, known) for item in value]
+    if isinstance(value, dict):
+        return {_masked(name, known): _masked(item, known) for name, item in value.items()}
+    return value

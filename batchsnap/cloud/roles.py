@@ -17,8 +17,7 @@ import orjson
 
 from batchsnap.cloud import tc3
 from batchsnap.cloud.endpoints import host_of, sts_url
-from batchsnap.cloud.faults import ReadRuling, hint, read_ruling
-from batchsnap.cloud.masks import masked
+from batchsnap.cloud.faults import ReadRuling, hint, masked, read_ruling
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.errors import CredentialsError
 from batchsnap.model import Fault, Reply, SignedRequest

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from batchsnap.client import questions
 from batchsnap.client.account import Account
-from batchsnap.cloud.actions import BackupFact, SnapshotFact
+from batchsnap.cloud.pages import BackupFact, SnapshotFact
 from batchsnap.ledger.gap import Gap
 from batchsnap.settings import written
 from batchsnap.settling.context import RunContext

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud import actions
-from batchsnap.cloud.actions import DiskFact
+from batchsnap.cloud.pages import DiskFact
 
 
 class Wanted(NamedTuple):

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from batchsnap import plan
 from batchsnap.client import questions
 from batchsnap.client.account import Account
-from batchsnap.cloud.actions import DATA_DISK, SYSTEM_DISK, DiskFact
+from batchsnap.cloud.actions import DATA_DISK, SYSTEM_DISK
 from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, host_of
+from batchsnap.cloud.pages import DiskFact
 from batchsnap.engine.queue import Queue
 from batchsnap.job.accounts import placed, where_from
 from batchsnap.job.discover import unfit

@@ -12,7 +12,8 @@ from typing import NamedTuple, TypeVar
 
 from batchsnap.client import questions
 from batchsnap.client.account import Account
-from batchsnap.cloud.actions import PAGE_MAX, DiskFact, SnapshotFact
+from batchsnap.cloud.actions import PAGE_MAX
+from batchsnap.cloud.pages import DiskFact, SnapshotFact
 from batchsnap.ledger.ports import Store
 from batchsnap.report.facts import RowFact
 from batchsnap.report.restore import RestoreLine, Told, line_of

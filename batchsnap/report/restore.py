@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, fields
 
 import orjson
 
-from batchsnap.cloud.actions import DATA_DISK, SYSTEM_DISK, DiskFact, SnapshotFact
+from batchsnap.cloud.actions import DATA_DISK, SYSTEM_DISK
+from batchsnap.cloud.pages import DiskFact, SnapshotFact
 from batchsnap.report.facts import RowFact
 from batchsnap.report.files import csv_text
 

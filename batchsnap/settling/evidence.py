@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from batchsnap.cloud.actions import SnapshotFact
+from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import DONE
 from batchsnap.settling.row import Row

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 
-from batchsnap.cloud.actions import SnapshotFact
+from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.settings import FRESH_MARGIN_S
 
 CREATE_TIME_ZONE = timezone(timedelta(hours=8))

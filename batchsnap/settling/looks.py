@@ -15,7 +15,7 @@ import anyio
 
 from batchsnap.client import questions
 from batchsnap.client.account import Account
-from batchsnap.cloud.actions import SnapshotFact
+from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.failpoints import failpoint
 from batchsnap.lifecycle import State
 from batchsnap.settings import Patience, patience

@@ -21,7 +21,8 @@ from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.client.questions import Answer, Part, Silence, Whole
 from batchsnap.cloud import actions
-from batchsnap.cloud.actions import Creation, SnapshotFact
+from batchsnap.cloud.actions import Creation
+from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.ledger.record import Record
 from batchsnap.model import PlannedRequest
 

@@ -34,7 +34,7 @@ from enum import StrEnum
 
 from batchsnap.client import questions
 from batchsnap.client.account import Account
-from batchsnap.cloud.actions import SnapshotFact
+from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.failpoints import failpoint
 from batchsnap.lifecycle import DONE
 from batchsnap.settling import evidence

@@ -20,7 +20,7 @@ import orjson
 
 from batchsnap.client import questions
 from batchsnap.client.account import Account
-from batchsnap.cloud.actions import SnapshotFact
+from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import State
 from batchsnap.settings import Patience, patience

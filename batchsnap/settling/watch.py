@@ -8,7 +8,7 @@ import anyio
 
 from batchsnap.client import questions
 from batchsnap.client.account import Account
-from batchsnap.cloud.actions import SnapshotFact
+from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.settling.context import RunContext
 from batchsnap.settling.row import Row, request_in

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsnap.cloud import actions
+from batchsnap.cloud import actions, pages
 from batchsnap.model import PlannedRequest
 
 BARE = PlannedRequest("k", 1, "disk-1", "", "ap-seoul", "p", "", False, "", "", ())
@@ -107,7 +107,7 @@ def test_snapshot_page() -> None:
         {"SnapshotId": "snap-2", "SnapshotName": None, "SnapshotState": "NORMAL", "Percent": None},
         {"SnapshotId": "snap-3", "Percent": "7"},
     ]
-    assert actions.snapshot_page({"TotalCount": 9, "SnapshotSet": items}) == (
+    assert pages.snapshot_page({"TotalCount": 9, "SnapshotSet": items}) == (
         9,
         [
             ("snap-1", "n", "disk-1", "CREATING", 40, "DATA_DISK", 50, "2026-01-01 08:00:00"),
@@ -135,10 +135,10 @@ def test_disk_page() -> None:
         "DiskType": "CLOUD_SSD",
         "Tags": [{"Key": "team", "Value": "db"}, {"Key": "bare", "Value": None}, {"Key": 5}, None],
     }
-    page = actions.disk_page({"TotalCount": 1, "DiskSet": [item]})
+    page = pages.disk_page({"TotalCount": 1, "DiskSet": [item]})
     assert page is not None
     assert page[1] == [
-        actions.DiskFact(
+        pages.DiskFact(
             disk_id="disk-1",
             name="db",
             usage="DATA_DISK",
@@ -159,7 +159,7 @@ def test_disk_page() -> None:
             disk_type="CLOUD_SSD",
         )
     ]
-    bare = actions.disk_page({"TotalCount": 1, "DiskSet": [{"DiskId": "disk-1"}]})
+    bare = pages.disk_page({"TotalCount": 1, "DiskSet": [{"DiskId": "disk-1"}]})
     assert bare is not None
     assert bare[1][0].snapshot_ability
     assert (bare[1][0].zone, bare[1][0].region, bare[1][0].tags) == ("", "", ())
@@ -168,7 +168,7 @@ def test_disk_page() -> None:
 def test_backup_page() -> None:
     item = {"DiskBackupId": "dbp-1", "DiskId": "disk-1", "DiskBackupState": "NORMAL"}
     page = {"TotalCount": 1, "DiskBackupSet": [item]}
-    assert actions.backup_page(page) == (1, [("dbp-1", "disk-1", "NORMAL")])
+    assert pages.backup_page(page) == (1, [("dbp-1", "disk-1", "NORMAL")])
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_backup_page() -> None:
     ],
 )
 def test_what_is_half_understood_is_no_proof(response: dict[str, Any], page: Any) -> None:
-    assert actions.snapshot_page(response) == page
+    assert pages.snapshot_page(response) == page
 
 
 KEYS = ["TotalCount", "SnapshotSet", "DiskSet", "DiskBackupSet", "SnapshotId", "DiskId"]
@@ -208,7 +208,7 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=6))
 def test_no_shape_raises(response: dict[str, Any]) -> None:
-    for parse in (actions.snapshot_page, actions.disk_page, actions.backup_page):
+    for parse in (pages.snapshot_page, pages.disk_page, pages.backup_page):
         page: Any = parse(response)
         assert page is None or page[0] >= 0
 
@@ -218,7 +218,7 @@ def test_no_shape_raises(response: dict[str, Any]) -> None:
     [("ap-guangzhou-3", "ap-guangzhou"), ("ap-x-fsi-1", "ap-x-fsi"), ("", ""), ("odd", "odd")],
 )
 def test_region_of_zone(zone: str, region: str) -> None:
-    assert actions.region_of_zone(zone) == region
+    assert pages.region_of_zone(zone) == region
 
 
 def test_every_action_has_its_published_rate() -> None:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from batchsnap.cloud import actions
 from batchsnap.cloud.codes import CODES, FAMILIES, OURS
-from batchsnap.cloud.faults import hint, read_ruling, rule
-from batchsnap.cloud.masks import MASK
+from batchsnap.cloud.faults import MASK, hint, read_ruling, rule
 from batchsnap.model import Fault, FaultKind, Reply, Ruling, Scope, Verdict
 
 

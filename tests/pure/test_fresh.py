@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from batchsnap.cloud.actions import SnapshotFact
+from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.errors import UsageError
 from batchsnap.settings import FRESH_MARGIN_S, Settings
 from batchsnap.settling.fresh import youngest

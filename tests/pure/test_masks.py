@@ -5,8 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from batchsnap.cloud.faults import rule
-from batchsnap.cloud.masks import MASK, masked
+from batchsnap.cloud.faults import MASK, masked, rule
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.model import Reply
 
