@@ -76,7 +76,7 @@ ROWS = st.lists(
 
 def values(row: DiskRow) -> list[str]:
     own = row._asdict()
-    return [own[name] for name in DiskRow._fields if name not in {"line", "tags"}]
+    return [own[name] for name in DiskRow._fields if name not in {"line", "tags", "source_id"}]
 
 
 def as_table(rows: list[DiskRow], delimiter: str, end: str) -> str:
@@ -311,7 +311,7 @@ def test_describe_disks_as_tccli_and_the_raw_api_print_it(
         assert sum(own in warning for warning in manifest.warnings) == 1
         assert any("many rows share a line" in each for each in manifest.warnings) != pretty
     assert [each[1:] for each in found] == [
-        (name, "", REGION, "", "", "", "", ()) for name in ("disk-a", "disk-b")
+        (name, "", REGION, "", "", "", "", (), "") for name in ("disk-a", "disk-b")
     ]
     lines = [at for at, line in enumerate(text.split("\n"), 1) if '"DiskId"' in line]
     assert [each.line for each in found] == ([at - 1 for at in lines] if pretty else [1, 2])
