@@ -68,6 +68,7 @@ ROWS = st.lists(
         tags=st.dictionaries(TAG_TEXT.filter(lambda key: "=" not in key), TAG_TEXT, max_size=3).map(
             lambda tags: tuple(tags.items())
         ),
+        source_id=st.just(""),
     ),
     min_size=1,
     max_size=6,
