@@ -23,6 +23,7 @@ from batchsnap.failpoints import failpoint
 from batchsnap.job.intake import sorted_in
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.lifecycle import DONE, ENDED
+from batchsnap.pacing.gate import FIRST_WAIT_S
 from batchsnap.pacing.quota_file import state_folder
 from batchsnap.postgres import schema
 from batchsnap.postgres.door import Away, Database, Fenced
@@ -139,7 +140,14 @@ class Tenure:
             ask_first=self._sink.gap,
             rows=part.quota.rows,
         )
-        gates = LocalGates(self._settings, world.clock, state_folder(), self.stop, world.say)
+        gates = LocalGates(
+            self._settings,
+            world.clock,
+            state_folder(),
+            self.stop,
+            world.say,
+            first_wait_s=FIRST_WAIT_S if part.clean else 0.0,  # the grace was longer
+        )
         try:
             connections = Connections(
                 world.transport,
