@@ -14,11 +14,20 @@ from tests.windows import worst_window
 
 REGIONS = ("ap-guangzhou", "ap-tokyo", "eu-frankfurt")
 SUMMARY_KEYS = [
-    *("run_id", "rows", "pending", "deferred", "in_doubt", "accepted", "ready", "rejected"),
-    *("gave_up", "deleted", "vanished", "doubled", "requests", "throttled", "worst_second"),
+    *("run_id", "rows", "pending", "deferred", "in_doubt", "accepted", "ready", "skipped"),
+    *(
+        "rejected",
+        "gave_up",
+        "deleted",
+        "vanished",
+        "doubled",
+        "requests",
+        "throttled",
+        "worst_second",
+    ),
     *("elapsed_s", "rate_per_s", "halted"),
 ]
-STATES = SUMMARY_KEYS[2:11]
+STATES = SUMMARY_KEYS[2:12]
 FAST = ("--rate", "400", "--api-limit", "400")
 LEDGER = "fleet.csv.ledger.jsonl"
 
