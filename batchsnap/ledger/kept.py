@@ -1,12 +1,14 @@
 """The one record that is kept of each of some rows, small: very many rows may be in doubt at once.
 
-A row whose call is out has its record as it was written: there are few of those, and packing costs
-time. Of all others only the fields that somebody still asks for are kept, as JSON.
+A row whose call is out has its intent as it was written, in one place for all who keep: there are
+few of those, and packing costs time. Of all others only the fields that somebody still asks for are
+kept, as JSON.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 import orjson
 
@@ -14,44 +16,37 @@ from batchsnap.ledger.record import Record
 
 
 class Kept(Mapping[str, Record]):
-    """Records by the key of their row. What it gives are copies."""
+    """Records by the key of their row. Nobody changes what it gives."""
 
-    def __init__(self, *fields: str) -> None:
-        """`fields` are what outlives `pack`, beside the key."""
+    def __init__(self, out: Mapping[str, Record], *fields: str) -> None:
+        """`out`: the intents of rows whose call is out, none of which is packed; `fields` are what
+        is kept of the others, beside the key."""
+        self._out = out
         self._fields = fields
-        self._kept: dict[str, Record | bytes] = {}
+        self._packed: dict[str, bytes] = {}
 
-    def put(self, key: str, record: Record) -> None:
-        """Keep it whole, in the place of an earlier one of the row."""
-        self._kept[key] = record
-
-    def pack(self, key: str, record: Record | None = None) -> None:
-        """Keep a part of it, or of what is there."""
-        record = record or self._whole(key)
-        if record is None:
-            return
+    def pack(self, key: str, record: Record) -> None:
+        """Keep a part of it, in the place of an earlier one of the row."""
         part = {name: record[name] for name in self._fields if name in record}  # type: ignore
         # A copy: what orjson gives keeps the room that it was written in.
-        self._kept[key] = bytes(memoryview(orjson.dumps(part)))
+        self._packed[key] = bytes(memoryview(orjson.dumps(part)))
 
     def drop(self, key: str) -> None:
-        self._kept.pop(key, None)
-
-    def _whole(self, key: str) -> Record | None:
-        record = self._kept.get(key)
-        return None if isinstance(record, bytes) else record
+        self._packed.pop(key, None)
 
     def __getitem__(self, key: str) -> Record:
-        kept = self._kept[key]
-        record: Record = orjson.loads(kept) if isinstance(kept, bytes) else kept
+        packed = self._packed.get(key)
+        if packed is None:
+            return self._out[key]
+        record: Record = orjson.loads(packed)
         record["key"] = key
         return record
 
     def __contains__(self, key: object) -> bool:
-        return key in self._kept
+        return key in self._packed or key in self._out
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._kept)
+        return chain(self._packed, self._out)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._packed) + len(self._out)

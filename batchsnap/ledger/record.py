@@ -156,3 +156,15 @@ def _second(unix_s: int) -> str:
 def unstamp(text: str) -> float:
     """Unix seconds of a `stamp`."""
     return datetime.fromisoformat(text).timestamp()
+
+
+def unstamp_ms(text: str) -> int:
+    """Whole Unix milliseconds of a `stamp`."""
+    if text[19::4] == ".Z":
+        return _second_ms(text[:19]) + int(text[20:23])
+    return round(unstamp(text) * 1000)
+
+
+@lru_cache(maxsize=64)  # times of calls come nearly in order
+def _second_ms(second: str) -> int:
+    return round(unstamp(second + "Z") * 1000)

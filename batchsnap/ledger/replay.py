@@ -53,8 +53,9 @@ class Fold:
 
     def __init__(self) -> None:
         self.cohorts: dict[str, Cohort] = {}
-        self.intents = Kept(*_OF_INTENT)  # latest intent of rows not at rest
-        self.latest = Kept(*_OF_LATEST)  # latest record of rows not at rest
+        self._out: dict[str, Record] = {}  # intents of rows that have no outcome yet
+        self.intents = Kept(self._out, *_OF_INTENT)  # latest intent of rows not at rest
+        self.latest = Kept(self._out, *_OF_LATEST)  # latest record of rows not at rest
         self.backup_disks: set[str] = set()  # disks that a row with a backup point is on
         self.tally = Tally()
         self.header: Record = {}
@@ -92,21 +93,25 @@ class Fold:
             old.rows -= 1
         new.rows += 1
         self.cohorts[key] = new
-        if new.at_rest:
+        intent = self._out.pop(key, None)
+        if intent is None and old is not None and (new.at_rest or event == "intent"):
             self.intents.drop(key)
             self.latest.drop(key)
-            return
         if event == "intent":
-            self.intents.put(key, record)
-            self.latest.put(key, record)
+            self._out[key] = record
             if record["disk_backup_id"] is not None:
                 self.backup_disks.add(record["disk_id"] or "")
-            return
-        self.intents.pack(key)
-        if event == "halted" and key in self.latest:
-            self.latest.pack(key)  # that is of its scope, not of the row
-        else:
+        elif not new.at_rest:
+            self._pack(key, record, intent)
+
+    def _pack(self, key: str, record: Record, intent: Record | None) -> None:
+        """Keep what may be asked of a row that has an outcome, and is not at rest."""
+        if intent is not None:
+            self.intents.pack(key, intent)
+        if record["event"] != "halted":
             self.latest.pack(key, record)
+        elif intent is not None or key not in self.latest:  # it is of its scope, not of the row
+            self.latest.pack(key, intent or record)
 
     def _next_cohort(self, start: Cohort, record: Record) -> Cohort:
         """The one to which the record moves a row; kept, for the next row that goes so."""

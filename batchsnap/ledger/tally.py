@@ -5,16 +5,17 @@ Its memory does not grow with the rows, but for those that were given a reason o
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
+from collections.abc import Callable
 
-from batchsnap.ledger.record import LIVES, Record, of_later_version, unstamp
+from batchsnap.ledger.record import LIVES, Record, of_later_version, unstamp, unstamp_ms
 from batchsnap.settings import TIMEOUT_S
 
 RECENT_S = 60.0
 """The pace of a run is that of so long."""
 _LATE_S = 60.0  # outcomes come in the order of replies; none is later than a timeout and this
 _WINDOW_MS = 1000
+_FEW_MOMENTS = 512
 _TENTH = len("2026-11-24T08:16:13.0")  # of a stamp: as exactly as the pace is known
 
 
@@ -28,20 +29,20 @@ class WorstSecond:
     def __init__(self, late_ms: int) -> None:
         self._late_ms = late_ms
         self._most = 0
-        self._early: list[int] = []  # a heap of moments that an earlier one may still follow
-        self._starts: dict[int, int] = {}  # in each of these
+        self._starts: dict[int, int] = {}  # in each moment that an earlier one may still follow
+        self._room = _FEW_MOMENTS  # for so many, before those that are over are passed
         self._window: deque[tuple[int, int]] = deque()
         self._in_window = 0
 
     def add(self, start_ms: int) -> None:
-        if start_ms in self._starts:
-            self._starts[start_ms] += 1
+        starts = self._starts
+        if start_ms in starts:
+            starts[start_ms] += 1
             return
-        self._starts[start_ms] = 1
-        heapq.heappush(self._early, start_ms)
-        while self._early[0] < start_ms - self._late_ms:
-            moment = heapq.heappop(self._early)
-            self._pass(moment, self._starts.pop(moment))
+        starts[start_ms] = 1
+        if len(starts) >= self._room:  # many at once: sorting what is nearly in order is cheap
+            self._pass(sorted(m for m in starts if m < start_ms - self._late_ms), starts.pop)
+            self._room = max(_FEW_MOMENTS, 2 * len(starts))
 
     @property
     def worst(self) -> int:
@@ -49,19 +50,23 @@ class WorstSecond:
         whole = WorstSecond(0)
         whole._most, whole._window = self._most, self._window.copy()
         whole._in_window = self._in_window
-        for moment in sorted(self._early):
-            whole._pass(moment, self._starts[moment])
+        whole._pass(sorted(self._starts), self._starts.__getitem__)
         return whole._most
 
-    def _pass(self, start_ms: int, starts: int) -> None:
-        if self._window and start_ms < self._window[-1][0]:
-            self._window.clear()  # the wall clock was set back
-            self._in_window = 0
-        self._window.append((start_ms, starts))
-        self._in_window += starts
-        while start_ms - self._window[0][0] >= _WINDOW_MS:
-            self._in_window -= self._window.popleft()[1]
-        self._most = max(self._most, self._in_window)
+    def _pass(self, moments: list[int], starts_at: Callable[[int], int]) -> None:
+        """Let the window go over moments, in order."""
+        window, in_window, most = self._window, self._in_window, self._most
+        if window and moments and moments[0] < window[-1][0]:
+            window.clear()  # the wall clock was set back
+            in_window = 0
+        for moment in moments:
+            starts = starts_at(moment)
+            window.append((moment, starts))
+            in_window += starts
+            while moment - window[0][0] >= _WINDOW_MS:
+                in_window -= window.popleft()[1]
+            most = max(most, in_window)
+        self._in_window, self._most = in_window, most
 
 
 class Tally:
@@ -87,28 +92,36 @@ class Tally:
         self._life_began = 0.0
         self._owned: set[tuple[str, str]] = set()  # (source, host), where each has its owner
         self._made: deque[tuple[str, int]] = deque(maxlen=round(RECENT_S * 10) + 1)
+        self._tenth, self._made_in_it = "", 0  # the latest, and not among `_made` yet
 
     def add(self, record: Record) -> None:
         """Take a record that the rows' lives allow."""
-        event = record["event"]
-        if "key" not in record:
+        event, key = record["event"], record.get("key")
+        if key is None:
             if not of_later_version(record) or (event in LIVES and "at" in record):
                 self._add_run(record)
             return
         self.last = record["at"]
-        key = record["key"]
         if "code" in record:
             why = record["code"], record.get("message", "")
             self.why[key] = self._same.setdefault(why, why)
-        elif not record.get("final"):  # the last question takes no reason away
+        elif self.why and not record.get("final"):  # the last question takes no reason away
             self.why.pop(key, None)
+        if event == "intent":
+            if self._taken_over:
+                self._halt_is_over(record)
+        else:
+            self._add_outcome(event, key, record)
+
+    def _add_outcome(self, event: str, key: str, record: Record) -> None:
+        at = record["at"]
         if "sent_at" in record:
             self._add_call(record)
         if event == "accepted":
-            self._made_at = record["at"]
-            self._add_made(record["at"][:_TENTH])
+            self._made_at = at
+            self._add_made(at[:_TENTH])
         elif event == "in_doubt":
-            self.doubted = record["at"]
+            self.doubted = at
         elif record.get("verdict") == "BACKPRESSURE" and "not_before" in record:
             rests_until = unstamp(record["not_before"])
             self.rests[record["region"] or ""] = rests_until, record.get("code", "")
@@ -116,8 +129,6 @@ class Tally:
             self.doubled.add(key)
         elif event == "halted":
             self._add_halt(record)
-        elif event == "intent" and self._taken_over:
-            self._halt_is_over(record)
 
     @property
     def halted(self) -> tuple[dict[str, str], ...]:
@@ -147,7 +158,8 @@ class Tally:
     def rate_per_s(self, now: float) -> float:
         """Accepted snapshots a second, of the minute before `now` (Unix seconds), or of the time
         since the first."""
-        made = [(unstamp(f"{tenth}00Z"), number) for tenth, number in self._made]
+        tenths = [*self._made, (self._tenth, self._made_in_it)]
+        made = [(unstamp(f"{tenth}00Z"), number) for tenth, number in tenths if number]
         recent = [(at, number) for at, number in made if now - at <= RECENT_S]
         if not recent:
             return 0.0
@@ -160,13 +172,14 @@ class Tally:
         starts = self._starts.get(quota)
         if starts is None:
             starts = self._starts[quota] = WorstSecond(self._late_ms)
-        starts.add(round(unstamp(record["sent_at"]) * 1000))
+        starts.add(unstamp_ms(record["sent_at"]))
 
     def _add_made(self, tenth: str) -> None:
-        if self._made and self._made[-1][0] == tenth:
-            self._made[-1] = tenth, self._made[-1][1] + 1
+        if tenth == self._tenth:
+            self._made_in_it += 1
         else:
-            self._made.append((tenth, 1))
+            self._made.append((self._tenth, self._made_in_it))
+            self._tenth, self._made_in_it = tenth, 1
 
     def _add_run(self, record: Record) -> None:
         event = record["event"]

@@ -4,11 +4,13 @@ came to."""
 from __future__ import annotations
 
 import tracemalloc
+from bisect import bisect_left
+from random import Random
 from typing import Any
 
 import pytest
 
-from batchsnap.ledger.record import Record, row_record, stamp
+from batchsnap.ledger.record import Record, row_record, stamp, unstamp, unstamp_ms
 from batchsnap.ledger.replay import Fold, folded
 from batchsnap.ledger.tally import WorstSecond
 from batchsnap.report.progress import progress_of
@@ -97,7 +99,7 @@ def test_the_worst_second_is_kept_by_the_millisecond(starts_a_ms: int) -> None:
         for _ in range(starts_a_ms):
             worst.add(ms)
     assert worst.worst == 1000 * starts_a_ms
-    assert len(worst._early) == 3000
+    assert len(worst._starts) == 3000
 
 
 def test_a_row_that_is_made_costs_a_key_and_an_entry() -> None:
@@ -118,3 +120,29 @@ def test_a_row_that_is_made_costs_a_key_and_an_entry() -> None:
 
     few, many = 10_000, 40_000
     assert (run(many) - run(few)) / (many - few) < 140
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_worst_second_is_that_of_all_starts_sorted(seed: int) -> None:
+    """They come up to a second late, and are looked at many at a time."""
+    rand = Random(seed)
+    starts = [round(number * (9 + seed) + rand.random() * 1000) for number in range(4000)]
+    worst = WorstSecond(late_ms=1100)
+    for start in starts:
+        worst.add(start)
+    starts.sort()
+    within = (bisect_left(starts, start + 1000) - i for i, start in enumerate(starts))
+    assert worst.worst == max(within)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        stamp(BORN + 0.0425),
+        "2026-11-24T08:16:13Z",
+        "2026-11-24T08:16:13+0100",
+        "2026-11-24T08:16:13.042+01:00",
+    ],
+)
+def test_milliseconds_of_a_stamp_are_those_of_its_seconds(text: str) -> None:
+    assert unstamp_ms(text) == round(unstamp(text) * 1000)
