@@ -46,7 +46,7 @@ class Alarm:
     sooner: a scope and a timer for each would cost more than what is done between two waits."""
 
     def __init__(self) -> None:
-        self._rung = anyio.Event()
+        self._rung = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
     def ring(self) -> None:
@@ -62,6 +62,6 @@ class Alarm:
             if timer is not None:
                 timer.cancel()
             self._timer = loop.call_at(due, self.ring)
-        self._rung = anyio.Event()
+        self._rung.clear()
         await self._rung.wait()
         return loop.time() > due - _EARLY_S

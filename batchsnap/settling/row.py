@@ -29,7 +29,17 @@ class Row:
     """One row on its way. Dropped as soon as it is at rest."""
 
     __slots__ = (
-        *("attempt", "baseline", "doubt_since", "due", "last", "number", "rejection", "remark"),
+        *(
+            "attempt",
+            "baseline",
+            "doubt_since",
+            "due",
+            "key",
+            "last",
+            "number",
+            "rejection",
+            "remark",
+        ),
         *("request", "snapshot_id", "stage", "tries", "turn"),
     )
 
@@ -39,6 +49,7 @@ class Row:
         """`intent`: the one in force, for the snapshot to look for bears its name. `attempt`: the
         row's latest one, so that no number is given twice."""
         self.request = request
+        self.key = request.key
         self.attempt = attempt
         self.stage: Stage | None = None
         self.turn: anyio.Event | None = None  # set when it goes on; None: it has not begun
@@ -58,10 +69,6 @@ class Row:
                 named=self.baseline is not None,
                 disk_id=intent["disk_id"] or request.disk_id,
             )
-
-    @property
-    def key(self) -> str:
-        return self.request.key
 
     @property
     def disk_id(self) -> str:
