@@ -39,15 +39,15 @@ if TYPE_CHECKING:
     from batchsnap.errors import ManifestError as ManifestError
     from batchsnap.errors import OtherVersion as OtherVersion
     from batchsnap.errors import UsageError as UsageError
-    from batchsnap.job.api import run as run
-    from batchsnap.job.api import stream as stream
     from batchsnap.job.spec import Result as Result
+    from batchsnap.library.api import run as run
+    from batchsnap.library.api import stream as stream
     from batchsnap.report.summary import Summary as Summary
 
 
 _HOMES = {
-    "run": "batchsnap.job.api",
-    "stream": "batchsnap.job.api",
+    "run": "batchsnap.library.api",
+    "stream": "batchsnap.library.api",
     "Result": "batchsnap.job.spec",
     "Stop": "batchsnap.client.stopping",
     "Summary": "batchsnap.report.summary",

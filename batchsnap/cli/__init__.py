@@ -1,7 +1,13 @@
 """The face: options to orders, records to words, errors to exit codes.
 
-main (the group, and errors to exit codes) · options (what several commands share, and how texts
-become values) · output (what is said and shown) · connect (a command's way to the cloud) ·
-progress (a run's live view) · metrics (its Prometheus numbers) · aftercare (a ledger taken up
-again) · commands/ (one file a command).
+main       the group of commands, and the one place where an error becomes an exit code
+options    what several commands share, and how texts become values
+output     what is said and shown, through one writer
+connect    a command's way to the cloud, and whose keys it has
+question   asked once before money is spent, and what it stands on
+progress   a run's live view
+metrics    its Prometheus numbers
+aftercare  a ledger taken up again: settle, wait, rollback
+cluster    a run whose ledger many machines share
+commands/  one file a command
 """

@@ -15,7 +15,7 @@ from batchsnap.cli.output import fail_softly, on_terminal, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
-    from batchsnap.cluster.run import Known
+    from batchsnap.cluster.run import KnownRun
     from batchsnap.cluster.worker import Offer
     from batchsnap.job.run import Prepared
     from batchsnap.job.spec import JobSpec, Result
@@ -48,11 +48,11 @@ def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
     return show_result(result, as_json=options["as_json"])
 
 
-def _end(there: Known) -> str:
+def _end(there: KnownRun) -> str:
     return there.fold.ended["at"] if there.fold.ended is not None else "some time"
 
 
-def _following(address: Address) -> tuple[Address, Known | None]:
+def _following(address: Address) -> tuple[Address, KnownRun | None]:
     """The next ledger of its series that is not finished, or not there yet."""
     from itertools import count
 
@@ -68,7 +68,7 @@ def _following(address: Address) -> tuple[Address, Known | None]:
 
 async def _run(
     address: Address,
-    there: Known | None,
+    there: KnownRun | None,
     spec: JobSpec,
     options: dict[str, Any],
     *,
@@ -129,7 +129,7 @@ def _ask(prepared: Prepared, address: Address, *, yes: bool) -> None:
 
 async def working(
     address: Address,
-    there: Known,
+    there: KnownRun,
     offer: Offer,
     options: dict[str, Any],
     talk: Callable[[str], None],
@@ -152,9 +152,9 @@ async def working(
 
 async def _lines(address: Address, talk: Callable[[str], None]) -> None:
     """The whole run, a line now and then."""
-    from batchsnap.cluster.view import View
+    from batchsnap.cluster.view import RunView
 
-    view = View(address)
+    view = RunView(address)
     try:
         while True:
             await anyio.sleep(_PLAIN_S)

@@ -55,7 +55,7 @@ def server_of(database: Database) -> Server:
 
 
 @dataclass(slots=True)
-class Part:
+class Share:
     """What the database has of one quota, read in one snapshot."""
 
     quota: QuotaRow
@@ -72,7 +72,7 @@ class Claimed(NamedTuple):
     """A quota that is ours."""
 
     hold: Hold
-    part: Part
+    part: Share
 
 
 class Claims:
@@ -110,7 +110,7 @@ class Claims:
                     await self._session.call(lambda db: db.run(schema.UNLOCKS, rest))
         return claimed
 
-    def _read(self, wanted: list[QuotaRow]) -> list[Part]:
+    def _read(self, wanted: list[QuotaRow]) -> list[Share]:
         """What is there of the quotas that are still to be worked on."""
         with reader(self._address, primary=True) as database, database.snapshot():
             ledger = need(database, self._address)
@@ -124,7 +124,7 @@ class Claims:
                 if now[quota.id].ended is None
             ]
 
-    async def _claim(self, locked: Database, part: Part) -> Claimed | None:
+    async def _claim(self, locked: Database, part: Share) -> Claimed | None:
         """Write its `claimed`; None where somebody else wrote, or the lock's session is gone."""
         quota = part.quota
         session = self._session
@@ -153,7 +153,7 @@ class Claims:
         session.adopt(hold)
         return Claimed(hold, part)
 
-    def _record(self, part: Part, server: Server) -> dict[str, Any]:
+    def _record(self, part: Share, server: Server) -> dict[str, Any]:
         record = {
             "event": "claimed",
             "at": stamp(self._clock.wall()),
@@ -172,7 +172,7 @@ def _locked(database: Database, locks: list[int]) -> list[int]:
     return [lock for lock in locks if lock in got]
 
 
-def read_part(database: Database, ledger: LedgerRow, quota: QuotaRow, runs: list[Record]) -> Part:
+def read_part(database: Database, ledger: LedgerRow, quota: QuotaRow, runs: list[Record]) -> Share:
     """All of one quota."""
     fold, retry_failed, lost = Fold(), False, ""
     known = ledger.header.get("server", {})
@@ -191,7 +191,7 @@ def read_part(database: Database, ledger: LedgerRow, quota: QuotaRow, runs: list
     last = [line for (line,) in database.run(_SIBLINGS, quota.source, quota.host)]
     clean = all(line is None or orjson.loads(line)["event"] == "released" for line in last)
     server = Server(**known) if known else None
-    return Part(quota, fold, requests, newest, clean, server, lost, retry_failed)
+    return Share(quota, fold, requests, newest, clean, server, lost, retry_failed)
 
 
 def _run_records(database: Database, rows: Iterable[QuotaRow]) -> list[Record]:

@@ -47,7 +47,7 @@ _STOP = (
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownRun:
     """A ledger that is there, and what its run was told."""
 
     ledger: LedgerRow
@@ -58,7 +58,7 @@ class Known:
         return Settings().merged(self.fold.settings)
 
 
-def known(address: Address) -> Known | None:
+def known(address: Address) -> KnownRun | None:
     """The ledger of that address; None where there is none yet.
 
     Raises:
@@ -72,7 +72,7 @@ def known(address: Address) -> Known | None:
         fold.apply(ledger.header)
         for (line,) in database.run(_LINES, _own(database, ledger)):
             fold.apply(orjson.loads(line))
-        return Known(ledger, fold)
+        return KnownRun(ledger, fold)
 
 
 def _own(database: Database, ledger: LedgerRow) -> int:
@@ -126,7 +126,7 @@ async def load_run(address: Address, prepared: Prepared, credentials: Credential
     await anyio.to_thread.run_sync(load, address, prepared.header(), pairs)
 
 
-def is_edited(there: Known, spec: JobSpec) -> bool:
+def is_edited(there: KnownRun, spec: JobSpec) -> bool:
     """Whether the manifest differs from the one that was taken in last.
 
     Raises:
@@ -137,7 +137,7 @@ def is_edited(there: Known, spec: JobSpec) -> bool:
         return bool(manifest.digest() != there.fold.manifest["sha256"])
 
 
-def take_up(address: Address, there: Known, spec: JobSpec) -> None:
+def take_up(address: Address, there: KnownRun, spec: JobSpec) -> None:
     """Go on with a ledger that is there: what halted, failed or was stopped gets another try.
 
     Raises:
@@ -167,7 +167,7 @@ def take_up(address: Address, there: Known, spec: JobSpec) -> None:
             ) from None
 
 
-def stop_run(address: Address, there: Known, reason: str = "") -> bool:
+def stop_run(address: Address, there: KnownRun, reason: str = "") -> bool:
     """Have every worker drain; False where the run was not open."""
     with reader(address, primary=True) as database:
         database.run(_STOP, reason, there.ledger.id)
@@ -176,7 +176,7 @@ def stop_run(address: Address, there: Known, reason: str = "") -> bool:
 
 async def work_on(
     address: Address,
-    there: Known,
+    there: KnownRun,
     offer: Offer,
     stop: Stop,
     say: Say,
@@ -193,7 +193,7 @@ async def work_on(
     return await anyio.to_thread.run_sync(conclude, address, there, stop)
 
 
-def conclude(address: Address, there: Known, stop: Stop | None = None) -> Result:
+def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Result:
     """How the run stands. Where all its quotas have ended well, whoever is first says so.
 
     Raises:

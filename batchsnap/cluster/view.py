@@ -6,14 +6,14 @@ from batchsnap.errors import LedgerError
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN
 from batchsnap.postgres.address import Address
-from batchsnap.postgres.reading import Follower
+from batchsnap.postgres.reading import DatabaseFollower
 
 
-class View:
+class RunView:
     """Reads on where it stopped. Use it in one thread at a time."""
 
     def __init__(self, address: Address) -> None:
-        self._follower = Follower(address)
+        self._follower = DatabaseFollower(address)
         self._fold = Fold()
 
     def line(self) -> str:

@@ -12,6 +12,4 @@ reopen    a ledger taken up without its manifest: settle, wait, rollback
 preview   what a run would do, without a lock and without making anything; the disks looked up
 discover  from tags and instances to disks
 restore   what a restore map needs of the cloud
-asked     what a program may ask of a run, and of which type
-api       the library's doors: `run` to the end, `stream` record by record
 """

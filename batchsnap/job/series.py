@@ -29,7 +29,7 @@ _SETTLE_MOST_S = 900.0  # twice what the longest schedule of a doubt takes, last
 GOES_ON_S = 12 * 3600.0  # a run born less than so long ago is the one that was meant
 
 
-class Fate(Enum):
+class ElderFate(Enum):
     """What becomes of an earlier day's ledger."""
 
     ENDED = auto()  # today's begins
@@ -37,12 +37,12 @@ class Fate(Enum):
     SUPERSEDED = auto()  # its doubts are settled, it is closed, today's begins
 
 
-def fate_of(fold: Fold, now: datetime) -> Fate:
+def fate_of(fold: Fold, now: datetime) -> ElderFate:
     """What becomes of an earlier day's ledger that stands so."""
     if fold.ended is not None:
-        return Fate.ENDED
+        return ElderFate.ENDED
     young = now.timestamp() - unstamp(fold.header["at"]) < GOES_ON_S
-    return Fate.GOES_ON if young else Fate.SUPERSEDED
+    return ElderFate.GOES_ON if young else ElderFate.SUPERSEDED
 
 
 @dataclass(slots=True)
@@ -83,21 +83,23 @@ def _after(elder: Store, store: Store, now: datetime) -> Opened:
     try:
         ledger = elder.open()
     except LedgerLocked:
-        if fate_of(folded(elder.records()), now) is Fate.ENDED:  # somebody waits, or rolls back
+        if (
+            fate_of(folded(elder.records()), now) is ElderFate.ENDED
+        ):  # somebody waits, or rolls back
             return Opened(store)
         raise
     except LedgerDamaged as error:
         born = Fold()
         born.apply(next(elder.records()))
-        if fate_of(born, now) is Fate.GOES_ON:
+        if fate_of(born, now) is ElderFate.GOES_ON:
             raise
         return Opened(
             store, told=f"{elder.label} is passed over, its doubts are not settled: {error}"
         )
     fate = fate_of(ledger.fold, now)
-    if fate is Fate.GOES_ON:
+    if fate is ElderFate.GOES_ON:
         return Opened(elder, ledger, told=f"{elder.name} is unfinished and goes on")
-    if fate is Fate.SUPERSEDED:
+    if fate is ElderFate.SUPERSEDED:
         return Opened(store, elder=ledger)
     ledger.release()
     return Opened(store)
@@ -111,7 +113,7 @@ def stands(series: Series, now: datetime) -> Fold | None:
     if series.elder is None:
         return None
     fold = folded(series.elder.records())
-    return fold if fate_of(fold, now) is Fate.GOES_ON else None
+    return fold if fate_of(fold, now) is ElderFate.GOES_ON else None
 
 
 async def supersede(

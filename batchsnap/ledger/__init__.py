@@ -36,12 +36,11 @@ scan    F0  lines -> records: how far a ledger is believed; torn against damaged
 kept    F0  the record that is kept of a row that is not at rest
 replay  F0  records -> where every row stands, and what the run came to: the one fold
 tally   F0  the sums in it: calls, halts, lives, the worst second, the pace
-disk    F1  the system calls: lock, durable copy, repair, which file this is
+disk    F1  the system calls: lock, durable copy, repair, which file this is, what it lies on
 gap     F1  whether the ledger's silence about a row is a proof
 store   F1  the one writer: birth, recovery, append, group commit
 scribe  F1  the thread that it writes in
 ports   F1  what a ledger is to those who use it: Store, RecordSink, Series
 file    F1  FileStore: a ledger by its path, and the files of one series
 reading F1  records for readers that lock nothing
-place   F1  whether the folder outlives the machine
 """

@@ -16,6 +16,7 @@ from batchsnap.ledger.record import Home
 from batchsnap.ledger.scan import Scan
 
 MODE = 0o600
+_VOLATILE = frozenset({"tmpfs", "ramfs", "overlay", "aufs"})
 BLOCK = 1 << 20
 _LACKS = frozenset(
     {
@@ -239,3 +240,39 @@ def rewrite_unproven(fd: int, scan: Scan) -> None:
     while start < scan.end:
         block = os.pread(fd, min(BLOCK, scan.end - start), start)
         start += _taken(os.pwrite(fd, block, start))
+
+
+def volatile(path: Path) -> str:
+    """The type of a file system that dies with the machine or container, or "".
+
+    Linux only (reads the mount table); elsewhere nothing is known and nothing said.
+    """
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf8", errors="replace")
+        folder = path.parent.resolve()
+    except OSError:
+        return ""
+    best, kind = -1, ""
+    for line in mounts.splitlines():
+        _, point, fs, *_ = line.split(" ")
+        where = Path(point.replace("\\040", " "))
+        # of two mounts on one point the later one is seen
+        if len(where.parts) >= best and folder.is_relative_to(where):
+            best, kind = len(where.parts), fs
+    return kind if kind in _VOLATILE else ""
+
+
+def held(path: Path) -> bool | None:
+    """Whether a process of this machine has locked the file, found without touching the lock: who
+    tries it might be in the way of a run that begins. None where nothing is told (not Linux)."""
+    try:
+        locks = Path("/proc/locks").read_text(encoding="utf8")
+        inode = path.stat().st_ino
+    except OSError:
+        return None
+    found = (line.split() for line in locks.splitlines())
+    return any(
+        words[1:2] == ["FLOCK"] and words[3:4] == ["WRITE"] and words[5].endswith(f":{inode}")
+        for words in found
+        if len(words) > 5
+    )

@@ -12,9 +12,9 @@ from itertools import count, islice
 from pathlib import Path
 
 from batchsnap.errors import LedgerError, UsageError
-from batchsnap.ledger.place import held, volatile
+from batchsnap.ledger.disk import held, volatile
 from batchsnap.ledger.ports import Series, Store
-from batchsnap.ledger.reading import Follower, records
+from batchsnap.ledger.reading import FileFollower, records
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.store import Ledger
 
@@ -56,8 +56,8 @@ class FileStore:
     def records(self) -> Iterator[Record]:
         return records(self.path)
 
-    def follow(self) -> Follower:
-        return Follower(self.path)
+    def follow(self) -> FileFollower:
+        return FileFollower(self.path)
 
     def digest(self, lines: int) -> str:
         sha256 = hashlib.sha256()

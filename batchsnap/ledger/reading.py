@@ -39,7 +39,7 @@ def records(path: Path) -> Iterator[Record]:
             raise LedgerError(f"can't read the ledger {path}: {error.strerror}") from error
 
 
-class Follower:
+class FileFollower:
     """Reads on where it stopped: for a view of a run that is going on."""
 
     def __init__(self, path: Path) -> None:

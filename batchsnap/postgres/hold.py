@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import anyio
 
-from batchsnap.postgres.lease import Clocks, Lease
+from batchsnap.errors import LedgerError
+from batchsnap.postgres.lease import Clocks, Lease, Moment
 
 TAKEN = "another process owns this quota now"
 
@@ -24,6 +25,24 @@ class Hold:
         self.lease = Lease(clocks)
         self.on_end: Callable[[str], None] = lambda _: None
 
+    def judge(self, newest: int | None, locks: set[int], sent: Moment) -> None:
+        """What a heartbeat that was sent at `sent` tells of it: the number of its newest record,
+        and the locks that the session has. Only if both are ours is the lease renewed.
+
+        Raises:
+            LedgerError: the lock went without a new owner, so locks do not hold here.
+        """
+        if newest != self.durable:
+            self.end(TAKEN)
+        elif self.lock not in locks:
+            raise LedgerError(
+                f"the lock of {self.what} is not this session's any more, though nobody ended it: "
+                "a pooler in transaction mode lies between. Connect directly, or through one in "
+                "session mode"
+            )
+        else:
+            self.lease.renew(sent)
+
     def end(self, why: str) -> None:
         """It is lost; nothing of it is written any more."""
         if not self.lease.ended:
@@ -31,7 +50,7 @@ class Hold:
             self.on_end(why)
 
 
-class Group:
+class Batch:
     """Records that become durable together."""
 
     def __init__(self) -> None:
@@ -39,9 +58,9 @@ class Group:
         self.failed: dict[int, int] = {}  # by quota
         self.done = anyio.Event()
 
-    def of(self, hold: Hold) -> Group:
+    def of(self, hold: Hold) -> Batch:
         """Its part of one quota."""
-        part = Group()
+        part = Batch()
         part.entries = [entry for entry in self.entries if entry[0] is hold]
         if hold.quota in self.failed:
             part.failed = {hold.quota: self.failed[hold.quota]}

@@ -195,7 +195,7 @@ def owners(address: Address) -> list[Owner]:
     return [owner for owner in found if owner.quota.source]
 
 
-class Follower:
+class DatabaseFollower:
     """Reads on where it stopped, over a connection of its own."""
 
     def __init__(self, address: Address) -> None:

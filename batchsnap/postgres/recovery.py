@@ -8,13 +8,13 @@ from contextlib import suppress
 
 from batchsnap.postgres import schema
 from batchsnap.postgres.door import Away, Database
-from batchsnap.postgres.hold import Group, Hold
+from batchsnap.postgres.hold import Batch, Hold
 
 Newest = dict[int, tuple[int, str] | None]
 """The last record of each quota: its number and its line."""
 
 
-def append(database: Database, group: Group) -> None:
+def append(database: Database, group: Batch) -> None:
     """Write a group, all of it or nothing.
 
     Raises:
@@ -69,7 +69,7 @@ def look(database: Database, holds: Iterable[Hold]) -> Newest:
     return {quota: (seq, database.one(schema.LINE, quota, seq)[0]) for quota, seq in newest.items()}
 
 
-def settle(hold: Hold, found: Newest, sent: Group | None) -> bool:
+def settle(hold: Hold, found: Newest, sent: Batch | None) -> bool:
     """Whether the quota is as we left it: the newest record is our last durable one, or the last
     of the group whose answer was lost; then that part of the group was carried out."""
     newest = found.get(hold.quota)

@@ -26,8 +26,8 @@ from batchsnap.failpoints import failpoint
 from batchsnap.postgres import recovery
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import SESSION_S, Away, Database, Fenced
-from batchsnap.postgres.hold import TAKEN, Group, Hold
-from batchsnap.postgres.lease import Clocks, Moment
+from batchsnap.postgres.hold import TAKEN, Batch, Hold
+from batchsnap.postgres.lease import Clocks
 
 Say = Callable[[str], None]
 _T = TypeVar("_T")
@@ -60,8 +60,8 @@ class Session:
         self._database: Database | None = None
         self._former: set[int] = set()  # backends that were ours
         self._holds: dict[int, Hold] = {}
-        self._group = Group()
-        self._sent: Group | None = None  # unanswered
+        self._group = Batch()
+        self._sent: Batch | None = None  # unanswered
         self._jobs: list[tuple[Callable[[Database], Any], asyncio.Future[Any]]] = []
         self._wake = anyio.Event()
         self._beat_at = -math.inf
@@ -76,7 +76,7 @@ class Session:
 
     # What others ask for.
 
-    def append(self, hold: Hold, line: str, *, failed: bool = False) -> Group:
+    def append(self, hold: Hold, line: str, *, failed: bool = False) -> Batch:
         """Take the quota's next record; its group's `done` is set once it is durable, or lost with
         the quota."""
         hold.seq += 1
@@ -140,7 +140,7 @@ class Session:
     async def _serve(self) -> None:
         """One thing that is due: the group, a job, the heartbeat; or wait for one."""
         if self._sent is None and self._group.entries:
-            self._sent, self._group = self._group, Group()
+            self._sent, self._group = self._group, Batch()
         if self._sent is not None:
             await self._commit(self._sent)
         elif self._jobs:
@@ -162,7 +162,7 @@ class Session:
         finally:
             cut.cancel()
 
-    async def _commit(self, group: Group) -> None:
+    async def _commit(self, group: Batch) -> None:
         group.entries = [entry for entry in group.entries if not entry[0].lease.ended]
         try:
             if group.entries:
@@ -172,7 +172,7 @@ class Session:
             await self._one_by_one(group)
         self._written(group)
 
-    async def _one_by_one(self, group: Group) -> None:
+    async def _one_by_one(self, group: Batch) -> None:
         """One quota of the group is another's: the rest is written without it."""
         for hold in {entry[0].quota: entry[0] for entry in group.entries}.values():
             part = group.of(hold)
@@ -184,7 +184,7 @@ class Session:
                 self._written(part)
                 group.leave(hold)
 
-    def _written(self, group: Group) -> None:
+    def _written(self, group: Batch) -> None:
         for hold, seq, _ in group.entries:
             if not hold.lease.ended:
                 hold.durable = seq
@@ -209,26 +209,12 @@ class Session:
         holds = list(self._holds.values())
         sent = self.clocks.now()
         newest, locks = await self._answered(partial(recovery.seen, holds=holds))
-        self._judge(holds, newest, locks, sent)
-        self._beat_at = self._clock.monotonic()
-        await self._answered(self._observe)
-
-    def _judge(
-        self, holds: list[Hold], newest: dict[int, int], locks: set[int], sent: Moment
-    ) -> None:
         for hold in holds:
-            if newest.get(hold.quota) != hold.durable:
-                hold.end(TAKEN)
-            elif hold.lock not in locks:
-                raise LedgerError(
-                    f"the lock of {hold.what} is not this session's any more, though nobody ended "
-                    "it: a pooler in transaction mode lies between. Connect directly, or through "
-                    "one in session mode"
-                )
-            else:
-                hold.lease.renew(sent)
+            hold.judge(newest.get(hold.quota), locks, sent)
             if hold.lease.ended:
                 self.drop(hold)
+        self._beat_at = self._clock.monotonic()
+        await self._answered(self._observe)
 
     # A session that was lost.
 

@@ -16,7 +16,7 @@ from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import FAILED_WORDS
-from batchsnap.postgres.hold import Group, Hold
+from batchsnap.postgres.hold import Batch, Hold
 from batchsnap.postgres.session import Session
 
 
@@ -41,7 +41,7 @@ class QuotaSink:
         self._session = session
         self._hold = hold
         self._records = records
-        self._last: Group | None = None
+        self._last: Batch | None = None
         self._closed = anyio.Event()
         hold.on_end = self._ended
         if hold.lease.ended:
@@ -55,7 +55,7 @@ class QuotaSink:
     def gap(self) -> Gap:
         return Gap.LOST if self.lost else Gap.NONE
 
-    def append(self, record: Record) -> Group:
+    def append(self, record: Record) -> Batch:
         """As `RecordSink.append`; raises LedgerUnwritable, IllegalMove."""
         if self.failure is not None:
             raise self.failure
@@ -67,7 +67,7 @@ class QuotaSink:
             tap(record)
         return group
 
-    async def durable(self, group: Group) -> None:
+    async def durable(self, group: Batch) -> None:
         """Wait until the database has it, however long it is away.
 
         Raises:

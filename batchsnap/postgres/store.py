@@ -13,7 +13,7 @@ from batchsnap.errors import UsageError
 from batchsnap.ledger.ports import Store
 from batchsnap.ledger.record import Record, encode
 from batchsnap.postgres.address import Address
-from batchsnap.postgres.reading import Follower, find, owners, reader, records
+from batchsnap.postgres.reading import DatabaseFollower, find, owners, reader, records
 from batchsnap.postgres.whole import WholeSink
 
 
@@ -52,8 +52,8 @@ class DatabaseStore:
     def records(self) -> Iterator[Record]:
         return records(self.address)
 
-    def follow(self) -> Follower:
-        return Follower(self.address)
+    def follow(self) -> DatabaseFollower:
+        return DatabaseFollower(self.address)
 
     def digest(self, lines: int) -> str:
         sha256 = hashlib.sha256()

@@ -26,7 +26,7 @@ from batchsnap.lifecycle import FAILED_WORDS
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
-from batchsnap.postgres.hold import Group, Hold
+from batchsnap.postgres.hold import Batch, Hold
 from batchsnap.postgres.reading import LedgerRow, QuotaRow, need, owners, quotas, records
 from batchsnap.postgres.recovery import newest_of, try_locks
 from batchsnap.postgres.session import Session
@@ -55,7 +55,7 @@ class WholeSink:
         self._places: dict[tuple[str, str], int] = {}
         self._clock = LoopClock()
         self._session = self._new_session()
-        self._last: Group | None = None
+        self._last: Batch | None = None
         self._closed = anyio.Event()
 
     @classmethod
@@ -136,7 +136,7 @@ class WholeSink:
     def gap(self) -> Gap:
         return Gap.LOST if self.lost else Gap.NONE
 
-    def append(self, record: Record) -> Group:
+    def append(self, record: Record) -> Batch:
         """As `RecordSink.append`; raises LedgerUnwritable, IllegalMove."""
         if self.failure is not None:
             raise self.failure
@@ -155,7 +155,7 @@ class WholeSink:
             return self._own
         return self._places[record["profile"] or "", record["region"] or ""]
 
-    async def durable(self, group: Group) -> None:
+    async def durable(self, group: Batch) -> None:
         """Wait until the database has it.
 
         Raises:

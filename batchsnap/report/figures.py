@@ -57,7 +57,7 @@ class Marks:
             self.more += 1
 
 
-class Series:
+class TimeSeries:
     """Time series of the calls that were sent, second by second."""
 
     def __init__(self) -> None:

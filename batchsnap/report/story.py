@@ -13,7 +13,7 @@ from batchsnap.ledger.replay import Fold
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import DiskRow
 from batchsnap.report.facts import RowFact, RowFacts
-from batchsnap.report.figures import Marks, Series
+from batchsnap.report.figures import Marks, TimeSeries
 from batchsnap.report.summary import Summary, outcomes_of, summary_of
 from batchsnap.report.text import Reason, reasons_of
 
@@ -31,7 +31,7 @@ class Story:
     manifest: dict[str, Any]
     finished: Record | None
     facts: RowFacts
-    series: Series
+    series: TimeSeries
     marks: Marks
     as_of: str  # when the latest record was written
     reasons: list[Reason]
@@ -53,7 +53,7 @@ def read_story(store: Store) -> Story:
     Raises:
         LedgerError: it can't be read.
     """
-    fold, facts, series, marks = Fold(), RowFacts(), Series(), Marks()
+    fold, facts, series, marks = Fold(), RowFacts(), TimeSeries(), Marks()
     count, as_of = 0, ""
     for record in store.records():
         count, as_of = count + 1, record.get("at", as_of)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from batchsnap.ledger.reading import Follower
+from batchsnap.ledger.reading import FileFollower
 from tests.ledgers import write_ledger
 from tests.process import Cli, environment, simulator, write_fleet
 
@@ -48,7 +48,7 @@ def test_a_follower_takes_whole_lines_and_tells_a_cut(tmp_path: Path) -> None:
     whole = write_ledger(tmp_path / "whole.jsonl", 40).read_bytes()
     growing = tmp_path / "growing.jsonl"
     growing.write_bytes(whole[:1000])
-    follower = Follower(growing)
+    follower = FileFollower(growing)
     found = follower.more() or []
     for end in range(1000, len(whole), 377):
         growing.write_bytes(whole[:end])

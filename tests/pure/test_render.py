@@ -15,7 +15,7 @@ from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.replay import Fold, folded
 from batchsnap.model import DiskRow
 from batchsnap.report.facts import RowFact, RowFacts
-from batchsnap.report.figures import Marks, Series, columns
+from batchsnap.report.figures import Marks, TimeSeries, columns
 from batchsnap.report.files import facts_csv, failed_manifest
 from batchsnap.report.page import headline, lede
 from batchsnap.report.progress import status_lines
@@ -127,7 +127,7 @@ def sent(at: float, number: int = 1, **more: Any) -> Record:
 
 
 def test_thinning_hides_no_peak() -> None:
-    series = Series()
+    series = TimeSeries()
     series.add(birth(settings={"rate_per_s": 20.0}, at=stamp(BORN)))
     for second in range(0, 36_000, 7):
         series.add(sent(second))
@@ -143,7 +143,7 @@ def test_thinning_hides_no_peak() -> None:
 
 
 def test_a_host_for_each_region_is_a_quota_for_each() -> None:
-    shared, own = Series(), Series()
+    shared, own = TimeSeries(), TimeSeries()
     shared.add(birth(endpoint="https://cbs"))
     own.add(birth(endpoint="https://cbs.{region}"))
     for series in (shared, own):
@@ -155,7 +155,7 @@ def test_a_host_for_each_region_is_a_quota_for_each() -> None:
 
 
 def test_the_cap_is_the_one_in_force_at_the_time() -> None:
-    series = Series()
+    series = TimeSeries()
     series.add(birth(settings={"rate_per_s": 20.0}, at=stamp(BORN)))
     series.add(sent(0))
     series.add({"event": "resumed", "at": stamp(BORN + 2), "settings": {"rate_per_s": 5.0}})

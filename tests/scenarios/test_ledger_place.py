@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchsnap.ledger import place
+from batchsnap.ledger import disk
 
 
 @pytest.mark.parametrize(
@@ -27,4 +27,4 @@ def test_folders_that_die_with_the_machine_are_told(
     folder.mkdir()
     text = mounts.format(str(folder).replace(" ", "\\040"))
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
-    assert place.volatile(folder / "ledger") == kind
+    assert disk.volatile(folder / "ledger") == kind

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from batchsnap.cli.commands.run import Made, ask, run_prepared, show_end, spec_of
+from batchsnap.cli.commands.run import Made, run_prepared, show_end, spec_of
 from batchsnap.cli.options import (
     DURATION,
     Region,
@@ -17,6 +17,7 @@ from batchsnap.cli.options import (
 )
 from batchsnap.cli.options import command as new_command
 from batchsnap.cli.output import fail_softly, note
+from batchsnap.cli.question import ask
 
 
 @new_command("copy")

@@ -23,7 +23,8 @@ from batchsnap.cli.options import (
     verbosity,
 )
 from batchsnap.cli.options import command as new_command
-from batchsnap.cli.output import fail_softly, note, on_terminal, say, show
+from batchsnap.cli.output import fail_softly, note, say, show
+from batchsnap.cli.question import ask, asks
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def command(manifest: str, *, dry_run: bool, **options: Any) -> int:
     from batchsnap.job.run import prepare
     from batchsnap.postgres.address import is_postgres
 
-    spec = replace(spec_of(manifest, options), looked_at=_asks(options))
+    spec = replace(spec_of(manifest, options), looked_at=asks(options))
     if is_postgres(spec.ledger):
         from batchsnap.cli.cluster import run_together
 
@@ -221,63 +222,6 @@ def cut_off(prepared: Prepared, stop: Stop) -> Result:
         say("stopped before anything was sent")
         raise click.exceptions.Exit(int(stop.exit or Exit.INTERRUPTED))
     return prepared.result(stop)
-
-
-def ask(prepared: Prepared, options: dict[str, Any]) -> None:
-    """One question, on a terminal, before money is spent, and what it stands on.
-
-    Raises:
-        CredentialsError: there are no keys, so there is nothing to ask.
-    """
-    if not prepared.intake.to_do:
-        return
-    asks = _asks(options)
-    if asks or not options["quiet"]:
-        for text in _facts(prepared, whose=asks):
-            say(text)
-    if asks:
-        things = "Copies" if prepared.spec.copy_to else "Snapshots"
-        click.confirm(f"{things} cost money. Go on?", abort=True, err=True)
-
-
-def _asks(options: dict[str, Any]) -> bool:
-    """Whether there is somebody who is asked."""
-    sure = options["yes"] or options.get("simulate")
-    return not sure and on_terminal() and sys.stdin.isatty()
-
-
-def _facts(prepared: Prepared, *, whose: bool) -> list[str]:
-    """What is about to be made, where, by whom, for how long."""
-    import anyio
-
-    from batchsnap.cli.connect import keys_of
-    from batchsnap.job.preview import eta_s
-    from batchsnap.plan import counted, duration_text
-    from batchsnap.settings import written
-
-    intake, settings = prepared.intake, prepared.settings
-    number, regions = intake.to_do.total(), len({region for _, region in intake.to_do})
-    to = prepared.spec.copy_to
-    what = f"{counted(number, 'snapshot')} in {counted(regions, 'region')}"
-    if to:
-        what += f", to be copied to {to}"
-    if prepared.resumed:
-        what += f" ({counted(intake.done, 'row')} done, {intake.doubts:,} to be settled first)"
-    lines = [f"{what}; ledger {prepared.store.label}"]
-    if not prepared.spec.simulated:
-        keys = anyio.run(partial(keys_of, prepared, whose=whose))
-        lines.append(f"  to {prepared.endpoint}, keys from {'; '.join(keys)}")
-    kept = f"the cloud deletes each {written(settings.expire_after_s)} later"
-    if not settings.expire_after_s:
-        kept = "kept until somebody deletes them, but for rows with a Deadline"
-    if to:
-        kept = (
-            "copies have no Deadline and no tags, are kept until somebody deletes them, and the "
-            "traffic between regions is charged too"
-        )
-    took = duration_text(eta_s(intake, prepared.endpoint, settings))
-    lines.append(f"  sent within {took} at best; {kept}")
-    return lines + [f"  {text}" for text in (intake.images, prepared.guess) if text]
 
 
 def show_end(prepared: Prepared, result: Result, earned: int, made: Made, *, as_json: bool) -> int:

@@ -12,7 +12,7 @@ from batchsnap.cli.options import option, verbosity
 from batchsnap.cli.output import say
 
 if TYPE_CHECKING:
-    from batchsnap.cluster.run import Known
+    from batchsnap.cluster.run import KnownRun
     from batchsnap.job.spec import Result
     from batchsnap.postgres.address import Address
 
@@ -52,7 +52,7 @@ def command(url: str, **options: Any) -> int:
     return show_result(result, as_json=options["as_json"])
 
 
-async def _work(address: Address, there: Known, options: dict[str, Any]) -> Result:
+async def _work(address: Address, there: KnownRun, options: dict[str, Any]) -> Result:
     from batchsnap.cli.cluster import working
     from batchsnap.cloud.credentials import Credentials
     from batchsnap.cloud.transport import get_unsigned

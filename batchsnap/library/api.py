@@ -23,10 +23,10 @@ from batchsnap.cloud.endpoints import named
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.errors import Exit, UsageError, first_of_ours
 from batchsnap.job.accounts import rehearsed
-from batchsnap.job.asked import SETTINGS, Options, check_options
 from batchsnap.job.run import Prepared, prepare
 from batchsnap.job.spec import JobSpec, Result
 from batchsnap.ledger.record import Record
+from batchsnap.library.asked import SETTINGS, Options, check_options
 from batchsnap.manifest.reader import Manifest
 
 ManifestLike = str | Path | Iterable[Mapping[str, Any]]

@@ -1,0 +1,53 @@
+"""The house as it is laid out: small rooms, true maps, twelve a package, one word one class."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import batchsnap
+
+HOUSE = Path(batchsnap.__file__).parent
+PACKAGES = sorted(path.parent for path in HOUSE.rglob("__init__.py"))
+ROOMS = sorted(HOUSE.rglob("*.py"))
+LINES_MAX, FUNCTION_LINES_MAX, ROOMS_MAX = 300, 60, 12
+_UNCOUNTED = {HOUSE, HOUSE / "cli" / "commands"}  # the top has a map in prose, a command a file
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf8"))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_a_package_has_few_rooms_and_its_map_has_all_of_them(package: Path) -> None:
+    if package in _UNCOUNTED:
+        return
+    rooms = sorted(path.stem for path in package.glob("*.py") if path.stem != "__init__")
+    told = ast.get_docstring(_tree(package / "__init__.py")) or ""
+    assert len(rooms) <= ROOMS_MAX
+    words = {word.strip("`") for line in told.splitlines() for word in line.split()[:2]}
+    assert not [room for room in rooms if room not in words]
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_a_room_is_small_and_so_are_its_functions(room: Path) -> None:
+    assert room.read_text(encoding="utf8").count("\n") <= LINES_MAX
+    long = [
+        node.name
+        for node in ast.walk(_tree(room))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= FUNCTION_LINES_MAX
+    ]
+    assert not long
+
+
+def test_one_word_is_one_class() -> None:
+    homes: dict[str, list[str]] = defaultdict(list)
+    for room in ROOMS:
+        for node in _tree(room).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(str(room.relative_to(HOUSE)))
+    assert not {name: rooms for name, rooms in homes.items() if len(rooms) > 1}
