@@ -90,6 +90,13 @@ def run_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         ),
         option("--retry-for", "retry_for_s", type=DURATION, help="For a busy row. [default: 30m]"),
         option("--settle-for", "settle_for_s", type=DURATION, help="For a doubt. [default: 60s]"),
+        _bounds(),
+    )
+
+
+def _bounds() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """When a run stops short, what it takes up, and how it speaks."""
+    return stacked(
         option("--max-errors", metavar="N|N%", help="Halt when so many rows failed."),
         option(
             "--canary",
