@@ -18,8 +18,8 @@ import batchsnap
 from batchsnap.cloud.credentials import Credentials
 from batchsnap.cloud.transport import get_unsigned
 from batchsnap.errors import LedgerLocked, ManifestError
-from batchsnap.job import api
 from batchsnap.ledger.store import Ledger
+from batchsnap.library import api
 from batchsnap.simulator.scenario import Scenario
 from batchsnap.simulator.server import EmbeddedSimulator
 from tests.process import SECRET_ID, SECRET_KEY, disk, environment, simulator, write_fleet

@@ -242,10 +242,10 @@ def show_end(prepared: Prepared, result: Result, earned: int, made: Made, *, as_
     if not as_json and result.exit is not Exit.DONE:
         say(f"exit {int(result.exit)}: {MEANING[result.exit]}")
         say(f"details: batchsnap status {shlex.quote(result.ledger)}")
-    if not made.count:
-        say(f"no new snapshot was made; ledger {result.ledger}")
     if not as_json:
         note(f"next: {_next(prepared, result)}")
+    if not made.count:  # last, where a nightly's log is looked at
+        say(f"no new snapshot was made; ledger {result.ledger}")
     return code
 
 
