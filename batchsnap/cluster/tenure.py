@@ -88,7 +88,7 @@ class Tenure:
             world.say(str(first_of_ours(group)))
         if self._sink.failure is None:
             self.ended = self._end(halted=halted)
-            await self._give_back()
+        await self._give_back()
 
     def drain(self, code: Exit, reason: str) -> None:
         """Come to an end: somebody stopped this process, or the run."""
@@ -180,7 +180,10 @@ class Tenure:
     async def _give_back(self) -> None:
         """Write `released` as the last record, say how it ended, and let the lock go."""
         world, hold = self._world, self.hold
-        if hold.lease.ended:
+        if hold.lease.ended:  # lost; a lock that is left would keep all others out
+            world.session.drop(hold)
+            with suppress(Away):
+                await world.session.call(lambda db: db.run(schema.UNLOCKS, [hold.lock]))
             return
         hold.lease.end("given back")
         world.session.drop(hold)
