@@ -23,7 +23,7 @@ from tests.world import FATES, World, header
 
 
 @settings(
-    max_examples=50,
+    max_examples=35,
     deadline=None,
     # Shrinking a run of minutes takes minutes itself; the example is printed as it was found.
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
