@@ -62,9 +62,9 @@ class Region(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from batchsnap.manifest.regions import KNOWN
+        from batchsnap.manifest.cells import KNOWN_REGIONS
 
-        return [CompletionItem(region) for region in KNOWN if region.startswith(incomplete)]
+        return [CompletionItem(region) for region in KNOWN_REGIONS if region.startswith(incomplete)]
 
 
 class Profile(click.ParamType[str]):

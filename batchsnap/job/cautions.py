@@ -6,7 +6,7 @@ from batchsnap.job.accounts import where_from
 from batchsnap.job.run import Prepared
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.replay import Fold
-from batchsnap.manifest import regions
+from batchsnap.manifest.cells import unknown_regions
 from batchsnap.pacing.quota_file import home_folder, state_folder
 from batchsnap.plan import counted
 from batchsnap.settings import SETTLE_FOR_MIN_S, Settings
@@ -23,7 +23,7 @@ def warnings(prepared: Prepared) -> list[str]:
             "Make it writable, or point XDG_STATE_HOME of all of them to one folder"
         )
     said += raised(prepared.fold, prepared.settings)
-    said += regions.unknown(region for _, region in prepared.intake.to_do)
+    said += unknown_regions(region for _, region in prepared.intake.to_do)
     if prepared.intake.gone:
         number = len(prepared.intake.gone)
         are = "is" if number == 1 else "are"

@@ -20,7 +20,7 @@ from batchsnap.job.intake import Intake, take_in
 from batchsnap.job.series import stands
 from batchsnap.job.spec import JobSpec, birth_of, check_same_cloud, open_manifest, series_meant
 from batchsnap.ledger.replay import Fold
-from batchsnap.manifest.regions import unknown
+from batchsnap.manifest.cells import unknown_regions
 from batchsnap.model import PlannedRequest, Problem
 from batchsnap.settings import ENDPOINT_DEFAULT, Settings
 
@@ -89,7 +89,7 @@ def look_ahead(spec: JobSpec, *, spool: bool = False) -> Outlook:
         [
             *where_from(intake.to_do, settings, named_by),
             *manifest.warnings,
-            *unknown(region for _, region in intake.to_do),
+            *unknown_regions(region for _, region in intake.to_do),
         ],
     )
 

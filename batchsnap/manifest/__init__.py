@@ -1,8 +1,7 @@
 """The manifest room: a file that people and tools wrote, in; validated `model.DiskRow`s, out.
 
-- `cells`      F0  the law of one cell: ids, regions, names, deadlines, tags
+- `cells`      F0  the law of one cell: ids, regions (also by name), names, deadlines, tags
 - `columns`    F0  which column a header means, and which known one a misspelt header meant
-- `regions`    F0  the regions known by name: to complete them, and to tell a slip of the pen
 - `rows`       F0  `Header`: the columns of one file, compiled; cells -> DiskRow or all problems
 - `tables`     F0  lines of CSV or TSV -> rows
 - `documents`  F0  JSON Lines, JSON arrays and printed DescribeDisks replies -> rows

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from difflib import get_close_matches
 
 DISK_ID = re.compile(r"disk-[a-z0-9]+")
 DISK_BACKUP_ID = re.compile(r"dbp-[a-z0-9]+")
@@ -31,6 +32,14 @@ _SHOWN_MAX_CHARS = 60
 COMMENT = "a comment, and a manifest has none: take such lines out with grep -v '^ *#'"
 _WRAPPING = "='\"`\u2018\u2019\u201c\u201d\u00b4 "
 """What spreadsheets and editors put around a value: ="…", a leading ', smart quotes."""
+KNOWN_REGIONS = (
+    *("ap-bangkok", "ap-beijing", "ap-beijing-fsi", "ap-chengdu", "ap-chongqing", "ap-guangzhou"),
+    *("ap-hongkong", "ap-jakarta", "ap-mumbai", "ap-nanjing", "ap-seoul", "ap-shanghai"),
+    *("ap-shanghai-fsi", "ap-shenzhen", "ap-shenzhen-fsi", "ap-singapore", "ap-taipei"),
+    *("ap-tianjin", "ap-tokyo", "eu-frankfurt", "eu-moscow", "na-ashburn", "na-siliconvalley"),
+    *("na-toronto", "sa-saopaulo"),
+)
+"""To complete them, and to tell a slip of the pen."""
 
 Tags = tuple[tuple[str, str], ...]
 
@@ -83,6 +92,14 @@ def region_flaw(text: str) -> str:
     if _REGION.fullmatch(meant := plain(text)):
         return f"{shown(text)} would be right as {meant!r}"
     return f"{shown(text)} is not a region id; one looks like 'ap-guangzhou'"
+
+
+def unknown_regions(regions: Iterable[str]) -> Iterator[str]:
+    """A word about each region that is not known by name. New ones come, so it is no error."""
+    for region in sorted(set(regions) - set(KNOWN_REGIONS) - {""}):
+        near = get_close_matches(region, KNOWN_REGIONS, 1, 0.7)
+        meant = f": did you mean {near[0]}?" if near else ""
+        yield f"region {region} is none that batchsnap knows{meant or '; it is asked all the same'}"
 
 
 def zone_flaw(text: str) -> str:

@@ -51,11 +51,11 @@ def command(output: Path | None, *, force: bool, **options: Any) -> int:
     import anyio
 
     from batchsnap.job.discover import Wanted, spread, unfit
-    from batchsnap.manifest.regions import unknown
+    from batchsnap.manifest.cells import unknown_regions
 
     if output is not None and output.exists() and not force:
         raise UsageError(_EXISTS.format(output))
-    for text in unknown(options["regions"]):
+    for text in unknown_regions(options["regions"]):
         fail_softly(text)
 
     names = ("tags", "instances", "zones", "projects", "attached")
