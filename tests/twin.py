@@ -21,7 +21,7 @@ from batchsnap.ledger.replay import Fold
 from batchsnap.model import Fault, FaultKind, PlannedRequest, Quota, Reply, SignedRequest
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.settings import Settings, Waits
-from batchsnap.settling.context import RunContext
+from batchsnap.settling.row import RunContext
 from batchsnap.settling.snapshots import Snapshot, snapshot_of
 from tests.ledgers import request
 from tests.virtual import VirtualClock, VirtualLoop

@@ -26,7 +26,7 @@ from batchsnap.ledger.replay import Fold
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import Fault, FaultKind, Reply, SignedRequest
 from batchsnap.settings import Settings, Waits
-from batchsnap.settling.context import RunContext
+from batchsnap.settling.row import RunContext
 from tests.twin import Gates, Keys
 from tests.virtual import VirtualClock, VirtualLoop
 

@@ -94,7 +94,7 @@ async def _with_cloud(
 
 def show_result(result: Result, *, as_json: bool) -> int:
     """Print the summary; the exit code."""
-    from batchsnap.report.text import summary_json, summary_text
+    from batchsnap.report.summary import summary_json, summary_text
 
     text = summary_json(result.summary) if as_json else summary_text(result.summary)
     return show(text, result.exit, talk=not as_json)

@@ -167,7 +167,7 @@ async def _lines(address: Address, talk: Callable[[str], None]) -> None:
 def show_result(result: Result, *, as_json: bool) -> int:
     """Print the summary; the exit code."""
     from batchsnap.cli.commands.run import MEANING
-    from batchsnap.report.text import summary_json, summary_text
+    from batchsnap.report.summary import summary_json, summary_text
 
     text = summary_json(result.summary) if as_json else summary_text(result.summary)
     code = show(text, result.exit, talk=not as_json)

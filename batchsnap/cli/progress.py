@@ -55,8 +55,7 @@ class Meter:
         self._began = time.monotonic()
 
     def frame(self) -> Frame:
-        from batchsnap.report.progress import progress_of
-        from batchsnap.report.why import why
+        from batchsnap.report.progress import progress_of, why
 
         progress = progress_of(self._prepared.fold, time.time(), alive=True)
         reason = why(self._prepared.fold, time.time())
@@ -137,7 +136,7 @@ async def tapped(
 
 
 def _faults_told() -> Callable[[Record], None]:
-    from batchsnap.report.why import FirstFaults
+    from batchsnap.report.progress import FirstFaults
 
     faults = FirstFaults()
 

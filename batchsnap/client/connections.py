@@ -16,9 +16,8 @@ from batchsnap.cloud.transport import Transport
 from batchsnap.errors import CredentialsError, Exit, OtherVersion
 from batchsnap.model import Quota
 from batchsnap.pacing.contention import Contention, Shut
-from batchsnap.pacing.formats import AtWork
 from batchsnap.pacing.gate import FIRST_WAIT_S, LocalGate
-from batchsnap.pacing.quota_file import QuotaFile, state_folder
+from batchsnap.pacing.quota_file import AtWork, QuotaFile, state_folder
 from batchsnap.settings import Settings
 
 Say = Callable[[str], None]

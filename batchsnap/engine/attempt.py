@@ -24,8 +24,7 @@ from batchsnap.ledger.record import stamp
 from batchsnap.model import Fault, PlannedRequest, Reply, Ruling, Scope, Verdict
 from batchsnap.pacing.contention import Shut
 from batchsnap.retry import Decision, Do, decide
-from batchsnap.settling.context import RunContext
-from batchsnap.settling.row import Row
+from batchsnap.settling.row import Row, RunContext
 
 _SHARED_LIMIT = "RequestLimitExceeded."  # the account's or the address's, shared with other tools
 

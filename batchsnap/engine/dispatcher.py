@@ -39,9 +39,8 @@ from batchsnap.ledger.gap import Gap
 from batchsnap.model import Ruling, Verdict
 from batchsnap.retry import DOUBTS_MAX, Do
 from batchsnap.settings import written
-from batchsnap.settling.context import RunContext
 from batchsnap.settling.evidence import Claimed
-from batchsnap.settling.row import Row, Stage
+from batchsnap.settling.row import Row, RunContext, Stage
 from batchsnap.settling.settle import Settled, Settler
 from batchsnap.settling.snapshots import Pile, Snapshot
 from batchsnap.settling.watch import Intents, Watcher

@@ -23,8 +23,8 @@ from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import State
 from batchsnap.settings import Settings, Waits
-from batchsnap.settling.context import RunContext
 from batchsnap.settling.makers import Reach, maker_of
+from batchsnap.settling.row import RunContext
 from batchsnap.settling.snapshots import Pile, Scope, Snapshot, accepted_in, piled, snapshot_of
 
 

@@ -19,8 +19,7 @@ from batchsnap.lifecycle import State
 from batchsnap.model import PlannedRequest, Ruling, Scope, Verdict
 from batchsnap.retry import Do
 from batchsnap.settings import EXPIRE_AFTER_MIN_S
-from batchsnap.settling.context import RunContext
-from batchsnap.settling.row import Row, resumed
+from batchsnap.settling.row import Row, RunContext, resumed
 from batchsnap.suspicion import PROBES
 
 _ANY = 1 << 30  # rows ready: they are no reason to wait

@@ -19,9 +19,8 @@ from batchsnap.client.account import Account
 from batchsnap.cloud.pages import BackupFact, SnapshotFact
 from batchsnap.ledger.gap import Gap
 from batchsnap.settings import written
-from batchsnap.settling.context import RunContext
-from batchsnap.settling.fresh import youngest
-from batchsnap.settling.row import Row
+from batchsnap.settling.evidence import youngest
+from batchsnap.settling.row import Row, RunContext
 
 _RETRY_FIRST_S = 1.0
 _RETRY_MOST_S = 60.0

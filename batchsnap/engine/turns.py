@@ -18,8 +18,7 @@ from batchsnap.engine.queue import Disks, Queue
 from batchsnap.lifecycle import TABLE
 from batchsnap.model import Ruling, Scope, Verdict
 from batchsnap.retry import quota_breaker
-from batchsnap.settling.context import RunContext
-from batchsnap.settling.row import Row, Stage
+from batchsnap.settling.row import Row, RunContext, Stage
 from batchsnap.settling.snapshots import patience_with
 
 _LATER_S = 0.001  # a moment is over when the clock is past it

@@ -11,5 +11,5 @@ series    which ledger counts where each day or run has its own; an unfinished n
 reopen    a ledger taken up without its manifest: settle, wait, rollback
 preview   what a run would do, without a lock and without making anything; the disks looked up
 discover  from tags and instances to disks
-restore   what a restore map needs of the cloud
+restore   the restore map: disks, snapshots and copies to rebuild by, asked of the cloud
 """

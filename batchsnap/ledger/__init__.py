@@ -31,9 +31,8 @@ event is a later version's, and ignored.
 |   | code proved nothing |
 | snapshot_ids | of `doubled`: every snapshot found for this one row |
 
-record  F0  record <-> line
+record  F0  record <-> line, and the small form in which many are kept
 scan    F0  lines -> records: how far a ledger is believed; torn against damaged
-kept    F0  the record that is kept of a row that is not at rest
 replay  F0  records -> where every row stands, and what the run came to: the one fold
 tally   F0  the sums in it: calls, halts, lives, the worst second, the pace
 disk    F1  the system calls: lock, durable copy, repair, which file this is, what it lies on

@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from batchsnap.errors import IllegalMove
-from batchsnap.ledger.kept import Kept
-from batchsnap.ledger.record import LIVES, RUN_EVENTS, STOPPED, Home, Record
+from batchsnap.ledger.record import LIVES, RUN_EVENTS, STOPPED, Home, Kept, Record
 from batchsnap.ledger.tally import Tally
 from batchsnap.lifecycle import DONE, MOVES, NEW, WORD, Standing, State, step
 

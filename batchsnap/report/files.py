@@ -13,7 +13,7 @@ from batchsnap.errors import UsageError
 from batchsnap.lifecycle import FAILED_WORDS
 from batchsnap.model import DiskRow
 from batchsnap.plan import key_of
-from batchsnap.report.facts import RowFact
+from batchsnap.report.story import RowFact
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for the start of a formula, some also in their full width."""

@@ -21,10 +21,9 @@ from batchsnap.cloud.faults import hint
 from batchsnap.errors import Exit
 from batchsnap.ledger.ports import Store
 from batchsnap.plan import duration_text
-from batchsnap.report.facts import RowFact
 from batchsnap.report.figures import Marks, columns
 from batchsnap.report.files import write_whole
-from batchsnap.report.story import Lines, Story, lines_of, read_story
+from batchsnap.report.story import Lines, RowFact, Story, lines_of, read_story
 from batchsnap.report.summary import Summary
 
 _TILES = (

@@ -20,8 +20,7 @@ from batchsnap.failpoints import failpoint
 from batchsnap.lifecycle import State
 from batchsnap.settings import Patience, patience
 from batchsnap.settling import evidence
-from batchsnap.settling.context import RunContext
-from batchsnap.settling.row import Row
+from batchsnap.settling.row import Row, RunContext
 
 _PAUSE_FIRST_S = 5.0  # after a question that was not answered
 _PAUSE_MOST_S = 60.0

@@ -18,7 +18,7 @@ from batchsnap.errors import CredentialsError
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.lifecycle import State
-from batchsnap.settling.context import RunContext
+from batchsnap.settling.row import RunContext
 from batchsnap.settling.snapshots import (
     NORMAL,
     Look,

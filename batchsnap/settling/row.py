@@ -1,17 +1,27 @@
-"""What the engine remembers of a row that is not at rest, and where it stands."""
+"""What is remembered of a row that is not at rest, where it stands, and what all such rows of a run
+share."""
 
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import anyio
 
-from batchsnap.ledger.record import Record
+from batchsnap.client.ports import Clock, RecordSink
+from batchsnap.client.stopping import Stop
+from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import binds
 from batchsnap.model import PlannedRequest, Ruling, Verdict
 from batchsnap.retry import Tries
+from batchsnap.settings import Settings, Waits
+from batchsnap.settling.makers import Creator, Maker
+
+_SUSPECT = frozenset({Verdict.SUSPECT, Verdict.REJECTED})
 
 
 class Stage(IntEnum):
@@ -75,9 +85,6 @@ class Row:
         return self.request.disk_id
 
 
-_SUSPECT = frozenset({Verdict.SUSPECT, Verdict.REJECTED})
-
-
 def in_force(fold: Fold, key: str, *, ask_first: bool) -> Record | None:
     """The intent that still holds the row to its name, baseline, region and profile; without one
     the row goes by the manifest. `ask_first`: the ledger has a gap, its silence is no answer."""
@@ -115,3 +122,22 @@ def request_in(record: Record) -> PlannedRequest:
         tags=(),
         source_id=record.get("source_id", ""),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What all attempts and questions of a run share."""
+
+    sink: RecordSink
+    clock: Clock
+    stop: Stop
+    settings: Settings
+    waits: Waits
+    rng: random.Random
+    say: Callable[[str], None]  # talk for the person, one line
+    maker: Maker = field(default_factory=Creator)  # the call that all of them are tries of
+
+    def note(self, event: str, row: Row, **details: object) -> object:
+        """Append a record of the row; the handle is for `sink.durable`, if anyone waits."""
+        at = stamp(self.clock.wall())
+        return self.sink.append(row_record(event, row.request, row.attempt, at, **details))

@@ -38,9 +38,8 @@ from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.failpoints import failpoint
 from batchsnap.lifecycle import DONE
 from batchsnap.settling import evidence
-from batchsnap.settling.context import RunContext
 from batchsnap.settling.looks import Doubt, Heard, Looks
-from batchsnap.settling.row import Row
+from batchsnap.settling.row import Row, RunContext
 
 _UNSEEN_ASKS = 3
 

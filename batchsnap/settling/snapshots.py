@@ -24,7 +24,7 @@ from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import State
 from batchsnap.settings import Patience, patience
-from batchsnap.settling.context import RunContext
+from batchsnap.settling.row import RunContext
 
 IDS_A_QUESTION = 100
 NORMAL = "NORMAL"

@@ -10,8 +10,7 @@ from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.ledger.record import Record, row_record, stamp
-from batchsnap.settling.context import RunContext
-from batchsnap.settling.row import Row, request_in
+from batchsnap.settling.row import Row, RunContext, request_in
 from batchsnap.settling.snapshots import NORMAL, Look, Pauses, Pile, Snapshot, look, patience_with
 
 Intents = Callable[[Set[str]], Mapping[str, Record]]

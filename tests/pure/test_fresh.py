@@ -9,7 +9,7 @@ import pytest
 from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.errors import UsageError
 from batchsnap.settings import FRESH_MARGIN_S, Settings
-from batchsnap.settling.fresh import youngest
+from batchsnap.settling.evidence import youngest
 
 NOW = datetime(2026, 1, 2, 4, 0, 0, tzinfo=UTC).timestamp()  # noon in Shanghai
 LIMIT_S = 12 * 3600.0

@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.replay import Fold, folded
 from batchsnap.model import DiskRow
-from batchsnap.report.facts import RowFact, RowFacts
 from batchsnap.report.figures import Marks, TimeSeries, columns
 from batchsnap.report.files import facts_csv, failed_manifest
 from batchsnap.report.page import headline, lede
 from batchsnap.report.progress import status_lines
-from batchsnap.report.summary import Summary, outcomes_of, summary_of
-from batchsnap.report.text import reasons_of, summary_text
+from batchsnap.report.story import RowFact, RowFacts
+from batchsnap.report.summary import Summary, outcomes_of, reasons_of, summary_of, summary_text
 from tests.ledgers import BORN
 from tests.records import birth, moved
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.replay import folded
-from batchsnap.report.why import FirstFaults, clock_text, why
+from batchsnap.report.progress import FirstFaults, clock_text, why
 from tests.ledgers import BORN
 from tests.records import birth, moved
 

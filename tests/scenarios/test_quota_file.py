@@ -16,9 +16,8 @@ import pytest
 
 from batchsnap.pacing import law, quota_file
 from batchsnap.pacing.contention import Contention, Shut
-from batchsnap.pacing.formats import AtWork
 from batchsnap.pacing.gate import LocalGate
-from batchsnap.pacing.quota_file import QuotaFile, state_folder
+from batchsnap.pacing.quota_file import AtWork, QuotaFile, state_folder
 from batchsnap.pacing.starts import FORMAT, SIZE
 from tests.gates import QUOTA, starts_of
 from tests.virtual import VirtualClock, VirtualLoop, run_virtual

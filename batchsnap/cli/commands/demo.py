@@ -48,7 +48,7 @@ def command(folder: Path, **options: Any) -> int:
     from batchsnap.job.run import prepare
     from batchsnap.job.spec import JobSpec
     from batchsnap.report.page import write_page
-    from batchsnap.report.text import summary_text
+    from batchsnap.report.summary import summary_text
     from batchsnap.settings import Waits
 
     folder.mkdir(parents=True, exist_ok=True)

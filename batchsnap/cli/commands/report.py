@@ -16,9 +16,8 @@ from batchsnap.cli.output import fail_softly, note, say, show
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
-    from batchsnap.report.facts import RowFact
-    from batchsnap.report.restore import RestoreLine
-    from batchsnap.report.story import Story
+    from batchsnap.job.restore import RestoreLine
+    from batchsnap.report.story import RowFact, Story
 
 _ENDINGS = {".html": "html", ".htm": "html", ".json": "json", ".csv": "csv"}
 
@@ -76,7 +75,7 @@ def _restore_map(story: Story, kind: str, endpoint: str) -> tuple[str, Exit]:
     """The map, and whether all that it needs was told."""
     import anyio
 
-    from batchsnap.report.restore import restore_csv, restore_json
+    from batchsnap.job.restore import restore_csv, restore_json
     from batchsnap.report.story import lines_of
 
     asked_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -127,7 +126,7 @@ def _rendered(story: Story, kind: str, *, failed: bool) -> str:
     from batchsnap.report.files import facts_csv, failed_manifest
     from batchsnap.report.page import render_page
     from batchsnap.report.story import lines_of
-    from batchsnap.report.text import summary_text
+    from batchsnap.report.summary import summary_text
 
     if kind == "html" and not failed:
         return render_page(story)

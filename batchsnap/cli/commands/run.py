@@ -233,8 +233,7 @@ def cut_off(prepared: Prepared, stop: Stop) -> Result:
 
 def show_end(prepared: Prepared, result: Result, earned: int, made: Made, *, as_json: bool) -> int:
     """What came of a run, why rows have no snapshot, and the command to type now."""
-    from batchsnap.report.summary import outcomes_of
-    from batchsnap.report.text import reasons_of, summary_json, summary_text
+    from batchsnap.report.summary import outcomes_of, reasons_of, summary_json, summary_text
 
     reasons = reasons_of(outcomes_of(prepared.fold), most=_REASONS_SHOWN)
     text = summary_json(result.summary) if as_json else summary_text(result.summary, reasons)

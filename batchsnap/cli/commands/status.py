@@ -34,8 +34,7 @@ _REASONS_SHOWN = 3  # in the live view; the plain text has more
 def command(ledger: str, *, watch: bool, as_json: bool) -> int:
     """Say where the run of LEDGER stands. Reads only; a run that is going on is not disturbed."""
     from batchsnap.job.address import store_at
-    from batchsnap.report.summary import summary_of
-    from batchsnap.report.text import summary_json
+    from batchsnap.report.summary import summary_json, summary_of
 
     view, store = View(), store_at(ledger)
     for record in store.records():
@@ -75,8 +74,7 @@ class View:
     def text(self, store: Store) -> str:
         """A screenful."""
         from batchsnap.report.progress import status_lines
-        from batchsnap.report.summary import outcomes_of, summary_of
-        from batchsnap.report.text import reasons_of, summary_text
+        from batchsnap.report.summary import outcomes_of, reasons_of, summary_of, summary_text
 
         lines = [summary_text(summary_of(self.fold), reasons_of(outcomes_of(self.fold)))]
         end = self.over(store)
@@ -91,8 +89,7 @@ class View:
 
         from batchsnap.cli.progress import Frame, view
         from batchsnap.report.progress import progress_of, waits
-        from batchsnap.report.summary import outcomes_of, summary_of
-        from batchsnap.report.text import reasons_of
+        from batchsnap.report.summary import outcomes_of, reasons_of, summary_of
 
         fold, now = self.fold, time.time()
         summary = summary_of(fold)
