@@ -58,6 +58,49 @@ from typing import NamedTuple
 from batchsnap.errors import IllegalMove
 
 
+class Event(StrEnum):
+    """What a ledger record tells, first of its row. What is read may be a later version's, and
+    then is none of these; one that is read is a plain text, equal to its member."""
+
+    INTENT = "intent"  # a call is about to leave
+    UNSENT = "unsent"  # it surely did not
+    ACCEPTED = "accepted"  # the cloud took the order
+    DEFERRED = "deferred"  # not executed; to be sent again
+    IN_DOUBT = "in_doubt"  # it may have been executed
+    SETTLED = "settled"  # the cloud was asked what became of it: see `Finding`
+    DOUBLED = "doubled"  # the cloud has two for it
+    REJECTED = "rejected"  # it will never work
+    GAVE_UP = "gave_up"  # its time was spent
+    HALTED = "halted"  # its scope was stopped at this row
+    SKIPPED = "skipped"  # its disk has a snapshot that is young enough
+    READY = "ready"  # its snapshot is whole
+    VANISHED = "vanished"  # its snapshot is gone
+    DELETING = "deleting"  # its snapshot is about to be deleted
+    DELETED = "deleted"  # its snapshot was deleted by us
+    # of the whole run
+    RUN = "run"  # its birth
+    RESUMED = "resumed"  # another process goes on
+    FINISHED = "finished"  # its end
+    # of one process; none of them moves anything, so readers may pass over them
+    STOPPED = "stopped"  # it ended before the run did
+    CLAIMED = "claimed"  # it begins to work on a quota that has owners
+    RELEASED = "released"  # it ends that work
+
+
+RUN_EVENTS = frozenset({Event.RUN, Event.RESUMED, Event.FINISHED})
+LIVES = frozenset({Event.CLAIMED, Event.RELEASED})
+"""Of a ledger whose quotas have owners."""
+
+
+class Finding(StrEnum):
+    """What a `settled` record tells of its row: the moves that its event stands for."""
+
+    FOUND = "found"  # the snapshot exists
+    ABSENT = "absent"  # it surely does not
+    ASKED = "asked"  # the last question was answered
+    UNSEEN = "unseen"  # the last question proved nothing
+
+
 class State(StrEnum):
     PENDING = "pending"  # nothing was sent, or surely nothing was executed
     SENT = "sent"  # an intent is durable, no outcome yet
@@ -84,118 +127,118 @@ class Standing(NamedTuple):
 
 NEW = Standing(State.PENDING, doubted=False, owed=False)
 
-_S = State
+_S, _E, _F = State, Event, Finding
 TABLE: dict[State, dict[str, State]] = {
     _S.PENDING: {
-        "intent": _S.SENT,
-        "in_doubt": _S.IN_DOUBT,  # a lost record may have been its intent
-        "deferred": _S.DEFERRED,
-        "rejected": _S.REJECTED,
-        "gave_up": _S.GAVE_UP,
-        "halted": _S.PENDING,
-        "skipped": _S.SKIPPED,
-        "asked": _S.PENDING,
-        "unseen": _S.GAVE_UP,
+        _E.INTENT: _S.SENT,
+        _E.IN_DOUBT: _S.IN_DOUBT,  # a lost record may have been its intent
+        _E.DEFERRED: _S.DEFERRED,
+        _E.REJECTED: _S.REJECTED,
+        _E.GAVE_UP: _S.GAVE_UP,
+        _E.HALTED: _S.PENDING,
+        _E.SKIPPED: _S.SKIPPED,
+        _F.ASKED: _S.PENDING,
+        _F.UNSEEN: _S.GAVE_UP,
     },
     _S.SENT: {
-        "accepted": _S.ACCEPTED,
-        "deferred": _S.DEFERRED,
-        "in_doubt": _S.IN_DOUBT,
-        "rejected": _S.REJECTED,
-        "gave_up": _S.GAVE_UP,
-        "unsent": _S.PENDING,
-        "halted": _S.PENDING,
+        _E.ACCEPTED: _S.ACCEPTED,
+        _E.DEFERRED: _S.DEFERRED,
+        _E.IN_DOUBT: _S.IN_DOUBT,
+        _E.REJECTED: _S.REJECTED,
+        _E.GAVE_UP: _S.GAVE_UP,
+        _E.UNSENT: _S.PENDING,
+        _E.HALTED: _S.PENDING,
     },
     _S.DEFERRED: {
-        "intent": _S.SENT,
-        "deferred": _S.DEFERRED,
-        "in_doubt": _S.IN_DOUBT,
-        "rejected": _S.REJECTED,
-        "gave_up": _S.GAVE_UP,
-        "halted": _S.DEFERRED,
-        "skipped": _S.SKIPPED,
-        "asked": _S.DEFERRED,
-        "unseen": _S.GAVE_UP,
+        _E.INTENT: _S.SENT,
+        _E.DEFERRED: _S.DEFERRED,
+        _E.IN_DOUBT: _S.IN_DOUBT,
+        _E.REJECTED: _S.REJECTED,
+        _E.GAVE_UP: _S.GAVE_UP,
+        _E.HALTED: _S.DEFERRED,
+        _E.SKIPPED: _S.SKIPPED,
+        _F.ASKED: _S.DEFERRED,
+        _F.UNSEEN: _S.GAVE_UP,
     },
     _S.IN_DOUBT: {
-        "in_doubt": _S.IN_DOUBT,
-        "found": _S.IN_DOUBT,  # the `accepted` that follows ends the doubt
-        "accepted": _S.ACCEPTED,
-        "absent": _S.ABSENT,
-        "doubled": _S.IN_DOUBT,
-        "halted": _S.IN_DOUBT,  # its refusal, itself to be settled, was the one too many
+        _E.IN_DOUBT: _S.IN_DOUBT,
+        _F.FOUND: _S.IN_DOUBT,  # the `accepted` that follows ends the doubt
+        _E.ACCEPTED: _S.ACCEPTED,
+        _F.ABSENT: _S.ABSENT,
+        _E.DOUBLED: _S.IN_DOUBT,
+        _E.HALTED: _S.IN_DOUBT,  # its refusal, itself to be settled, was the one too many
     },
     _S.ABSENT: {
-        "intent": _S.SENT,
-        "deferred": _S.DEFERRED,
-        "in_doubt": _S.IN_DOUBT,
-        "rejected": _S.REJECTED,
-        "gave_up": _S.GAVE_UP,
-        "halted": _S.ABSENT,
-        "asked": _S.ABSENT,
-        "unseen": _S.GAVE_UP,
+        _E.INTENT: _S.SENT,
+        _E.DEFERRED: _S.DEFERRED,
+        _E.IN_DOUBT: _S.IN_DOUBT,
+        _E.REJECTED: _S.REJECTED,
+        _E.GAVE_UP: _S.GAVE_UP,
+        _E.HALTED: _S.ABSENT,
+        _F.ASKED: _S.ABSENT,
+        _F.UNSEEN: _S.GAVE_UP,
     },
     _S.ACCEPTED: {
-        "ready": _S.READY,
-        "vanished": _S.VANISHED,
-        "doubled": _S.ACCEPTED,
-        "asked": _S.ACCEPTED,
-        "deleting": _S.DELETING,
-        "halted": _S.ACCEPTED,
+        _E.READY: _S.READY,
+        _E.VANISHED: _S.VANISHED,
+        _E.DOUBLED: _S.ACCEPTED,
+        _F.ASKED: _S.ACCEPTED,
+        _E.DELETING: _S.DELETING,
+        _E.HALTED: _S.ACCEPTED,
     },
     _S.READY: {
-        "vanished": _S.VANISHED,
-        "doubled": _S.READY,
-        "asked": _S.READY,
-        "deleting": _S.DELETING,
-        "halted": _S.READY,
+        _E.VANISHED: _S.VANISHED,
+        _E.DOUBLED: _S.READY,
+        _F.ASKED: _S.READY,
+        _E.DELETING: _S.DELETING,
+        _E.HALTED: _S.READY,
     },
     _S.REJECTED: {
-        "intent": _S.SENT,
-        "deferred": _S.DEFERRED,
-        "in_doubt": _S.IN_DOUBT,
-        "rejected": _S.REJECTED,
-        "skipped": _S.SKIPPED,
-        "asked": _S.REJECTED,
-        "unseen": _S.REJECTED,
-        "halted": _S.REJECTED,
+        _E.INTENT: _S.SENT,
+        _E.DEFERRED: _S.DEFERRED,
+        _E.IN_DOUBT: _S.IN_DOUBT,
+        _E.REJECTED: _S.REJECTED,
+        _E.SKIPPED: _S.SKIPPED,
+        _F.ASKED: _S.REJECTED,
+        _F.UNSEEN: _S.REJECTED,
+        _E.HALTED: _S.REJECTED,
     },
     _S.GAVE_UP: {
-        "intent": _S.SENT,
-        "deferred": _S.DEFERRED,
-        "in_doubt": _S.IN_DOUBT,
-        "rejected": _S.REJECTED,
-        "gave_up": _S.GAVE_UP,
-        "skipped": _S.SKIPPED,
-        "asked": _S.GAVE_UP,
-        "unseen": _S.GAVE_UP,
-        "halted": _S.GAVE_UP,
+        _E.INTENT: _S.SENT,
+        _E.DEFERRED: _S.DEFERRED,
+        _E.IN_DOUBT: _S.IN_DOUBT,
+        _E.REJECTED: _S.REJECTED,
+        _E.GAVE_UP: _S.GAVE_UP,
+        _E.SKIPPED: _S.SKIPPED,
+        _F.ASKED: _S.GAVE_UP,
+        _F.UNSEEN: _S.GAVE_UP,
+        _E.HALTED: _S.GAVE_UP,
     },
     _S.VANISHED: {
-        "ready": _S.READY,
-        "deleting": _S.DELETING,  # it is there after all
-        "doubled": _S.VANISHED,
-        "asked": _S.VANISHED,
-        "halted": _S.VANISHED,
+        _E.READY: _S.READY,
+        _E.DELETING: _S.DELETING,  # it is there after all
+        _E.DOUBLED: _S.VANISHED,
+        _F.ASKED: _S.VANISHED,
+        _E.HALTED: _S.VANISHED,
     },
     _S.DELETING: {
-        "deleting": _S.DELETING,
-        "deferred": _S.ACCEPTED,  # the cloud surely did not delete it
-        "deleted": _S.DELETED,
-        "asked": _S.DELETING,
-        "doubled": _S.DELETING,
+        _E.DELETING: _S.DELETING,
+        _E.DEFERRED: _S.ACCEPTED,  # the cloud surely did not delete it
+        _E.DELETED: _S.DELETED,
+        _F.ASKED: _S.DELETING,
+        _E.DOUBLED: _S.DELETING,
     },
     _S.DELETED: {
-        "asked": _S.DELETED,
-        "doubled": _S.DELETED,
+        _F.ASKED: _S.DELETED,
+        _E.DOUBLED: _S.DELETED,
     },
     _S.SKIPPED: {
-        "halted": _S.SKIPPED,
+        _E.HALTED: _S.SKIPPED,
     },
 }
 
-MOVES = frozenset({*(move for moves in TABLE.values() for move in moves), "settled"})
-"""What happens to a row; `settled` is the event of three moves."""
+MOVES = frozenset({*(move for moves in TABLE.values() for move in moves), _E.SETTLED})
+"""What happens to a row; `settled` is the event of four moves."""
 
 DONE = frozenset({_S.ACCEPTED, _S.READY, _S.VANISHED, _S.DELETING, _S.DELETED, _S.SKIPPED})
 """States in which a run has nothing left to do for the row."""
@@ -214,13 +257,13 @@ ENDED = frozenset({_S.REJECTED, _S.GAVE_UP})
 
 WORD: dict[State, str] = {
     **{state: state.value for state in State},
-    _S.SENT: "in_doubt",
-    _S.ABSENT: "pending",
-    _S.DELETING: "in_doubt",
+    _S.SENT: _S.IN_DOUBT,
+    _S.ABSENT: _S.PENDING,
+    _S.DELETING: _S.IN_DOUBT,
 }
 """The word under which each state is counted for people and scripts."""
 
-FAILED_WORDS = frozenset({"rejected", "gave_up", "vanished"})
+FAILED_WORDS = frozenset({_E.REJECTED, _E.GAVE_UP, _E.VANISHED})
 """Words, and events, of rows that have no snapshot and will get none by themselves."""
 
 
@@ -232,9 +275,9 @@ def step(standing: Standing, move: str) -> Standing:
     """
     state = TABLE[standing.state].get(move)
     if state is None:
-        raise IllegalMove(f"a row that is {standing.state} cannot take {move!r}")
-    doubted = (standing.doubted or move == "in_doubt") and move != "asked"
-    owed = (standing.owed or (move == "intent" and doubted)) and move not in {"asked", "unseen"}
+        raise IllegalMove(f"a row that is {standing.state} cannot take '{move}'")
+    doubted = (standing.doubted or move == _E.IN_DOUBT) and move != _F.ASKED
+    owed = (standing.owed or (move == _E.INTENT and doubted)) and move not in {_F.ASKED, _F.UNSEEN}
     return Standing(state, doubted, owed)
 
 

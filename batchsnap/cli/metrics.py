@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchsnap.errors import UsageError
 from batchsnap.ledger.record import Record
-from batchsnap.lifecycle import WORD, State
+from batchsnap.lifecycle import WORD, Event, State
 
 if TYPE_CHECKING:
     from batchsnap.job.run import Prepared
@@ -49,7 +49,7 @@ class Metrics:
 
     def take(self, record: Record) -> None:
         """Follow one record."""
-        if record["event"] == "accepted":
+        if record["event"] == Event.ACCEPTED:
             self._accepted_at = time.monotonic()
             self._made.inc()
         if "latency_ms" not in record:

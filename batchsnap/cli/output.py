@@ -25,6 +25,7 @@ import click
 
 from batchsnap.errors import Exit
 from batchsnap.ledger.record import Record
+from batchsnap.lifecycle import FAILED_WORDS, Event
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _HELD = 1 << 20  # bytes that wait for a reader; what comes above is dropped
 _PATIENCE_S = 2.0  # for a reader, at the end
 _ESCAPING = "batchsnap.escaping"
-_LOUD = {"rejected", "gave_up", "in_doubt", "halted", "doubled", "vanished"}
+_LOUD = FAILED_WORDS | {Event.IN_DOUBT, Event.HALTED, Event.DOUBLED}
 _format = {"json": False, "quiet": False}
 _views: list[Console] = []  # what is drawn on, innermost last
 
@@ -119,7 +120,7 @@ def fail_softly(text: str) -> None:
 def record_line(record: Record, verbose: int) -> str:
     """A record for -v (what went wrong) and -vv (everything), or "" to say nothing."""
     event = record["event"]
-    if "key" not in record or (verbose < 2 and event not in _LOUD and event != "deferred"):
+    if "key" not in record or (verbose < 2 and event not in _LOUD and event != Event.DEFERRED):
         return ""
     parts = [record["at"], event, record["key"]]
     details = (record.get("snapshot_id"), record.get("code"), record.get("message"))

@@ -21,6 +21,7 @@ from batchsnap.clock import Clock
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.replay import Fold
+from batchsnap.lifecycle import Event
 from batchsnap.model import PlannedRequest
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
@@ -155,7 +156,7 @@ class Claims:
 
     def _record(self, part: Share, server: Server) -> dict[str, Any]:
         record = {
-            "event": "claimed",
+            "event": Event.CLAIMED,
             "at": stamp(self._clock.wall()),
             "source": part.quota.source,
             "host": part.quota.host,
@@ -184,12 +185,12 @@ def read_part(database: Database, ledger: LedgerRow, quota: QuotaRow, runs: list
         newest = seq
         record = orjson.loads(line)
         fold.apply(record)
-        if record["event"] == "claimed":
+        if record["event"] == Event.CLAIMED:
             known = record.get("server", known)
             lost = lost or record.get("recovered", {}).get("lost", "")
     requests = [_request(text) for (text,) in database.run(_PLANNED, quota.id)]
     last = [line for (line,) in database.run(_SIBLINGS, quota.source, quota.host)]
-    clean = all(line is None or orjson.loads(line)["event"] == "released" for line in last)
+    clean = all(line is None or orjson.loads(line)["event"] == Event.RELEASED for line in last)
     server = Server(**known) if known else None
     return Share(quota, fold, requests, newest, clean, server, lost, retry_failed)
 

@@ -18,6 +18,7 @@ from batchsnap.job.run import Prepared
 from batchsnap.job.series import Opened
 from batchsnap.job.spec import JobSpec
 from batchsnap.ledger.record import stamp
+from batchsnap.lifecycle import Event
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import PlannedRequest, Problem
 from batchsnap.postgres.address import Address
@@ -137,7 +138,7 @@ def _plan(
         database,
         next(row.id for row in rows if not row.source),
         {
-            "event": "resumed",
+            "event": Event.RESUMED,
             "at": at,
             "tool": f"batchsnap/{__version__}",
             "manifest": prepared.manifest_record(),

@@ -19,6 +19,7 @@ from batchsnap.job.series import Opened
 from batchsnap.job.spec import JobSpec, Result, Say, check_same_cloud
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.replay import Fold, folded
+from batchsnap.lifecycle import Event
 from batchsnap.manifest.reader import Manifest
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
@@ -147,7 +148,7 @@ def take_up(address: Address, there: KnownRun, spec: JobSpec) -> None:
     settings = there.settings.merged(spec.given)
     settings.check()
     record: dict[str, Any] = {
-        "event": "resumed",
+        "event": Event.RESUMED,
         "at": _now(),
         "tool": f"batchsnap/{__version__}",
         "manifest": there.fold.manifest,
@@ -213,7 +214,7 @@ def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Res
             wait=False,
         )
         if code in {Exit.DONE, Exit.SOME_FAILED} and ledger.phase == "open":
-            record: Record = {"event": "finished", "at": _now(), "exit": code}
+            record: Record = {"event": Event.FINISHED, "at": _now(), "exit": code}
             if _finish(database, ledger, record):
                 fold.apply(record)
     return Result(summary_of(fold), code, address.label)

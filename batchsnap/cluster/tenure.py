@@ -22,7 +22,7 @@ from batchsnap.errors import Exit, LedgerUnwritable, first_of_ours
 from batchsnap.failpoints import failpoint
 from batchsnap.job.intake import sorted_in
 from batchsnap.ledger.record import Record, stamp
-from batchsnap.lifecycle import DONE, ENDED
+from batchsnap.lifecycle import DONE, ENDED, Event
 from batchsnap.pacing.gate import FIRST_WAIT_S
 from batchsnap.pacing.quota_file import state_folder
 from batchsnap.postgres import schema
@@ -187,7 +187,7 @@ class Tenure:
             return
         hold.lease.end("given back")
         world.session.drop(hold)
-        record = {"event": "released", "at": stamp(world.clock.wall()), "ended": self.ended}
+        record = {"event": Event.RELEASED, "at": stamp(world.clock.wall()), "ended": self.ended}
         line = orjson.dumps(record).decode()
 
         def give(database: Database) -> None:

@@ -21,6 +21,7 @@ from batchsnap.engine.halts import Halts
 from batchsnap.errors import CredentialsError
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger.record import stamp
+from batchsnap.lifecycle import Event
 from batchsnap.model import Fault, PlannedRequest, Reply, Ruling, Scope, Verdict
 from batchsnap.pacing.contention import Shut
 from batchsnap.retry import Decision, Do, decide
@@ -46,7 +47,7 @@ async def attempt(
     except CredentialsError as error:
         started()
         ruling = Ruling(Verdict.HALT, "credentials", str(error), "", "", Scope.ACCOUNT)
-        context.note("halted", row, **details_of(ruling), scope=Scope.ACCOUNT.value)
+        context.note(Event.HALTED, row, **details_of(ruling), scope=Scope.ACCOUNT.value)
         return ruling, Decision(Do.HALT)
     gate = account.gate(maker.action)
     region = row.request.region
@@ -101,7 +102,7 @@ def refuse(row: Row, ruling: Ruling, context: RunContext) -> Do:
     """Record that the row will never work, as others have shown; what is to be done next: if it
     was in doubt, it is asked about once more before that is said."""
     doubted = context.sink.fold.standing(row.key).doubted
-    context.note("in_doubt" if doubted else "rejected", row, **details_of(ruling))
+    context.note(Event.IN_DOUBT if doubted else Event.REJECTED, row, **details_of(ruling))
     if not doubted:
         return Do.DONE
     row.rejection = ruling
@@ -128,14 +129,14 @@ async def _intend(
     sink = context.sink
     row.attempt += 1
     await sink.durable(
-        context.note("intent", row, snapshot_name=row.request.name, baseline=row.baseline)
+        context.note(Event.INTENT, row, snapshot_name=row.request.name, baseline=row.baseline)
     )
     with suppress(Shut):  # the stop ends a wait
         token = await gate.start()
         if may_leave():
             return Start(gate, token, context.clock, may_leave)
         gate.replied(token, throttled=False)
-    context.note("unsent", row)
+    context.note(Event.UNSENT, row)
     return None
 
 
@@ -175,18 +176,18 @@ def details_of(ruling: Ruling | None) -> dict[str, object]:
 
 
 _EVENT = {
-    Do.WAIT: "deferred",
-    Do.HOLD: "deferred",
-    Do.SETTLE: "in_doubt",
-    Do.HALT: "halted",
-    Do.GIVE_UP: "gave_up",
+    Do.WAIT: Event.DEFERRED,
+    Do.HOLD: Event.DEFERRED,
+    Do.SETTLE: Event.IN_DOUBT,
+    Do.HALT: Event.HALTED,
+    Do.GIVE_UP: Event.GAVE_UP,
 }
 
 
-def event_of(ruling: Ruling, decision: Decision) -> str:
+def event_of(ruling: Ruling, decision: Decision) -> Event:
     """The event that records an outcome."""
     if decision.do is Do.DONE:
-        return "accepted" if ruling.verdict is Verdict.ACCEPTED else "rejected"
+        return Event.ACCEPTED if ruling.verdict is Verdict.ACCEPTED else Event.REJECTED
     return _EVENT[decision.do]
 
 
@@ -195,10 +196,10 @@ def _record_outcome(
 ) -> None:
     event = event_of(ruling, decision)
     details = details_of(ruling)
-    if event == "accepted":
+    if event == Event.ACCEPTED:
         details = {"snapshot_id": ruling.snapshot_id, "request_id": ruling.request_id}
     elif decision.do is Do.WAIT:
         details["not_before"] = stamp(context.clock.wall() + decision.delay_s)
-    elif event == "halted" and ruling.scope is not None:
+    elif event == Event.HALTED and ruling.scope is not None:
         details["scope"] = ruling.scope.value
     context.note(event, row, **details, **timing)

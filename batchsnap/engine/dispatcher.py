@@ -36,6 +36,7 @@ from batchsnap.engine.limits import AHEAD_MAX, Limits
 from batchsnap.engine.queue import Queue
 from batchsnap.engine.turns import Turns
 from batchsnap.ledger.gap import Gap
+from batchsnap.lifecycle import Event
 from batchsnap.model import Ruling, Verdict
 from batchsnap.retry import DOUBTS_MAX, Do
 from batchsnap.settings import written
@@ -233,7 +234,7 @@ class Dispatcher:
             return Do.WAIT if row.request.line else Do.DONE
         final = refused is not None and refused.verdict is Verdict.REJECTED
         why = details_of(refused or row.last)
-        self._context.note("rejected" if final else "gave_up", row, **why)
+        self._context.note(Event.REJECTED if final else Event.GAVE_UP, row, **why)
         return Do.DONE
 
     async def _ask_last(self, queue: Queue, row: Row) -> None:

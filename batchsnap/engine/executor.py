@@ -21,7 +21,7 @@ from batchsnap.engine.queue import Queue
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import Record
-from batchsnap.lifecycle import State
+from batchsnap.lifecycle import Event, State
 from batchsnap.settings import Settings, Waits
 from batchsnap.settling.makers import Reach, maker_of
 from batchsnap.settling.row import RunContext
@@ -93,7 +93,7 @@ class LocalExecutor:
 
         def heard(record: Record) -> None:
             limits.heard(record)
-            if watching and record["event"] == "accepted":
+            if watching and record["event"] == Event.ACCEPTED:
                 snapshot = snapshot_of(record)
                 dispatchers[_quota_of(work, snapshot)].watch(snapshot)
 
@@ -175,7 +175,7 @@ def _claimed(ledger: RecordSink, disk_id: str) -> set[str]:
     return {
         record["snapshot_id"]
         for record in ledger.records()
-        if record["event"] == "accepted" and record["disk_id"] == disk_id
+        if record["event"] == Event.ACCEPTED and record["disk_id"] == disk_id
     }
 
 
@@ -184,5 +184,5 @@ def _intents(ledger: RecordSink, keys: Set[str]) -> dict[str, Record]:
     return {
         record["key"]: record
         for record in ledger.records()
-        if record["event"] == "intent" and record["key"] in keys
+        if record["event"] == Event.INTENT and record["key"] in keys
     }

@@ -15,7 +15,7 @@ from batchsnap.engine.preflight import Known, Short, needs_question, preflight
 from batchsnap.engine.queue import Queue
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import stamp, unstamp
-from batchsnap.lifecycle import State
+from batchsnap.lifecycle import Event, State
 from batchsnap.model import PlannedRequest, Ruling, Scope, Verdict
 from batchsnap.retry import Do
 from batchsnap.settings import EXPIRE_AFTER_MIN_S
@@ -131,7 +131,7 @@ class Feeder:
         now = stamp(self._context.clock.wall() + _SHORT_AGAIN_S)
         for row, why in short:
             message = f"{row.disk_id or row.request.disk_backup_id}: {why.message}"
-            self._context.note("deferred", row, code=why.code, message=message, not_before=now)
+            self._context.note(Event.DEFERRED, row, code=why.code, message=message, not_before=now)
         return [row for row, _ in short[: max(0, room)]]
 
     async def _again(self, queue: Queue, short: list[Row]) -> None:
@@ -177,7 +177,7 @@ class Feeder:
             why = f"Deadline {deadline} is less than a day ahead; the cloud takes no earlier one"
             ruling = Ruling(Verdict.REJECTED, "plan.deadline", why, "", "", None)
             doubted = context.sink.fold.standing(row.key).doubted
-            event = "in_doubt" if doubted else "rejected"
+            event = Event.IN_DOUBT if doubted else Event.REJECTED
             self._rejections = context.note(event, row, **details_of(ruling))
             if doubted:
                 row.rejection = ruling
@@ -222,10 +222,10 @@ class Feeder:
         state = context.sink.fold.standing(request.key).state
         if state is State.SENT:
             why = "the process ended before an outcome was recorded"
-            context.note("in_doubt", row, code="ledger.no_outcome", message=why)
+            context.note(Event.IN_DOUBT, row, code="ledger.no_outcome", message=why)
         elif state is not State.IN_DOUBT:
             why = f"was in doubt before it was {state}: asked about before it is sent again"
-            context.note("in_doubt", row, code="ledger.asked_again", message=why)
+            context.note(Event.IN_DOUBT, row, code="ledger.asked_again", message=why)
         if row.request.named and row.baseline is None:
             return None  # which same-named snapshot is ours can't be known; a person must look
         return row
@@ -237,5 +237,5 @@ class Feeder:
         if not answer.denied:
             return  # the run stops
         ruling = Ruling(Verdict.HALT, answer.code, answer.message, "", "", Scope.REGION)
-        self._context.note("halted", rows[0], **details_of(ruling), scope=Scope.REGION.value)
+        self._context.note(Event.HALTED, rows[0], **details_of(ruling), scope=Scope.REGION.value)
         self._halts.halt(queue.profile, queue.region, ruling)

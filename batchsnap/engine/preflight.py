@@ -18,6 +18,7 @@ from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.pages import BackupFact, SnapshotFact
 from batchsnap.ledger.gap import Gap
+from batchsnap.lifecycle import Event
 from batchsnap.settings import written
 from batchsnap.settling.evidence import youngest
 from batchsnap.settling.row import Row, RunContext
@@ -106,7 +107,7 @@ def _skipped(row: Row, facts: Sequence[SnapshotFact], context: RunContext) -> bo
         f"{fact.snapshot_id} of {row.disk_id}, {fact.state} since {fact.create_time} (Shanghai), "
         f"is younger than {written(limit_s)}"
     )
-    context.note("skipped", row, snapshot_id=fact.snapshot_id, evidence=evidence)
+    context.note(Event.SKIPPED, row, snapshot_id=fact.snapshot_id, evidence=evidence)
     return True
 
 
@@ -119,11 +120,11 @@ def _has_one(row: Row, unknown: Sequence[str], context: RunContext, gap: Gap) ->
         _leave_to_a_person(row, unknown, context, gap)
         return
     why = f"{_GAP[gap]}, and the cloud has this row's snapshot"
-    context.note("in_doubt", row, code=f"ledger.{gap}", message=why)
+    context.note(Event.IN_DOUBT, row, code=f"ledger.{gap}", message=why)
     where = context.maker.where(row.request)
     evidence = f"{unknown[0]} has the name {row.request.name} {where}"
-    context.note("settled", row, found=True, snapshot_id=unknown[0], evidence=evidence)
-    context.note("accepted", row, snapshot_id=unknown[0])
+    context.note(Event.SETTLED, row, found=True, snapshot_id=unknown[0], evidence=evidence)
+    context.note(Event.ACCEPTED, row, snapshot_id=unknown[0])
 
 
 def _leave_to_a_person(row: Row, namesakes: Sequence[str], context: RunContext, gap: Gap) -> None:
@@ -134,13 +135,13 @@ def _leave_to_a_person(row: Row, namesakes: Sequence[str], context: RunContext, 
             f"{what}: go on with the ledger that was written last, or, if none is of this run, "
             "give the row another SnapshotName; then run the same command again"
         )
-        context.note("deferred", row, code="ledger.lost", message=why)
+        context.note(Event.DEFERRED, row, code="ledger.lost", message=why)
     else:
         why = (
             f"{what}: if none is of this run, give the row another SnapshotName and run with "
             "--retry-failed"
         )
-        context.note("rejected", row, code=f"ledger.{gap}", message=why, verdict="REJECTED")
+        context.note(Event.REJECTED, row, code=f"ledger.{gap}", message=why, verdict="REJECTED")
 
 
 async def _with_disks(
@@ -171,7 +172,7 @@ async def _with_disks(
         else:
             why = f"no backup point {backup_id} in {region}"
             code = "plan.backup_unknown"
-            context.note("rejected", row, code=code, message=why, verdict="REJECTED")
+            context.note(Event.REJECTED, row, code=code, message=why, verdict="REJECTED")
     return Known([row for row in rows if row.disk_id], short)
 
 

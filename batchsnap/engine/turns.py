@@ -15,7 +15,7 @@ from batchsnap.engine.attempt import details_of
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.limits import Limits, Slots
 from batchsnap.engine.queue import Disks, Queue
-from batchsnap.lifecycle import TABLE
+from batchsnap.lifecycle import TABLE, Event
 from batchsnap.model import Ruling, Scope, Verdict
 from batchsnap.retry import quota_breaker
 from batchsnap.settling.row import Row, RunContext, Stage
@@ -121,8 +121,8 @@ class Turns:
             return
         standing = self._context.sink.fold.standing
         for told in (row, *(queue.first() for queue in self.queues)):
-            if told is not None and "halted" in TABLE[standing(told.key).state]:
-                self._context.note("halted", told, scope="run", code="brake", message=why)
+            if told is not None and Event.HALTED in TABLE[standing(told.key).state]:
+                self._context.note(Event.HALTED, told, scope="run", code="brake", message=why)
                 return
 
     def despair(self) -> None:
@@ -133,7 +133,7 @@ class Turns:
         """Record what suspects have stopped."""
         for row, ruling in self._halts.news():
             scope = Scope.REGION if ruling.scope is None else ruling.scope
-            self._context.note("halted", row, **details_of(ruling), scope=scope.value)
+            self._context.note(Event.HALTED, row, **details_of(ruling), scope=scope.value)
 
     def _halted(self, queue: Queue) -> bool:
         return self._halts.of(queue.profile, queue.region) is not None

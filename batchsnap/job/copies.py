@@ -17,12 +17,12 @@ from batchsnap.job.address import store_at
 from batchsnap.ledger.ports import Store
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import folded
-from batchsnap.lifecycle import WORD, State
+from batchsnap.lifecycle import WORD, Event, State
 from batchsnap.manifest.cells import region_flaw
 from batchsnap.model import DiskRow, Problem
 from batchsnap.postgres.address import is_postgres
 
-_HAS_ONE = {"accepted": State.READY, "skipped": State.SKIPPED}
+_HAS_ONE: dict[str, State] = {Event.ACCEPTED: State.READY, Event.SKIPPED: State.SKIPPED}
 _NAMED = 5  # of the rows that are left out
 
 

@@ -19,7 +19,7 @@ from batchsnap.job.spec import SIMULATED, Result, Say
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import Record, stamp
-from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, State
+from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, Event, State
 from batchsnap.model import PlannedRequest
 from batchsnap.report.summary import Summary, summary_of
 from batchsnap.settings import MAX_DURATION_S, Settings, Waits
@@ -137,7 +137,7 @@ class Reopened:
     def _begin(self, clock: LoopClock) -> None:
         self.ledger.taps.extend(self.taps)
         resumed: Record = {
-            "event": "resumed",
+            "event": Event.RESUMED,
             "at": stamp(clock.wall()),
             "tool": f"batchsnap/{__version__}",
             "settings": {**self.settings.to_json(), "max_duration_s": self._of_run},

@@ -30,9 +30,9 @@ from batchsnap.job.spec import (
     series_meant,
 )
 from batchsnap.ledger.ports import RecordSink
-from batchsnap.ledger.record import STOPPED, VERSION, Record, stamp
+from batchsnap.ledger.record import VERSION, Record, stamp
 from batchsnap.ledger.replay import Fold
-from batchsnap.lifecycle import State
+from batchsnap.lifecycle import Event, State
 from batchsnap.manifest.reader import Manifest
 from batchsnap.report.summary import exit_of, summary_of
 from batchsnap.settings import ENDPOINT_DEFAULT, Settings
@@ -170,7 +170,7 @@ class Prepared:
         """The `run` record of a new ledger."""
         header: Record = {
             "v": VERSION,
-            "event": "run",
+            "event": Event.RUN,
             "run_id": self.birth.run_id,
             "tool": f"batchsnap/{__version__}",
             "manifest": self.manifest_record(),
@@ -200,7 +200,7 @@ class Prepared:
             self.fold = self.ledger.fold
             return self.ledger
         resumed: Record = {
-            "event": "resumed",
+            "event": Event.RESUMED,
             "at": stamp(now),
             "tool": f"batchsnap/{__version__}",
             "manifest": self.manifest_record(),
@@ -213,9 +213,9 @@ class Prepared:
         self, ledger: RecordSink, stop: Stop, *, halted: bool, clock: Clock
     ) -> Result:
         found = self._result(stop, halted=halted)
-        record: Record = {"event": "finished", "at": stamp(clock.wall()), "exit": found.exit}
+        record: Record = {"event": Event.FINISHED, "at": stamp(clock.wall()), "exit": found.exit}
         if found.exit not in {Exit.DONE, Exit.SOME_FAILED}:
-            record["event"] = STOPPED
+            record["event"] = Event.STOPPED
             if stop.reason:
                 record["reason"] = stop.reason
         async with committing(ledger):

@@ -22,7 +22,7 @@ from batchsnap.job.spec import JobSpec, Say
 from batchsnap.ledger.ports import RecordSink, Series, Store
 from batchsnap.ledger.record import Record, stamp, unstamp
 from batchsnap.ledger.replay import Fold, folded
-from batchsnap.lifecycle import UNCERTAIN
+from batchsnap.lifecycle import UNCERTAIN, Event
 from batchsnap.plan import counted
 
 _SETTLE_MOST_S = 900.0  # twice what the longest schedule of a doubt takes, last question and all
@@ -143,7 +143,7 @@ async def supersede(
         return
     left = sum(elder.fold.counts[state] for state in UNCERTAIN)
     record: Record = {
-        "event": "finished",
+        "event": Event.FINISHED,
         "at": stamp(LoopClock().wall()),
         "exit": Exit.UNFINISHED,
         "superseded_by": by.label,

@@ -17,6 +17,7 @@ from batchsnap.ledger.file import series_beside
 from batchsnap.ledger.ports import Series
 from batchsnap.ledger.record import Record, decode, unstamp
 from batchsnap.ledger.replay import Fold
+from batchsnap.lifecycle import Event
 from batchsnap.manifest.reader import Manifest
 from batchsnap.report.summary import Summary
 from batchsnap.settings import Waits
@@ -64,7 +65,7 @@ def open_manifest(spec: JobSpec) -> Manifest | CopyManifest:
         return open_copies(spec.manifest, spec.copy_to)
     manifest = Manifest.open(spec.manifest, encoding=spec.encoding)
     header = decode(manifest.first_line())
-    if header is None or header.get("event") != "run":
+    if header is None or header.get("event") != Event.RUN:
         return manifest
     manifest.close()
     of = header["manifest"]["path"]

@@ -12,12 +12,9 @@ from zlib import crc32
 
 import orjson
 
+from batchsnap.lifecycle import RUN_EVENTS, Event
+
 VERSION = 1
-RUN_EVENTS = frozenset({"run", "resumed", "finished"})
-STOPPED = "stopped"
-"""A life ended before its time. It moves nothing: readers that don't know it pass over it."""
-LIVES = frozenset({"claimed", "released"})
-"""Of a ledger whose quotas have owners: one begins, or ends, to work on its quota."""
 _CRC = b',"crc":'  # no string holds it: a quote inside one is written \"
 
 
@@ -99,7 +96,7 @@ class RowLike(Protocol):
     def source_id(self) -> str: ...
 
 
-def row_record(event: str, row: RowLike, attempt: int, at: str, **details: Any) -> Record:
+def row_record(event: Event, row: RowLike, attempt: int, at: str, **details: Any) -> Record:
     """A record of one row. `details` that are None or "" are left out."""
     record: dict[str, Any] = {
         "event": event,

@@ -12,19 +12,31 @@ from collections.abc import Iterable
 from typing import Any
 
 from batchsnap.errors import IllegalMove
-from batchsnap.ledger.record import LIVES, RUN_EVENTS, STOPPED, Home, Kept, Record
+from batchsnap.ledger.record import Home, Kept, Record
 from batchsnap.ledger.tally import Tally
-from batchsnap.lifecycle import DONE, MOVES, NEW, WORD, Standing, State, step
+from batchsnap.lifecycle import (
+    DONE,
+    LIVES,
+    MOVES,
+    NEW,
+    RUN_EVENTS,
+    WORD,
+    Event,
+    Finding,
+    Standing,
+    State,
+    step,
+)
 
 
 def move_of(record: Record) -> str:
     """The record's move in `lifecycle.TABLE`."""
     event = record["event"]
-    if event != "settled":
+    if event != Event.SETTLED:
         return event
     if record.get("final"):
-        return "unseen" if record.get("code") else "asked"
-    return "found" if record["found"] else "absent"
+        return Finding.UNSEEN if record.get("code") else Finding.ASKED
+    return Finding.FOUND if record["found"] else Finding.ABSENT
 
 
 _OF_INTENT = (
@@ -93,10 +105,10 @@ class Fold:
         new.rows += 1
         self.cohorts[key] = new
         intent = self._out.pop(key, None)
-        if intent is None and old is not None and (new.at_rest or event == "intent"):
+        if intent is None and old is not None and (new.at_rest or event == Event.INTENT):
             self.intents.drop(key)
             self.latest.drop(key)
-        if event == "intent":
+        if event == Event.INTENT:
             self._out[key] = record
             if record["disk_backup_id"] is not None:
                 self.backup_disks.add(record["disk_id"] or "")
@@ -107,7 +119,7 @@ class Fold:
         """Keep what may be asked of a row that has an outcome, and is not at rest."""
         if intent is not None:
             self.intents.pack(key, intent)
-        if record["event"] != "halted":
+        if record["event"] != Event.HALTED:
             self.latest.pack(key, record)
         elif intent is not None or key not in self.latest:  # it is of its scope, not of the row
             self.latest.pack(key, intent or record)
@@ -130,19 +142,19 @@ class Fold:
 
     def _apply_run(self, record: Record) -> None:
         event = record["event"]
-        if event == STOPPED:
+        if event == Event.STOPPED:
             self.stopped = record
             return
         if event not in RUN_EVENTS:
             if event in MOVES:
-                raise IllegalMove(f"a record of event {event!r} must name its row")
+                raise IllegalMove(f"a record of event '{event}' must name its row")
             if event in LIVES:
                 self.stopped = None  # somebody goes on
             return  # of a later version: it tells of the run, and moves no row
-        if event == "finished":
+        if event == Event.FINISHED:
             self.finished = self.ended = record
             return
-        if event == "run":
+        if event == Event.RUN:
             self.header = record
         self.finished = self.stopped = None
         if "manifest" in record:  # a run's; other commands take up a ledger without one

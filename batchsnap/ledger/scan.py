@@ -36,6 +36,7 @@ from collections.abc import Iterable, Iterator
 
 from batchsnap.errors import LedgerDamaged, LedgerForeign
 from batchsnap.ledger.record import VERSION, Record, decode
+from batchsnap.lifecycle import Event
 
 
 class Scan:
@@ -108,7 +109,7 @@ def _born(line: bytes) -> Record:
                 "good copy in its place"
             )
         raise LedgerForeign("the file is no batchsnap ledger: its first line is no `run` record")
-    if header.get("event") != "run":
+    if header.get("event") != Event.RUN:
         raise LedgerForeign("the file is no batchsnap ledger: its first line is no `run` record")
     if header.get("v") != VERSION:
         raise LedgerForeign(

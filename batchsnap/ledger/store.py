@@ -31,6 +31,7 @@ from batchsnap.ledger.record import Record, encode
 from batchsnap.ledger.replay import Fold
 from batchsnap.ledger.scan import Scan
 from batchsnap.ledger.scribe import Scribe
+from batchsnap.lifecycle import Event
 
 SYNC_WITHIN_S = 0.3
 """So long what nobody waits for may be written and not synced: a little more than the quarter of a
@@ -214,7 +215,7 @@ class Ledger:
         group = self._group
         group.lines.append(line)
         group.last_seq = self._seq
-        group.holds_intent |= record["event"] == "intent"
+        group.holds_intent |= record["event"] == Event.INTENT
         self._wake.set()
         for tap in self.taps:
             tap(record)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from batchsnap.ledger.record import LIVES, Record, of_later_version, unstamp, unstamp_ms
+from batchsnap.ledger.record import Record, of_later_version, unstamp, unstamp_ms
+from batchsnap.lifecycle import LIVES, Event
 from batchsnap.settings import TIMEOUT_S
 
 RECENT_S = 60.0
@@ -107,7 +108,7 @@ class Tally:
             self.why[key] = self._same.setdefault(why, why)
         elif self.why and not record.get("final"):  # the last question takes no reason away
             self.why.pop(key, None)
-        if event == "intent":
+        if event == Event.INTENT:
             if self._taken_over:
                 self._halt_is_over(record)
         else:
@@ -117,17 +118,17 @@ class Tally:
         at = record["at"]
         if "sent_at" in record:
             self._add_call(record)
-        if event == "accepted":
+        if event == Event.ACCEPTED:
             self._made_at = at
             self._add_made(at[:_TENTH])
-        elif event == "in_doubt":
+        elif event == Event.IN_DOUBT:
             self.doubted = at
         elif record.get("verdict") == "BACKPRESSURE" and "not_before" in record:
             rests_until = unstamp(record["not_before"])
             self.rests[record["region"] or ""] = rests_until, record.get("code", "")
-        elif event == "doubled":
+        elif event == Event.DOUBLED:
             self.doubled.add(key)
-        elif event == "halted":
+        elif event == Event.HALTED:
             self._add_halt(record)
 
     @property
@@ -185,7 +186,7 @@ class Tally:
         event = record["event"]
         if event in LIVES:
             self._add_owner(record)
-        elif event != "finished":
+        elif event != Event.FINISHED:
             self._begin_life(record)
             self._halted.clear()
             self._taken_over.clear()
@@ -198,7 +199,7 @@ class Tally:
     def _add_owner(self, record: Record) -> None:
         """Many processes, each with quotas of its own: their lives run side by side."""
         quota = record.get("source", ""), record.get("host", "")
-        if record["event"] == "released":
+        if record["event"] == Event.RELEASED:
             self._owned.discard(quota)
             return
         if not self._owned:

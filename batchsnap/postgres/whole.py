@@ -22,7 +22,7 @@ from batchsnap.errors import LedgerError, LedgerLocked, LedgerUnwritable
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.replay import Fold
-from batchsnap.lifecycle import FAILED_WORDS
+from batchsnap.lifecycle import FAILED_WORDS, Event
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
@@ -95,7 +95,7 @@ class WholeSink:
             self._places[profile, region] = quota
         newest = newest_of(database, self._rows)
         at = {quota: (newest.get(quota) or 0) + 1 for quota in self._rows}
-        self._append_all(database, at, "claimed")
+        self._append_all(database, at, Event.CLAIMED)
         for quota, seq in at.items():
             row = self._rows[quota]
             what = row.what if row.source else "the run"
@@ -111,7 +111,7 @@ class WholeSink:
             return schema.run_lock(self._address.ledger)
         return schema.pair_lock(row.source, row.host)
 
-    def _append_all(self, database: Database, at: dict[int, int], event: str) -> None:
+    def _append_all(self, database: Database, at: dict[int, int], event: Event) -> None:
         lines = []
         for quota in at:
             row = self._rows[quota]
@@ -204,7 +204,7 @@ class WholeSink:
             Away, Fenced: it is not as it was left, or not known.
         """
         at = {quota: hold.durable + 1 for quota, hold in self.holds.items()}
-        self._append_all(database, at, "released")
+        self._append_all(database, at, Event.RELEASED)
         self._ended("it was given back")
 
     def _ended(self, why: str) -> None:

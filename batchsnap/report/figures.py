@@ -6,16 +6,17 @@ from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
 from batchsnap.ledger.record import Record, of_later_version, unstamp
+from batchsnap.lifecycle import Event
 
 _POINTS_MAX = 1500
 _THROTTLED = "THROTTLED"
 _MARKS_MAX = 30
-_MARKS = {
-    "resumed": ("resumed", "another process went on", "mark"),
-    "claimed": ("taken over", "{host} went on with a quota", "mark"),
-    "stopped": ("stopped", "the process was told to stop", "wait"),
-    "halted": ("halted", "halted by {code}", "bad"),
-    "doubled": ("twice", "{disk_id} was found to have two", "bad"),
+_MARKS: dict[str, tuple[str, str, str]] = {
+    Event.RESUMED: ("resumed", "another process went on", "mark"),
+    Event.CLAIMED: ("taken over", "{host} went on with a quota", "mark"),
+    Event.STOPPED: ("stopped", "the process was told to stop", "wait"),
+    Event.HALTED: ("halted", "halted by {code}", "bad"),
+    Event.DOUBLED: ("twice", "{disk_id} was found to have two", "bad"),
 }
 """Event -> the word on the chart, the text below it, its colour."""
 
@@ -42,7 +43,7 @@ class Marks:
         event = record["event"]
         if "settings" in record:
             self._canary = record["settings"].get("canary", 0)
-        if event == "ready" and self._canary:
+        if event == Event.READY and self._canary:
             self._canary -= 1
             if not self._canary:
                 self._mark(record, "canary", "the canary was ready", "mark")
@@ -71,7 +72,7 @@ class TimeSeries:
         """Take a record; only those of sent calls matter."""
         if of_later_version(record):
             return
-        if record["event"] == "run":
+        if record["event"] == Event.RUN:
             self._shared = "{region}" not in record["endpoint"]
         if rate := record.get("settings", {}).get("rate_per_s"):
             self._caps.append((unstamp(record["at"]), float(rate)))

@@ -11,7 +11,7 @@ from itertools import islice
 from batchsnap.cloud.faults import hint
 from batchsnap.ledger.record import Record, unstamp
 from batchsnap.ledger.replay import Fold
-from batchsnap.lifecycle import WORD, State
+from batchsnap.lifecycle import WORD, Event, State
 from batchsnap.plan import counted, duration_text
 from batchsnap.settings import SETTLE_FOR_MIN_S, SETTLE_SCHEDULE_S, SIGNATURE_DEAD_S, Settings
 
@@ -20,7 +20,7 @@ _DOUBTS_SHOWN = 3
 _DOUBTED = frozenset(state for state, word in WORD.items() if word == WORD[State.IN_DOUBT])
 _LOOKED_AT = 500  # waiting rows: a view is drawn twice a second
 _KINDS_MOST = 50  # that are told of
-_TOLD = frozenset({"deferred", "in_doubt", "rejected", "gave_up"})
+_TOLD = frozenset({Event.DEFERRED, Event.IN_DOUBT, Event.REJECTED, Event.GAVE_UP})
 _MADE_OR_BEING = (State.SENT, State.IN_DOUBT, State.ABSENT, State.ACCEPTED)
 
 
@@ -104,7 +104,7 @@ def waits(fold: Fold, now: float, *, over: bool = False) -> list[str]:
     later = [
         unstamp(record["not_before"]) - now
         for record in fold.latest.values()
-        if record["event"] == "deferred" and "not_before" in record
+        if record["event"] == Event.DEFERRED and "not_before" in record
     ]
     if later:
         said.append(f"  next deferred row in {duration_text(max(0.0, min(later)))}")
@@ -182,7 +182,7 @@ def _deferred(fold: Fold, number: int, now: float) -> str:
     codes: Counter[str] = Counter()
     soonest: dict[str, float] = {}
     for record in islice(fold.latest.values(), _LOOKED_AT):
-        if record["event"] != "deferred" or "code" not in record:
+        if record["event"] != Event.DEFERRED or "code" not in record:
             continue
         code = record["code"]
         codes[code] += 1

@@ -13,7 +13,7 @@ from batchsnap.errors import UsageError
 from batchsnap.ledger.ports import Store
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
-from batchsnap.lifecycle import HAS_SNAPSHOT, WORD, State
+from batchsnap.lifecycle import HAS_SNAPSHOT, WORD, Event, State
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import DiskRow
 from batchsnap.plan import key_of
@@ -82,7 +82,7 @@ class RowFacts:
         fact.attempts = max(fact.attempts, record["attempt"])
         fact.snapshot_name = record.get("snapshot_name", fact.snapshot_name)
         fact.snapshot_id = record.get("snapshot_id", fact.snapshot_id)
-        if record["event"] == "intent":
+        if record["event"] == Event.INTENT:
             fact.request_id = ""  # of an earlier try; this one may never get one
             fact.named = fact.named or "baseline" in record
         fact.request_id = record.get("request_id", fact.request_id)

@@ -17,7 +17,7 @@ from batchsnap.cloud.faults import ReadRuling
 from batchsnap.errors import CredentialsError
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger.record import Record, row_record, stamp
-from batchsnap.lifecycle import State
+from batchsnap.lifecycle import Event, State
 from batchsnap.settling.row import RunContext
 from batchsnap.settling.snapshots import (
     NORMAL,
@@ -110,7 +110,7 @@ class Rollback:
         for snapshot in found.gone:
             state = self._context.sink.fold.standing(snapshot.key).state
             if state is not State.VANISHED:  # which the ledger says already
-                self._note("deleted" if state is State.DELETING else "vanished", snapshot)
+                self._note(Event.DELETED if state is State.DELETING else Event.VANISHED, snapshot)
         for snapshot, fact in found.elsewhere:
             self._leave(
                 "on another disk than the ledger says",
@@ -130,7 +130,7 @@ class Rollback:
         ruling = await self._ask_to_delete(some)
         if ruling.kind == "ok":
             for snapshot in some:
-                self._note("deleted", snapshot)
+                self._note(Event.DELETED, snapshot)
             return []
         if ruling.kind == "invalid" and len(some) > 1:
             half = len(some) // 2
@@ -141,7 +141,7 @@ class Rollback:
         if ruling.kind == "denied":
             self._denied = f"denied: {ruling.code}"
         for snapshot in some:
-            self._note("deferred", snapshot, code=ruling.code, message=ruling.message)
+            self._note(Event.DEFERRED, snapshot, code=ruling.code, message=ruling.message)
             self._leave(ruling.code, ruling.message, snapshot)
         return []
 
@@ -149,7 +149,7 @@ class Rollback:
         sink = self._context.sink
         group = None
         for snapshot in some:
-            group = self._note("deleting", snapshot)
+            group = self._note(Event.DELETING, snapshot)
         await sink.durable(group)
         failpoint("deleting_synced")
         body = actions.delete_snapshots([snapshot.snapshot_id for snapshot in some])
@@ -166,7 +166,7 @@ class Rollback:
         self.left[reason] += 1
         self._context.say(f"{snapshot.snapshot_id} of {snapshot.disk_id} stays: {reason}: {why}")
 
-    def _note(self, event: str, snapshot: Snapshot, **details: object) -> object:
+    def _note(self, event: Event, snapshot: Snapshot, **details: object) -> object:
         at = stamp(self._context.clock.wall())
         record = row_record(
             event, snapshot, snapshot.attempt, at, snapshot_id=snapshot.snapshot_id, **details
@@ -180,11 +180,11 @@ def seconds_in(records: Callable[[], Iterable[Record]]) -> list[Snapshot]:
     found = {
         snapshot_id: snapshot_of(record, snapshot_id)
         for record in records()
-        if record["event"] == "doubled"
+        if record["event"] == Event.DOUBLED
         for snapshot_id in record["snapshot_ids"]
     }
     if found:
         for record in records():
-            if record["event"] == "accepted":
+            if record["event"] == Event.ACCEPTED:
                 found.pop(record["snapshot_id"], None)
     return list(found.values())

@@ -15,7 +15,7 @@ from batchsnap.client.ports import Clock, RecordSink
 from batchsnap.client.stopping import Stop
 from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.ledger.replay import Fold
-from batchsnap.lifecycle import binds
+from batchsnap.lifecycle import Event, binds
 from batchsnap.model import PlannedRequest, Ruling, Verdict
 from batchsnap.retry import Tries
 from batchsnap.settings import Settings, Waits
@@ -100,7 +100,7 @@ def resumed(fold: Fold, request: PlannedRequest, *, ask_first: bool) -> Row:
 
 def was_suspect(record: Record | None) -> bool:
     """Whether a row's latest record held it back, for a code that may mean its whole scope."""
-    if record is None or record["event"] != "deferred":
+    if record is None or record["event"] != Event.DEFERRED:
         return False
     return record.get("verdict") in _SUSPECT
 
@@ -137,7 +137,7 @@ class RunContext:
     say: Callable[[str], None]  # talk for the person, one line
     maker: Maker = field(default_factory=Creator)  # the call that all of them are tries of
 
-    def note(self, event: str, row: Row, **details: object) -> object:
+    def note(self, event: Event, row: Row, **details: object) -> object:
         """Append a record of the row; the handle is for `sink.durable`, if anyone waits."""
         at = stamp(self.clock.wall())
         return self.sink.append(row_record(event, row.request, row.attempt, at, **details))

@@ -36,7 +36,7 @@ from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.failpoints import failpoint
-from batchsnap.lifecycle import DONE
+from batchsnap.lifecycle import DONE, Event
 from batchsnap.settling import evidence
 from batchsnap.settling.looks import Doubt, Heard, Looks
 from batchsnap.settling.row import Row, RunContext
@@ -88,7 +88,7 @@ class Settler:
                 self._absent(row, seen=heard.silence.proves(row.disk_id))
                 return Settled.ABSENT
             if not self._may_ask_again(doubt, why):
-                self._context.note("in_doubt", row, code=why.code, message=why.message)
+                self._context.note(Event.IN_DOUBT, row, code=why.code, message=why.message)
                 return Settled.OPEN
 
     async def ask_last(self, row: Row) -> None:
@@ -118,10 +118,12 @@ class Settler:
         if not ids and (why := self._unproved(row, heard.silence)) is not None:
             return why
         if ids and not done:
-            context.note("in_doubt", row, code="settle.late", message="found after it was given up")
+            context.note(
+                Event.IN_DOUBT, row, code="settle.late", message="found after it was given up"
+            )
             self._found(row, ids)
         elif two:
-            context.note("doubled", row, snapshot_ids=two)
+            context.note(Event.DOUBLED, row, snapshot_ids=two)
         elif not ids and (own := self._looks.promised(row)):
             return self._own(doubt, own, heard)
         return f"{len(ids)} of this name: {ids}"
@@ -133,7 +135,7 @@ class Settler:
         blind = not (ids or done or heard.silence.proves(row.disk_id))
         why = heard.silence.why(row.disk_id) if blind else None
         self._context.note(
-            "settled",
+            Event.SETTLED,
             row,
             found=bool(ids or self._looks.promised(row)),
             final=True,
@@ -153,7 +155,7 @@ class Settler:
         if isinstance(heard.owns, questions.Part):
             return heard.owns.why
         if doubt.missed_at is not None and self._looks.last(doubt):
-            context.note("vanished", row, snapshot_id=own)
+            context.note(Event.VANISHED, row, snapshot_id=own)
             return f"{own} is gone"
         if doubt.missed_at is None:
             doubt.missed_at = context.clock.monotonic()
@@ -192,19 +194,19 @@ class Settler:
         told = f"no snapshot named {row.request.name} {maker.where(row.request)}"
         if not self._account.disks_denied:
             told += f", {disk}"
-        self._context.note("settled", row, found=False, evidence=told)
+        self._context.note(Event.SETTLED, row, found=False, evidence=told)
         if not seen:  # if its row is ever put back, it is asked about again before it is sent
             why = maker.unseen(row.request, row.request.region)
-            self._context.note("gave_up", row, code=why.code, message=why.message)
+            self._context.note(Event.GAVE_UP, row, code=why.code, message=why.message)
 
     def _found(self, row: Row, ids: list[str]) -> None:
         context = self._context
         told = f"{ids[0]} has the name {row.request.name} {context.maker.where(row.request)}"
-        context.note("settled", row, found=True, snapshot_id=ids[0], evidence=told)
+        context.note(Event.SETTLED, row, found=True, snapshot_id=ids[0], evidence=told)
         failpoint("settle_found")
-        context.note("accepted", row, snapshot_id=ids[0])
+        context.note(Event.ACCEPTED, row, snapshot_id=ids[0])
         if len(ids) > 1:
-            context.note("doubled", row, snapshot_ids=ids)
+            context.note(Event.DOUBLED, row, snapshot_ids=ids)
 
     def _may_ask_again(self, doubt: Doubt, why: questions.Unanswered) -> bool:
         """Count a look that proved nothing; False where more of them can't help."""

@@ -22,7 +22,7 @@ from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.ledger.record import Record
-from batchsnap.lifecycle import State
+from batchsnap.lifecycle import Event, State
 from batchsnap.settings import Patience, patience
 from batchsnap.settling.row import RunContext
 
@@ -129,7 +129,7 @@ def accepted_in(
     """The snapshots that records accepted, of rows that are now in one of `states`. A row is
     accepted once in its life, so none comes twice."""
     for record in records:
-        if record["event"] == "accepted" and standing(record["key"]) in states:
+        if record["event"] == Event.ACCEPTED and standing(record["key"]) in states:
             yield snapshot_of(record)
 
 

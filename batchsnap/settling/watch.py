@@ -10,6 +10,7 @@ from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.ledger.record import Record, row_record, stamp
+from batchsnap.lifecycle import Event
 from batchsnap.settling.row import Row, RunContext, request_in
 from batchsnap.settling.snapshots import NORMAL, Look, Pauses, Pile, Snapshot, look, patience_with
 
@@ -109,14 +110,14 @@ class Watcher:
         kept: list[Snapshot] = []
         for snapshot, fact in found.shown:
             if fact.state == NORMAL and fact.percent >= 100:
-                self._end("ready", snapshot)
+                self._end(Event.READY, snapshot)
             else:
                 kept.append(snapshot)
         for snapshot in found.gone:
-            self._end("vanished", snapshot)
+            self._end(Event.VANISHED, snapshot)
         for snapshot in found.unseen:
             if snapshot.key in self._context.sink.fold.gone:  # out of the manifest, as is its disk
-                self._end("vanished", snapshot)
+                self._end(Event.VANISHED, snapshot)
             elif self._patient(snapshot):
                 self._tell_unseen(snapshot)
                 kept.append(snapshot)
@@ -167,7 +168,7 @@ class Watcher:
                     f"{intent.get('snapshot_name', '')}: {', '.join(named) or 'none is seen'}"
                 )
 
-    def _end(self, event: str, snapshot: Snapshot) -> None:
+    def _end(self, event: Event, snapshot: Snapshot) -> None:
         at = stamp(self._context.clock.wall())
         record = row_record(event, snapshot, snapshot.attempt, at, snapshot_id=snapshot.snapshot_id)
         self._context.sink.append(record)

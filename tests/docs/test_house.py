@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import batchsnap
+from batchsnap.lifecycle import Event
 
 HOUSE = Path(batchsnap.__file__).parent
 PACKAGES = sorted(path.parent for path in HOUSE.rglob("__init__.py"))
@@ -51,3 +52,26 @@ def test_one_word_is_one_class() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes[node.name].append(str(room.relative_to(HOUSE)))
     assert not {name: rooms for name, rooms in homes.items() if len(rooms) > 1}
+
+
+def test_no_event_is_a_bare_text() -> None:
+    names = {event.value for event in Event}
+    bare = [
+        f"{room.relative_to(HOUSE)}:{node.lineno}"
+        for room in ROOMS
+        for node in ast.walk(_tree(room))
+        for text in _told_events(node)
+        if isinstance(text, ast.Constant) and text.value in names
+    ]
+    assert not bare
+
+
+def _told_events(node: ast.AST) -> list[ast.expr | None]:
+    """What a piece of code writes as a record's event, or holds against one."""
+    if isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        return [v for k, v in pairs if isinstance(k, ast.Constant) and k.value == "event"]
+    if isinstance(node, ast.Compare) and "event" in ast.unparse(node):
+        sides = [node.left, *node.comparators]
+        return [each for side in sides for each in (side, *getattr(side, "elts", ()))]
+    return []

@@ -26,6 +26,7 @@ from batchsnap.cli.options import command as new_command
 from batchsnap.cli.output import fail_softly, note, say, show
 from batchsnap.cli.question import ask, asks
 from batchsnap.errors import Exit
+from batchsnap.lifecycle import Event
 
 if TYPE_CHECKING:
     from batchsnap.client.stopping import Stop
@@ -202,7 +203,7 @@ class Made:
         self.count = 0
 
     def take(self, record: Record) -> None:
-        self.count += record["event"] == "accepted"
+        self.count += record["event"] == Event.ACCEPTED
 
 
 async def run_prepared(prepared: Prepared, options: dict[str, Any]) -> Result:
