@@ -19,7 +19,8 @@ from batchsnap.engine.dispatcher import Dispatcher
 from batchsnap.engine.halts import Halts
 from batchsnap.engine.limits import Limits
 from batchsnap.errors import ManifestError
-from batchsnap.job.intake import Birth, Intake, take_in
+from batchsnap.job.intake import Intake, take_in
+from batchsnap.job.spec import Birth
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import Record, decode, encode
 from batchsnap.ledger.replay import Fold

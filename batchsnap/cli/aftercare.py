@@ -47,9 +47,9 @@ def ledger_options() -> Decorator:
 def reopened(ledger: str, options: dict[str, Any]) -> Iterator[Reopened]:
     """The ledger, locked while the block runs."""
     from batchsnap.cli.commands.run import given_of
-    from batchsnap.job.address import store_at
-    from batchsnap.job.cautions import raised
+    from batchsnap.job.preview import raised
     from batchsnap.job.reopen import Reopened
+    from batchsnap.job.spec import store_at
 
     opened = Reopened(
         store_at(ledger).open(),

@@ -92,7 +92,7 @@ async def _run(
 
 async def _load(address: Address, spec: JobSpec, options: dict[str, Any], credentials: Any) -> None:
     from batchsnap.cluster.run import load_run, prepare_load
-    from batchsnap.job.cautions import warnings
+    from batchsnap.job.preview import warnings
 
     with ExitStack() as stack:
         prepared = prepare_load(address, spec)
@@ -106,7 +106,7 @@ async def _load(address: Address, spec: JobSpec, options: dict[str, Any], creden
 
 async def _edit(address: Address, spec: JobSpec, options: dict[str, Any], credentials: Any) -> None:
     from batchsnap.cluster.edit import prepare_edit, take_edit
-    from batchsnap.job.cautions import warnings
+    from batchsnap.job.preview import warnings
 
     with ExitStack() as stack:
         prepared, sink = prepare_edit(address, spec)

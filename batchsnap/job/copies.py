@@ -12,15 +12,12 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from batchsnap.errors import LedgerForeign, UsageError
-from batchsnap.job.address import store_at
+from batchsnap.errors import LedgerForeign
 from batchsnap.ledger.ports import Store
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import folded
 from batchsnap.lifecycle import WORD, Event, State
-from batchsnap.manifest.cells import region_flaw
 from batchsnap.model import DiskRow, Problem
-from batchsnap.postgres.address import is_postgres
 
 _HAS_ONE: dict[str, State] = {Event.ACCEPTED: State.READY, Event.SKIPPED: State.SKIPPED}
 _NAMED = 5  # of the rows that are left out
@@ -118,18 +115,3 @@ class CopyManifest:
         if there:
             said.append(f"{there:,} snapshots are in {self._to} already and are left")
         return said
-
-
-def open_copies(ledger: str, to: str) -> CopyManifest:
-    """The manifest of the copies of a ledger's snapshots in region `to`.
-
-    Raises:
-        UsageError: the region or the kind of ledger can't be used. LedgerError: it can't be read.
-    """
-    if flaw := region_flaw(to):
-        raise UsageError(f"--to {flaw}.")
-    if is_postgres(ledger):
-        raise UsageError(
-            "copy reads a ledger in a file: export this one first, and give the file that it wrote"
-        )
-    return CopyManifest(store_at(ledger), to)

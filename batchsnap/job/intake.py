@@ -16,6 +16,7 @@ from batchsnap.cloud.endpoints import endpoint_url
 from batchsnap.engine.queue import Queue
 from batchsnap.errors import LedgerForeign
 from batchsnap.job.copies import CopyManifest
+from batchsnap.job.spec import Birth
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, Standing, State
@@ -26,14 +27,6 @@ from batchsnap.settling.row import in_force, request_in, was_suspect
 
 RegionKey = tuple[str, str]
 """(profile, region)"""
-
-
-@dataclass(frozen=True, slots=True)
-class Birth:
-    """What names are made of: fixed when the run is born, the same in all its lives."""
-
-    run_id: str
-    at: float  # Unix seconds
 
 
 @dataclass(slots=True)

@@ -1,4 +1,5 @@
-"""What the user asked for, which ledger that means, and whether the two fit; what came of it."""
+"""What the user asked for, which ledger that means, and whether the two fit; what came of it. It is
+the one place that knows which kinds of ledger there are."""
 
 from __future__ import annotations
 
@@ -10,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from batchsnap.errors import Exit, LedgerForeign, UsageError
-from batchsnap.job.address import series_at
-from batchsnap.job.copies import CopyManifest, copies_at, open_copies
-from batchsnap.job.intake import Birth
-from batchsnap.ledger.file import series_beside
-from batchsnap.ledger.ports import Series
+from batchsnap.job.copies import CopyManifest, copies_at
+from batchsnap.ledger.file import FileStore, series_beside, series_of
+from batchsnap.ledger.ports import Series, Store
 from batchsnap.ledger.record import Record, decode, unstamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import Event
+from batchsnap.manifest.cells import region_flaw
 from batchsnap.manifest.reader import Manifest
+from batchsnap.postgres.address import dated, is_postgres, need_ledger, parse
+from batchsnap.postgres.door import psycopg_here
+from batchsnap.postgres.store import DatabaseStore
 from batchsnap.report.summary import Summary
 from batchsnap.settings import Waits
 
@@ -59,10 +62,11 @@ def open_manifest(spec: JobSpec) -> Manifest | CopyManifest:
     """The order's manifest; of copies it is a ledger.
 
     Raises:
-        UsageError: as `Manifest.open` and `open_copies` do; it is a ledger, or none.
+        UsageError: as `Manifest.open` does; it is a ledger, or none; the region can't be used.
+        LedgerError: the ledger whose copies are meant can't be read.
     """
     if spec.copy_to:
-        return open_copies(spec.manifest, spec.copy_to)
+        return _open_copies(spec.manifest, spec.copy_to)
     manifest = Manifest.open(spec.manifest, encoding=spec.encoding)
     header = decode(manifest.first_line())
     if header is None or header.get("event") != Event.RUN:
@@ -73,6 +77,48 @@ def open_manifest(spec: JobSpec) -> Manifest | CopyManifest:
         f"{spec.manifest} is the ledger of run {header['run_id']}, and no manifest. To go on: "
         f"batchsnap run {of} --ledger {spec.manifest}; to look: batchsnap status {spec.manifest}"
     )
+
+
+def _open_copies(ledger: str, to: str) -> CopyManifest:
+    """The manifest of the copies of a ledger's snapshots in region `to`.
+
+    Raises:
+        UsageError: the region or the kind of ledger can't be used. LedgerError: it can't be read.
+    """
+    if flaw := region_flaw(to):
+        raise UsageError(f"--to {flaw}.")
+    if is_postgres(ledger):
+        raise UsageError(
+            "copy reads a ledger in a file: export this one first, and give the file that it wrote"
+        )
+    return CopyManifest(store_at(ledger), to)
+
+
+def store_at(address: str) -> Store:
+    """The one ledger that an address means.
+
+    Raises:
+        UsageError: of a kind that can't be used.
+    """
+    if is_postgres(address):
+        return DatabaseStore(need_ledger(parse(address)))
+    return FileStore(Path(address))
+
+
+def series_at(template: str, now: datetime) -> Series:
+    """The ledgers that `--ledger` means; it may hold {date}.
+
+    Raises:
+        UsageError: of a kind that can't be used, or there can be none.
+    """
+    if is_postgres(template):
+        parse(dated(template, now))
+        psycopg_here()
+        raise UsageError(
+            "a ledger in PostgreSQL is for run, work, stop, status and report; give this command "
+            "a file, such as `batchsnap ledger export` writes"
+        )
+    return series_of(template, now)
 
 
 def series_meant(spec: JobSpec, now: datetime) -> Series:
@@ -106,6 +152,14 @@ def check_same_cloud(header: Record, spec: JobSpec) -> None:
             f"the ledger is of a run against {header['endpoint']}, not {spec.endpoint}: give "
             "the same --endpoint, or another --ledger"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What names are made of: fixed when the run is born, the same in all its lives."""
+
+    run_id: str
+    at: float  # Unix seconds
 
 
 def birth_of(fold: Fold, now: float) -> Birth:

@@ -5,7 +5,7 @@
 address means, where each day or each run has its own.
 
 `file.FileStore` is a file of this machine. A ledger elsewhere brings its own three, and the line
-in `job.address` that tells its addresses; nothing of job, engine, report or cli changes.
+in `job.spec` that tells its addresses; nothing of job, engine, report or cli changes.
 """
 
 from __future__ import annotations

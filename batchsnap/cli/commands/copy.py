@@ -50,7 +50,7 @@ def command(ledger: str, **options: Any) -> int:
     """
     import anyio
 
-    from batchsnap.job.cautions import warnings
+    from batchsnap.job.preview import warnings
     from batchsnap.job.run import prepare
 
     with ExitStack() as stack:

@@ -45,7 +45,7 @@ def command(
 
     A restore map also asks the cloud what the disks are like, and which copies `copy` made.
     """
-    from batchsnap.job.address import store_at
+    from batchsnap.job.spec import store_at
     from batchsnap.report.files import write_whole
     from batchsnap.report.story import read_story
 

@@ -167,7 +167,7 @@ def command(manifest: str, *, dry_run: bool, **options: Any) -> int:
     import anyio
 
     from batchsnap.cli.metrics import serving
-    from batchsnap.job.cautions import warnings
+    from batchsnap.job.preview import warnings
     from batchsnap.job.run import prepare
     from batchsnap.postgres.address import is_postgres
 

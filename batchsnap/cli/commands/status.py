@@ -33,7 +33,7 @@ _REASONS_SHOWN = 3  # in the live view; the plain text has more
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def command(ledger: str, *, watch: bool, as_json: bool) -> int:
     """Say where the run of LEDGER stands. Reads only; a run that is going on is not disturbed."""
-    from batchsnap.job.address import store_at
+    from batchsnap.job.spec import store_at
     from batchsnap.report.summary import summary_json, summary_of
 
     view, store = View(), store_at(ledger)
