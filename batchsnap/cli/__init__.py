@@ -3,8 +3,7 @@
 main       the group of commands, and the one place where an error becomes an exit code
 options    what several commands share, and how texts become values
 output     what is said and shown, through one writer
-connect    a command's way to the cloud, and whose keys it has
-question   asked once before money is spent, and what it stands on
+question   asked once before money is spent, and what it stands on: where, whose keys
 progress   a run's live view
 metrics    its Prometheus numbers
 aftercare  a ledger taken up again: settle, wait, rollback

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchsnap.cli.output import on_terminal, say
+from batchsnap.errors import CredentialsError, Exit
 
 if TYPE_CHECKING:
     from batchsnap.job.run import Prepared
+
+_ASKED_FOR_S = 3.0  # it is good to know, and no question waits long for it
+_SOURCES = {"env": "the environment", "profile": "profile", "file": "", "cvm-role": "the CVM role"}
 
 
 def ask(prepared: Prepared, options: dict[str, Any]) -> None:
@@ -41,7 +45,6 @@ def _facts(prepared: Prepared, *, whose: bool) -> list[str]:
     """What is about to be made, where, by whom, for how long."""
     import anyio
 
-    from batchsnap.cli.connect import keys_of
     from batchsnap.job.preview import eta_s
     from batchsnap.plan import counted, duration_text
     from batchsnap.settings import written
@@ -56,7 +59,7 @@ def _facts(prepared: Prepared, *, whose: bool) -> list[str]:
         what += f" ({counted(intake.done, 'row')} done, {intake.doubts:,} to be settled first)"
     lines = [f"{what}; ledger {prepared.store.label}"]
     if not prepared.spec.simulated:
-        keys = anyio.run(partial(keys_of, prepared, whose=whose))
+        keys = anyio.run(partial(_keys_of, prepared, whose=whose))
         lines.append(f"  to {prepared.endpoint}, keys from {'; '.join(keys)}")
     kept = f"the cloud deletes each {written(settings.expire_after_s)} later"
     if not settings.expire_after_s:
@@ -69,3 +72,66 @@ def _facts(prepared: Prepared, *, whose: bool) -> list[str]:
     took = duration_text(eta_s(intake, prepared.endpoint, settings))
     lines.append(f"  sent within {took} at best; {kept}")
     return lines + [f"  {text}" for text in (intake.images, prepared.guess) if text]
+
+
+async def _keys_of(prepared: Prepared, *, whose: bool) -> list[str]:
+    """`_found_keys`, which may wait for the network, under the signals that a run heeds.
+
+    Raises:
+        CredentialsError: there are none for any of them.
+        click.exceptions.Exit: a signal came first.
+    """
+    import anyio
+
+    from batchsnap.client.stopping import Stop, watch_signals
+
+    stop = Stop()
+    found: list[str] | CredentialsError | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
+        with stop.ends():
+            try:
+                found = await _found_keys(prepared, whose=whose)
+            except CredentialsError as error:
+                found = error
+        tasks.cancel_scope.cancel()
+    if isinstance(found, CredentialsError):
+        raise found
+    if found is None:
+        say("stopped before anything was sent")
+        raise click.exceptions.Exit(int(stop.exit or Exit.INTERRUPTED))
+    return found
+
+
+async def _found_keys(prepared: Prepared, *, whose: bool) -> list[str]:
+    """Where the keys of each profile come from, in words; `whose`: of which account, too, where
+    the policy lets that be asked.
+
+    Raises:
+        CredentialsError: there are none for any of them.
+    """
+    import anyio
+
+    from batchsnap.cloud.credentials import chain
+    from batchsnap.job.accounts import caller
+
+    credentials = chain(prepared.endpoint, prepared.settings.region)
+    said: list[str] = []
+    missing: list[CredentialsError] = []
+    for profile in sorted({profile for profile, _ in prepared.intake.to_do}):
+        try:
+            credential = await credentials.get(profile)
+        except CredentialsError as error:
+            missing.append(error)
+            continue
+        kind, _, name = credential.source.partition(":")
+        source = f"{_SOURCES.get(kind, kind)} {name}".strip()
+        if whose:
+            with anyio.move_on_after(_ASKED_FOR_S):
+                region = prepared.settings.region
+                found = await caller(credential, prepared.endpoint, region)
+                source += f" (account {found.account})" if found is not None else ""
+        said.append(source)
+    if missing and not said:
+        raise missing[0]
+    return said + [f"none for some rows: {error}" for error in missing]
