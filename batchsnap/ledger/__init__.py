@@ -35,10 +35,9 @@ record  F0  record <-> line, and the small form in which many are kept
 scan    F0  lines -> records: how far a ledger is believed; torn against damaged
 replay  F0  records -> where every row stands, and what the run came to: the one fold
 tally   F0  the sums in it: calls, halts, lives, the worst second, the pace
-disk    F1  the system calls: lock, durable copy, repair, which file this is, what it lies on
-gap     F1  whether the ledger's silence about a row is a proof
+disk    F1  the system calls, and the thread that makes them: lock, durable copy, repair
+gap     F1  which file this is, and whether the ledger's silence about a row is a proof
 store   F1  the one writer: birth, recovery, append, group commit
-scribe  F1  the thread that it writes in
 ports   F1  what a ledger is to those who use it: Store, RecordSink, Series
 file    F1  FileStore: a ledger by its path, and the files of one series
 reading F1  records for readers that lock nothing

@@ -1,18 +1,25 @@
-"""The system calls of the ledger's file: each does one durable step and names its failure."""
+"""The system calls of the ledger's file: each does one durable step and names its failure. And the
+thread in which a writer makes them."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
 import stat
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Self
+
+import anyio
 
 from batchsnap.errors import LedgerLocked, LedgerUnwritable
-from batchsnap.ledger.record import Home
 from batchsnap.ledger.scan import Scan
 
 MODE = 0o600
@@ -25,11 +32,6 @@ _LACKS = frozenset(
     }
 )
 """How file systems say that they don't have a call: each has its own way."""
-_GETVERSION = 0x80087601  # FS_IOC_GETVERSION: which of the files that had this inode number
-
-
-class NotOurs(Exception):
-    """The file is not what was written to it: another program cut, overwrote or replaced it."""
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -115,58 +117,10 @@ def broken(path: Path) -> Path:
     return home.with_name(f"{home.name}.broken")
 
 
-def lost(path: Path) -> Path:
-    """The name of the mark that durable records may be missing from whatever the ledger's name
-    now leads to. It holds the `run` line where that is known, and so is a ledger itself."""
-    home = real(path)
-    return home.with_name(f"{home.name}.lost")
-
-
-def home_of(path: Path, fd: int) -> Home:
-    """Which file this is. A copy is another one, and so is one restored under the same name; a
-    number that the file system has given again is told by its generation, where there is one."""
-    home: Home = {
-        "path": str(real(path)).encode("utf8", "backslashreplace").decode(),
-        "inode": os.fstat(fd).st_ino,
-    }
-    if sys.platform == "linux":
-        with suppress(OSError):
-            version = fcntl.ioctl(fd, _GETVERSION, bytes(8))
-            home["generation"] = int.from_bytes(version[:4], sys.byteorder)
-    return home
-
-
 def append_only(fd: int) -> None:
     """Write at the end wherever that is, so that a file which another program cut shows it. Not
     before recovery: `pwrite` would append too."""
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_APPEND)
-
-
-def check_ours(path: Path, fd: int, end: int) -> None:
-    """Raise NotOurs unless the path's file is the open one and ends where our writing does."""
-    if not is_at(path, fd):
-        raise NotOurs("was moved away or replaced while it was written")
-    size = os.fstat(fd).st_size
-    if size != end:
-        raise NotOurs(
-            f"was cut or overwritten by another program: it has {size} bytes where {end} were "
-            "written"
-        )
-
-
-def mark_lost(path: Path, line: bytes) -> None:
-    """Leave the mark, durably; a mark that is there stays as it is."""
-    mark = lost(path)
-    try:
-        fd = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
-    except FileExistsError:
-        return
-    try:
-        write_all(fd, line)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    sync_folder(mark.parent)
 
 
 def open_locked(path: Path) -> int:
@@ -276,3 +230,55 @@ def held(path: Path) -> bool | None:
         for words in found
         if len(words) > 5
     )
+
+
+class Scribe:
+    """A thread that does the blocking calls of one task, one after the other; a context manager of
+    the event loop's thread.
+
+    A call through the event loop's pool costs 135 µs of CPU, through this 50; at 20 rows a second
+    each outcome is such a call.
+    """
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._calls: SimpleQueue[tuple[Callable[[], None], asyncio.Future[None]] | None]
+        self._calls = SimpleQueue()
+        # Not awaited at the end of the process: a disk that hangs would hold it for ever.
+        threading.Thread(target=self._work, name="ledger", daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._calls.put(None)
+
+    async def do(self, call: Callable[[], None]) -> None:
+        """Return when it is done, cancelled or not; what it raises is raised."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._calls.put((call, future))
+        with anyio.CancelScope(shield=True):
+            await future
+
+    def _work(self) -> None:
+        while (job := self._calls.get()) is not None:
+            call, future = job
+            error: Exception | None = None
+            try:
+                call()
+            except Exception as raised:
+                error = raised
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(_tell, future, error)
+
+
+def _tell(future: asyncio.Future[None], error: Exception | None) -> None:
+    if future.done():  # cancelled
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

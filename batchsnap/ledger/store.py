@@ -24,13 +24,13 @@ import anyio
 
 from batchsnap.errors import LedgerDamaged, LedgerError, LedgerLocked, LedgerUnwritable
 from batchsnap.failpoints import failpoint
-from batchsnap.ledger import disk
-from batchsnap.ledger.gap import Gap, lost_since, refuse_where_lost, remedy
+from batchsnap.ledger import disk, gap
+from batchsnap.ledger.disk import Scribe
+from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode
 from batchsnap.ledger.replay import Fold
 from batchsnap.ledger.scan import Scan
-from batchsnap.ledger.scribe import Scribe
 from batchsnap.lifecycle import Event
 
 SYNC_WITHIN_S = 0.3
@@ -59,7 +59,7 @@ class Ledger:
         self.path = path
         self.fold = fold
         self.cut_bytes = cut  # what recovery cut off this time
-        self.lost = fold.lost or lost_since(path, fd, fold)  # why records may be missing, or ""
+        self.lost = fold.lost or gap.lost_since(path, fd, fold)  # why records may be missing, or ""
         self.failure: LedgerUnwritable | None = None
         self.taps: list[Callable[[Record], None]] = []  # each sees every record taken
         self._fd = fd
@@ -77,14 +77,14 @@ class Ledger:
             LedgerLocked: another process was faster.
             LedgerUnwritable: the folder does not take it.
         """
-        refuse_where_lost(path)
+        gap.refuse_where_lost(path)
         fold, home = Fold(), disk.real(path)
         try:
             fd, temporary = tempfile.mkstemp(".tmp", f".{home.name}.", home.parent)
         except OSError as error:
             raise LedgerUnwritable(f"can't create a ledger in {home.parent}: {error}") from error
         try:
-            header = {**header, "home": disk.home_of(path, fd)}
+            header = {**header, "home": gap.home_of(path, fd)}
             fold.apply(header)
             disk.write_all(fd, encode(header))
             with disk.needing("way to make a file last (fsync)", path):
@@ -120,7 +120,7 @@ class Ledger:
         """
         if path.exists():
             return cls.open(path)
-        refuse_where_lost(path)
+        gap.refuse_where_lost(path)
         return None
 
     @classmethod
@@ -137,7 +137,7 @@ class Ledger:
         except LedgerDamaged:
             os.close(fd)
             with suppress(OSError):  # whatever is put in its place may be older
-                disk.mark_lost(path, b"")
+                gap.mark_lost(path, b"")
             raise
         except BaseException:
             os.close(fd)
@@ -197,7 +197,7 @@ class Ledger:
             recovered["cut_bytes"] = self.cut_bytes
         if self.lost and not self.fold.lost:
             recovered["lost"] = self.lost
-        record = {**record, "home": disk.home_of(self.path, self._fd)}
+        record = {**record, "home": gap.home_of(self.path, self._fd)}
         self.append({**record, "recovered": recovered} if recovered else record)
 
     def append(self, record: Record) -> Group:
@@ -263,8 +263,8 @@ class Ledger:
                     f"can't write {self.path}: {error.strerror or error}. Nothing more is "
                     "sent. Make room or mend the disk, then run the same command again"
                 )
-            except disk.NotOurs as error:
-                what = f"{error}. Nothing more is sent. Do not delete it: {remedy(self.path)}"
+            except gap.NotOurs as error:
+                what = f"{error}. Nothing more is sent. Do not delete it: {gap.remedy(self.path)}"
                 self.failure = LedgerUnwritable(f"{self.path} {what}")
         if sync or self.failure is not None:
             group.done.set()
@@ -286,10 +286,10 @@ class Ledger:
         if sync:
             disk.sync_data(self._fd)
         try:
-            disk.check_ours(self.path, self._fd, self._end)
-        except disk.NotOurs:
+            gap.check_ours(self.path, self._fd, self._end)
+        except gap.NotOurs:
             with suppress(OSError):  # nothing is sent any more, marked or not
-                disk.mark_lost(self.path, _run_line(self.fold))
+                gap.mark_lost(self.path, _run_line(self.fold))
             raise
         if sync and holds_intent:
             failpoint("intent_synced")

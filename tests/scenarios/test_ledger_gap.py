@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from batchsnap.errors import LedgerDamaged, LedgerError
-from batchsnap.ledger import disk
+from batchsnap.ledger import gap
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode
@@ -84,12 +84,12 @@ def test_damage_that_was_met_is_remembered_for_the_copy_that_is_put_in_its_place
 
 
 def test_no_new_ledger_takes_the_place_of_a_lost_one(path: Path) -> None:
-    disk.mark_lost(path, path.read_bytes())
+    gap.mark_lost(path, path.read_bytes())
     path.unlink()
     for use in (Ledger.find, lambda path: Ledger.create(path, birth())):
         with pytest.raises(LedgerError, match=r"is gone, .* without one `cp .*ledger.lost"):
             use(path)
-    disk.lost(path).unlink()
+    gap.lost(path).unlink()
     assert Ledger.find(path) is None
 
 
@@ -106,7 +106,7 @@ def test_the_mark_is_the_runs_first_line_and_stays_as_it_is(path: Path) -> None:
 
     good = path.read_bytes()
     anyio.run(cut)
-    assert disk.lost(path).read_bytes() == good
+    assert gap.lost(path).read_bytes() == good
     with pytest.raises(LedgerDamaged, match="damaged at byte 0"):
         Ledger.open(path)
-    assert disk.lost(path).read_bytes() == good
+    assert gap.lost(path).read_bytes() == good

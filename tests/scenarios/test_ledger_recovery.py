@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from batchsnap.errors import LedgerDamaged, LedgerError, LedgerForeign, LedgerUnwritable
-from batchsnap.ledger import disk, reading
+from batchsnap.ledger import disk, gap, reading
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode
 from batchsnap.ledger.scan import Scan
@@ -81,7 +81,7 @@ def test_cut_inside_the_birth_it_is_refused_and_left_alone(path: Path) -> None:
         with pytest.raises((LedgerDamaged, LedgerForeign)):
             list(records(path))
         assert path.stat().st_size == size
-    assert sorted(os.listdir(path.parent)) == [path.name, disk.lost(path).name]
+    assert sorted(os.listdir(path.parent)) == [path.name, gap.lost(path).name]
 
 
 @pytest.mark.parametrize("tail", [b"\0" * 5000, b"\0", b'{"seq":5', b"\n"])
@@ -126,7 +126,7 @@ def test_a_damaged_middle_is_refused_with_its_offset_and_left_alone(
         with pytest.raises(LedgerDamaged, match=f"at byte {offset}:"):
             use(path)
     assert path.read_bytes() == damaged
-    assert sorted(os.listdir(path.parent)) == [path.name, disk.lost(path).name]
+    assert sorted(os.listdir(path.parent)) == [path.name, gap.lost(path).name]
 
 
 def test_each_cut_is_kept_under_a_name_of_its_own(path: Path) -> None:

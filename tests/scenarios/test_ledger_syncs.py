@@ -13,9 +13,9 @@ import pytest
 
 from batchsnap.client.ports import Departure
 from batchsnap.ledger import disk
+from batchsnap.ledger.disk import Scribe
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import encode
-from batchsnap.ledger.scribe import Scribe
 from batchsnap.ledger.store import SYNC_WITHIN_S, Ledger
 from batchsnap.lifecycle import State
 from batchsnap.model import Fault, Reply
