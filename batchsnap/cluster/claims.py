@@ -28,7 +28,7 @@ from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.hold import Hold
 from batchsnap.postgres.reading import LedgerRow, QuotaRow, need, quotas, reader
-from batchsnap.postgres.recovery import end_former, try_locks
+from batchsnap.postgres.recovery import Server, end_former, server_of, try_locks
 from batchsnap.postgres.session import Session
 
 BATCH = 10
@@ -38,21 +38,6 @@ _SIBLINGS = (
     "select (select r.line from batchsnap.record r where r.quota = q.id order by r.seq desc "
     "limit 1) from batchsnap.quota q where q.source = %s and q.host = %s"
 )
-_TIMELINE = (
-    "select left(pg_walfile_name(pg_current_wal_lsn()), 8), "
-    "(select system_identifier::text from pg_control_system())"
-)
-
-
-class Server(NamedTuple):
-    """Which history of which cluster answers: a failover or a restore has another."""
-
-    timeline: str
-    system: str
-
-
-def server_of(database: Database) -> Server:
-    return Server(*database.one(_TIMELINE))
 
 
 @dataclass(slots=True)
@@ -134,7 +119,9 @@ class Claims:
             if database is not locked:
                 raise Fenced("the session that had the lock is gone")
             server = server_of(database)
-            part.lost = part.lost or _other_history(part.server, server)
+            if other := _other_history(part.server, server):
+                part.lost = part.lost or other
+                part.clean = False  # whoever claimed it since is not known here
             line = orjson.dumps(self._record(part, server)).decode()
             database.run(schema.APPEND, [quota.id], [part.newest + 1], [line])
             return line, server

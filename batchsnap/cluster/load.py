@@ -11,7 +11,6 @@ import orjson
 
 from batchsnap.client.ports import CredentialSource
 from batchsnap.cloud.endpoints import endpoint_url, host_of
-from batchsnap.cluster.claims import server_of
 from batchsnap.engine.queue import Queue
 from batchsnap.errors import CredentialsError, LedgerError, LedgerLocked, UsageError
 from batchsnap.ledger.record import Record
@@ -20,7 +19,7 @@ from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.reading import LedgerRow, find, reader
-from batchsnap.postgres.recovery import newest_of
+from batchsnap.postgres.recovery import newest_of, server_of
 
 _BATCH = 1000
 _LEDGER = "insert into batchsnap.ledger (name, header) values (%s, %s) returning id"
@@ -54,11 +53,12 @@ def load(address: Address, header: Record, pairs: Mapping[Pair, list[Queue]]) ->
         LedgerError: the database refuses, or is out of reach; nothing is there then.
     """
     with reader(address, primary=True) as database:
-        # Held by the session: the transaction below may be long.
-        if not database.one("select pg_try_advisory_lock(%s)", schema.run_lock(address.ledger))[0]:
-            raise _beaten(address)
+        lock = schema.run_lock(address.ledger)
         try:
             with database.transaction():
+                # Of the transaction, for a pooler may give the next one another session.
+                if not database.one("select pg_try_advisory_xact_lock(%s)", lock)[0]:
+                    raise _beaten(address)
                 _load(database, address.ledger, header, pairs)
         except Fenced:
             raise _beaten(address) from None

@@ -18,7 +18,7 @@ from batchsnap.cloud.transport import Transport
 from batchsnap.cluster.claims import Claimed
 from batchsnap.cluster.gates import LeasedGates
 from batchsnap.engine.executor import LocalExecutor, Work
-from batchsnap.errors import Exit, LedgerUnwritable, first_of_ours
+from batchsnap.errors import Exit, LedgerError, first_of_ours
 from batchsnap.failpoints import failpoint
 from batchsnap.job.intake import sorted_in
 from batchsnap.ledger.record import Record, stamp
@@ -81,13 +81,12 @@ class Tenure:
         if not await self._may_begin():
             await self._give_back()
             return
-        halted = False
         try:
             halted = await self._execute()
-        except* LedgerUnwritable as group:
+        except* LedgerError as group:  # lost; or what the engine asked of it, it could not be told
             world.say(str(first_of_ours(group)))
-        if self._sink.failure is None:
-            self.ended = self._end(halted=halted)
+        else:
+            self.ended = self._end(halted=halted) if self._sink.failure is None else None
         await self._give_back()
 
     def drain(self, code: Exit, reason: str) -> None:

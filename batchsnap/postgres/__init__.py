@@ -15,7 +15,7 @@ schema    F0  tables, grants, statements, the numbers of the locks
 door      F1  psycopg: connections, and what their errors mean
 lease     F1  the right to send, as long as answers come
 hold      F1  what is owned of a quota; records that become durable together
-recovery  F1  what a session asks and writes, and what became of an unanswered group
+recovery  F1  what a session asks and writes, what became of an unanswered group, outages
 session   F1  the one writing session of a process: group commit, heartbeat, reconnection
 sink      F1  one quota's part of a ledger, as the engine appends to it
 whole     F1  a whole ledger taken up by one process: to settle, to wait, to roll back

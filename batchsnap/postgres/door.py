@@ -7,42 +7,37 @@ ends a statement that is not answered.
 from __future__ import annotations
 
 import os
+import secrets
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from batchsnap.errors import LedgerError, UsageError
+from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
-from batchsnap.postgres.schema import VERSION
+from batchsnap.postgres.schema import SESSION_S
 
 if TYPE_CHECKING:
     import psycopg
 
-SESSION_S = 5
-"""So long after its last statement the server ends a writing session, and frees its locks: a frozen
-process answers keepalives for ever."""
-
-_WRITER = {
-    "idle_session_timeout": f"{SESSION_S}s",
-    "idle_in_transaction_session_timeout": f"{SESSION_S}s",
-    "lock_timeout": "3s",
-    "statement_timeout": "0",  # a wait for a standby that is cancelled would look like success
-    "synchronous_commit": "on",
-}
-_WRITER_TCP = {
-    "tcp_user_timeout": "5s",
-    "tcp_keepalives_idle": "2",
-    "tcp_keepalives_interval": "1",
-    "tcp_keepalives_count": "3",
-}
+POOLED = (
+    "a pooler in transaction mode lies between: another statement, another session, and locks do "
+    "not hold. Connect directly, or through one in session mode"
+)
+_PROBE_S = 3.0
 _OURS = {"keepalives_idle": "2", "keepalives_interval": "1", "keepalives_count": "3"}
 
 
 class Away(Exception):
     """The statement is unanswered, or was refused for now; the text says why. Whether it was
     carried out is not known."""
+
+
+class Declined(Away):
+    """The server answered, and will not: it is full, or read-only, or a right is missing."""
 
 
 class Fenced(Exception):
@@ -84,8 +79,10 @@ class Database:
         )
         self._connection.add_notice_handler(self._heard)
         self.pid = self._connection.info.backend_pid
+        self.mark = secrets.token_hex(8)  # the session's own, as long as it is one
         if writer:
             try:
+                self._settle_in(address)
                 self._check()
             except BaseException:
                 self.close()
@@ -94,11 +91,11 @@ class Database:
     def _connect(self, address: Address, *, writer: bool, primary: bool) -> psycopg.Connection[Any]:
         given = {**(_OURS if writer else {}), **_verified(self._library, address)}
         if writer:
-            settings = {**_WRITER, **_WRITER_TCP}
-            given["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
             given["tcp_user_timeout"] = "3000"
         if primary:
             given["target_session_attrs"] = "read-write"
+            if self._library.pq.version() >= 160000:  # a deposed primary must not keep us for ever
+                given["load_balance_hosts"] = "random"
         try:
             connection: psycopg.Connection[Any] = self._library.connect(
                 address.conninfo,
@@ -111,17 +108,51 @@ class Database:
             raise Away(_said(error)) from None
         return connection
 
+    def _settle_in(self, address: Address) -> None:
+        """Set what a writer's session is, by statements, for poolers drop start-up parameters; and
+        mark it, so that it knows itself again.
+
+        Raises:
+            LedgerError: it is a session by the statement.
+        """
+        settings = {**schema.WRITER, **schema.WRITER_TCP, schema.MARK: self.mark}
+        self.run(schema.SET, list(settings), list(settings.values()))
+        told, (self.pid,) = self.pid, self.one("select pg_backend_pid()")
+        if self.pid == told:
+            return
+        probe = Database(address, primary=True)  # what lies between tells a number of its own
+        late = threading.Timer(_PROBE_S, probe.sever)
+        late.start()
+        try:
+            with suppress(Away):  # each session is somebody's: none is left for the probe
+                if probe.one(schema.MARKED, schema.MARK)[0]:
+                    raise LedgerError(POOLED)
+        finally:
+            late.cancel()
+            probe.close()
+
+    def owned(self, locks: str) -> set[int]:
+        """The locks that this session has, by that statement.
+
+        Raises:
+            LedgerError: it is another session than it was.
+        """
+        mark, held = self.one(f"{schema.MARKED}, array({locks})", schema.MARK)
+        if mark != self.mark:
+            raise LedgerError(POOLED)
+        return set(held)
+
     def _check(self) -> None:
         """What a writer needs of the server.
 
         Raises:
             LedgerError: a remedy is in the text.
         """
-        shown = {name: self.one(f"show {name}")[0] for name in _WRITER}
-        if wrong := [name for name, value in _WRITER.items() if shown[name] != value]:
+        shown = {name: self.one(f"show {name}")[0] for name in schema.WRITER}
+        if wrong := [name for name, value in schema.WRITER.items() if shown[name] != value]:
             raise LedgerError(
-                f"the session has not the {wrong[0]} that was asked for, {shown[wrong[0]]}: a "
-                "pooler lies between. Connect directly, or through one in session mode"
+                f"the session has not the {wrong[0]} that was asked for, {shown[wrong[0]]}: "
+                f"{POOLED}"
             )
         for name in ("fsync", "full_page_writes"):
             if self.one(f"show {name}")[0] != "on":
@@ -133,10 +164,10 @@ class Database:
             raise LedgerError(
                 "the database holds no ledgers yet: batchsnap ledger init URL, once, by its owner"
             )
-        if (version := self.one("select schema from batchsnap.version")[0]) != VERSION:
+        if (version := self.one("select schema from batchsnap.version")[0]) != schema.VERSION:
             raise LedgerError(
-                f"the database's schema is {version}, this batchsnap knows {VERSION}: use the "
-                "same version on all machines"
+                f"the database's schema is {version}, this batchsnap knows {schema.VERSION}: use "
+                "the same version on all machines"
             )
 
     def _heard(self, diagnostic: Any) -> None:
@@ -147,7 +178,7 @@ class Database:
         """Run one statement; its rows.
 
         Raises:
-            Away, Fenced: a warning in answer to it is no answer either.
+            Away, Fenced, Declined: a warning in answer to it is no answer either.
         """
         self._warnings.clear()
         library = self._library
@@ -157,7 +188,7 @@ class Database:
         except library.errors.UniqueViolation as error:
             raise Fenced(_said(error)) from None
         except library.Error as error:
-            raise Away(_said(error)) from None
+            raise (Away if self._connection.closed else Declined)(_said(error)) from None
         if self._warnings:
             raise Away(self._warnings[0])
         return rows

@@ -7,9 +7,14 @@ from collections.abc import Callable
 import anyio
 
 from batchsnap.errors import LedgerError
+from batchsnap.postgres.door import POOLED
 from batchsnap.postgres.lease import Clocks, Lease, Moment
 
 TAKEN = "another process owns this quota now"
+REPLACED = (
+    "the database's server was replaced (a failover or a restore): the quota is claimed anew, and "
+    "the cloud is asked before anything is sent"
+)
 
 
 class Hold:
@@ -37,8 +42,7 @@ class Hold:
         elif self.lock not in locks:
             raise LedgerError(
                 f"the lock of {self.what} is not this session's any more, though nobody ended it: "
-                "a pooler in transaction mode lies between. Connect directly, or through one in "
-                "session mode"
+                f"{POOLED}"
             )
         else:
             self.lease.renew(sent)

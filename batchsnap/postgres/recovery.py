@@ -1,14 +1,92 @@
 """What a session does in the database, in its thread: append, look whether all is ours, and find
-out what became of a group whose answer was lost."""
+out what became of a group whose answer was lost; and how long it endures that nothing comes of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from contextlib import suppress
+from typing import NamedTuple
 
+from batchsnap.clock import Clock
+from batchsnap.errors import LedgerAway
 from batchsnap.postgres import schema
-from batchsnap.postgres.door import Away, Database
+from batchsnap.postgres.door import Away, Database, Declined
 from batchsnap.postgres.hold import Batch, Hold
+
+_RETRY_S = (0.1, 2.0)  # first and longest pause between attempts
+_SAID_AFTER_S = 2.0
+_CLOSING_S = 5.0  # nobody waits for what is left then
+_QUIET_S = 10.0  # so long without another refusal, what was refused is taken to be mended
+_SERVER = (
+    "select left(pg_walfile_name(pg_current_wal_lsn()), 8), "
+    "(select system_identifier::text from pg_control_system())"
+)
+
+
+class Server(NamedTuple):
+    """Which history of which cluster answers: a failover or a restore has another."""
+
+    timeline: str
+    system: str
+
+
+def server_of(database: Database) -> Server:
+    return Server(*database.one(_SERVER))
+
+
+class Outage:
+    """How long the database has been of no use. It begins at the first failure. It is over once
+    all that was due was carried out; where it was no loss but a refusal, which the next record may
+    meet again, once a record was written or nothing was refused for a while."""
+
+    def __init__(
+        self, clock: Clock, say: Callable[[str], None], patience_s: float, database: str
+    ) -> None:
+        self._clock = clock
+        self._say = say
+        self._patience_s = patience_s
+        self._name = database
+        self._since: float | None = None
+        self._latest = 0.0
+        self._pause_s = _RETRY_S[0]
+        self._refused = False
+        self._said = ""
+
+    async def endure(self, away: Away, *, closing: bool) -> None:
+        """Wait before the next attempt.
+
+        Raises:
+            LedgerAway: it took too long.
+        """
+        now = self._clock.monotonic()
+        if self._since is None:
+            self._since, self._pause_s, self._said, self._refused = now, _RETRY_S[0], "", False
+        self._latest = now
+        self._refused |= isinstance(away, Declined)
+        what = "takes no records" if self._refused else "is out of reach"
+        away_s = now - self._since
+        if away_s > (min(_CLOSING_S, self._patience_s) if closing else self._patience_s):
+            raise LedgerAway(
+                f"the ledger's database {self._name} {what}, for {away_s:.0f} s: {away}. Run the "
+                "same command again once that is mended"
+            )
+        if away_s > _SAID_AFTER_S and self._said != what:
+            self._said = what
+            self._say(f"the ledger's database {what}, nothing is sent: {away}")
+        await self._clock.sleep(self._pause_s)
+        self._pause_s = min(_RETRY_S[1], self._pause_s * 2)
+
+    def good(self, *, written: bool) -> None:
+        """All that was due was carried out."""
+        if self._since is None:
+            return
+        if self._refused and not written and self._clock.monotonic() - self._latest < _QUIET_S:
+            return
+        self._since = None
+        if self._said:
+            self._say("the ledger's database answers again")
+
 
 Newest = dict[int, tuple[int, str] | None]
 """The last record of each quota: its number and its line."""
@@ -36,7 +114,7 @@ def seen(database: Database, holds: Iterable[Hold]) -> tuple[dict[int, int], set
     """The newest number of each quota, and the locks that this session has."""
     _replicated(database)
     newest = newest_of(database, [hold.quota for hold in holds])
-    return newest, {number for (number,) in database.run(schema.LOCKS)}
+    return newest, database.owned(schema.LOCKS)
 
 
 def newest_of(database: Database, ids: Iterable[int]) -> dict[int, int]:

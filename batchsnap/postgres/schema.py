@@ -51,6 +51,28 @@ grant usage on schema batchsnap to {role};
 grant select on all tables in schema batchsnap to {role};
 """
 
+SESSION_S = 5
+"""So long after its last statement the server ends a writing session, and frees its locks: a frozen
+process answers keepalives for ever."""
+WRITER = {
+    "idle_session_timeout": f"{SESSION_S}s",
+    "idle_in_transaction_session_timeout": f"{SESSION_S}s",
+    "lock_timeout": "3s",
+    "statement_timeout": "0",  # a wait for a standby that is cancelled would look like success
+    "synchronous_commit": "on",
+}
+"""What a writer's session must have."""
+WRITER_TCP = {
+    "tcp_user_timeout": "5s",
+    "tcp_keepalives_idle": "2",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+}
+"""What it has where there is TCP."""
+SET = "select set_config(n, v, false) from unnest(%s::text[], %s::text[]) s (n, v)"
+MARK = "batchsnap.session"
+MARKED = "select coalesce(current_setting(%s, true), '')"
+
 APPEND = (
     "insert into batchsnap.record (quota, seq, line) "
     "select * from unnest(%s::integer[], %s::bigint[], %s::text[])"

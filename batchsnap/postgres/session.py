@@ -21,20 +21,20 @@ import anyio
 import anyio.to_thread
 
 from batchsnap.clock import Clock
-from batchsnap.errors import LedgerAway, LedgerError
+from batchsnap.errors import LedgerError
 from batchsnap.failpoints import failpoint
 from batchsnap.postgres import recovery
 from batchsnap.postgres.address import Address
-from batchsnap.postgres.door import SESSION_S, Away, Database, Fenced
-from batchsnap.postgres.hold import TAKEN, Batch, Hold
+from batchsnap.postgres.door import Away, Database, Fenced
+from batchsnap.postgres.hold import REPLACED, TAKEN, Batch, Hold
 from batchsnap.postgres.lease import Clocks
+from batchsnap.postgres.schema import SESSION_S
 
 Say = Callable[[str], None]
 _T = TypeVar("_T")
 _BEAT_S = 0.5
-_RETRY_S = (0.1, 2.0)  # first and longest pause between connections
 _ZOMBIE_S = 8.0  # so long our own former session may keep a lock from us
-_SAID_AFTER_S = 2.0
+_AGAIN_S = 0.1
 
 
 class Session:
@@ -54,8 +54,8 @@ class Session:
         self._address = address
         self._clock = clock
         self.clocks = Clocks(clock)
-        self._say = say
-        self._patience_s = patience_s
+        self._outage = recovery.Outage(clock, say, patience_s, address.database)
+        self._server: recovery.Server | None = None  # of the latest session
         self._observe = observe
         self._database: Database | None = None
         self._former: set[int] = set()  # backends that were ours
@@ -126,8 +126,9 @@ class Session:
                         await self._connect()
                     else:
                         await self._serve()
-                except Away:
+                except Away as away:
                     await self._lost()
+                    await self._outage.endure(away, closing=self._closing)
         except LedgerError as error:
             self.failure = error
         finally:
@@ -141,13 +142,16 @@ class Session:
         """One thing that is due: the group, a job, the heartbeat; or wait for one."""
         if self._sent is None and self._group.entries:
             self._sent, self._group = self._group, Batch()
+        written = self._sent is not None or bool(self._jobs)
         if self._sent is not None:
             await self._commit(self._sent)
         elif self._jobs:
             await self._work(*self._jobs.pop(0))
         if (wait_s := self._beat_at + _BEAT_S - self._clock.monotonic()) <= 0:
             await self._beat()
-        elif not (self._group.entries or self._jobs or self._closing):
+            wait_s = 0.0
+        self._outage.good(written=written)
+        if wait_s and not (self._group.entries or self._jobs or self._closing):
             with anyio.move_on_after(wait_s):
                 await self._wake.wait()
         self._wake = anyio.Event()
@@ -228,29 +232,17 @@ class Session:
             await anyio.to_thread.run_sync(database.close)
 
     async def _connect(self) -> None:
-        """Connect until it succeeds, then see what became of each quota."""
-        since, pause, said = self._clock.monotonic(), _RETRY_S[0], False
-        while self._database is None:
-            try:
-                self._database = await anyio.to_thread.run_sync(
-                    lambda: Database(self._address, writer=True)
-                )
-            except Away as away:
-                away_s = self._clock.monotonic() - since
-                if self._closing or away_s > self._patience_s:
-                    raise LedgerAway(
-                        f"the ledger's database {self._address.database} was out of reach for "
-                        f"{away_s:.0f} s: {away}. Run the same command again"
-                    ) from None
-                if not said and away_s > _SAID_AFTER_S:
-                    said = True
-                    self._say(f"the ledger's database is out of reach, nothing is sent: {away}")
-                await self._clock.sleep(pause)
-                pause = min(_RETRY_S[1], pause * 2)
+        """Connect, and see what became of each quota."""
+        self._database = await anyio.to_thread.run_sync(
+            lambda: Database(self._address, writer=True)
+        )
+        former, self._server = self._server, await self._answered(recovery.server_of)
+        if former not in {None, self._server}:  # its numbers may be ours and mean other records
+            for hold in list(self._holds.values()):
+                hold.end(REPLACED)
+                self.drop(hold)
         await self._recover()
         self._beat_at = -math.inf
-        if said:
-            self._say("the ledger's database answers again")
 
     async def _recover(self) -> None:
         """Lock each quota again and see what is there; what is another's by now is lost."""
@@ -274,7 +266,7 @@ class Session:
             end = partial(recovery.end_former, locks=missing, former=self._former)
             if not missing or not await self._answered(end):
                 break
-            await self._clock.sleep(_RETRY_S[0])
+            await self._clock.sleep(_AGAIN_S)
         return had
 
     def _end(self, why: str) -> None:
