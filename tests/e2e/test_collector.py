@@ -1,0 +1,40 @@
+"""A row leaves no cycle of references behind, so the collector may rest while rows are paced."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.process import Cloud, environment, simulator, write_fleet
+
+_RUN = """
+import atexit, gc
+from batchsnap.cli.main import main
+gc.collect()
+gc.disable()
+atexit.register(lambda: print("unreachable:", gc.collect(), flush=True))
+main()
+"""
+
+
+def _unreachable(folder: Path, cloud: Cloud, rows: int) -> int:
+    """What a run of so many rows left to the collector."""
+    folder.mkdir()
+    write_fleet(folder, rows)
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN, "run", "fleet.csv", "-q", "--endpoint", cloud.url],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout.rpartition("unreachable:")[2])
+
+
+def test_rows_leave_nothing_to_the_collector(tmp_path: Path) -> None:
+    with simulator(tmp_path) as cloud:
+        few = _unreachable(tmp_path / "few", cloud, 5)
+        many = _unreachable(tmp_path / "many", cloud, 35)
+    assert many - few < 30, (few, many)
