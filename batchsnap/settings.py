@@ -1,4 +1,5 @@
-"""Frozen settings of a run; every default is a named constant with its unit."""
+"""Frozen settings of a run. Each stands once, in `Settings`: its name, which ends in its unit, its
+default and its bounds. Its option, the form in the ledger and the checks follow from that."""
 
 from __future__ import annotations
 
@@ -6,36 +7,25 @@ import math
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, NamedTuple, TypedDict
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, NamedTuple, TypedDict, get_type_hints
 
 from batchsnap.errors import UsageError
 
 ENDPOINT_DEFAULT = "https://cbs.intl.tencentcloudapi.com"
 NAME_DEFAULT = "batchsnap-{disk_id}-{id}"
 RATE_PER_S = 20.0  # the published cap of CreateSnapshot
-RATE_MIN_PER_S = 0.001  # slower than this a fleet's end is beyond the calendar
-API_LIMIT_PER_S = 20  # what the account may do; support can raise it
 API_LIMIT_MAX_PER_S = 16_000  # what a quota file has room for
-MAX_IN_FLIGHT = 100  # five seconds' worth at the cap
-RETRY_FOR_S = 30 * 60.0
 SETTLE_FOR_S = 60.0
 SETTLE_FOR_MIN_S = 15.0  # of a real cloud: what it made may be listed so late
+RETRY_FOR_S = 30 * 60.0
 TIMEOUT_S = 30.0
 DAY_S = 24 * 3600.0
 EXPIRE_AFTER_MIN_S = DAY_S  # the cloud takes no earlier Deadline
 MAX_DURATION_S = 0.0  # 0: no bound
 FRESH_MARGIN_S = 60.0  # by so much a snapshot must be younger than --unless-newer-than says
 STRICT_HOLD_S = 60.0  # a strict gate frees the slot of a call without a reply after it
-
-# What is beyond these is a slip of the pen, and far beyond them no date or timer can hold it.
-EXPIRE_AFTER_MAX_S = 36_525 * DAY_S  # a hundred years
-RETRY_FOR_MAX_S = 366 * DAY_S
-SETTLE_FOR_MAX_S = DAY_S
-TIMEOUT_MAX_S = 3600.0
-MAX_DURATION_MAX_S = 366 * DAY_S
-UNLESS_NEWER_THAN_MAX_S = 366 * DAY_S
-
+_YEAR_S = 366 * DAY_S
 _MAX_ERRORS = re.compile(r"(\d+|\d+(\.\d+)?%)?")
 SETTLE_SCHEDULE_S = (5.0, 15.0, 30.0, 60.0)  # asks after a fault, at SETTLE_FOR_S
 _SHOWN_S = 0.1  # so long after a simulator's declared delay its lists are surely up to date
@@ -64,27 +54,35 @@ class Given(TypedDict, total=False):
     unless_newer_than_s: float
 
 
+def _number(default: float, least: float = 0, most: float = math.inf) -> Any:
+    """A setting that lies between bounds: what is beyond `most` is a slip of the pen, and far
+    beyond it no date or timer can hold it."""
+    return field(default=default, metadata={"least": least, "most": most})
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a run was told. Kept in the ledger, so that a resume does the same."""
 
     region: str = ""  # for rows without one
     profile: str = ""  # for rows without one; "" is the default chain
-    rate_per_s: float = RATE_PER_S
-    api_limit_per_s: int = API_LIMIT_PER_S
+    # slower than the least a fleet's end is beyond the calendar
+    rate_per_s: float = _number(RATE_PER_S, 0.001, API_LIMIT_MAX_PER_S)
+    # what the account may do; support can raise it
+    api_limit_per_s: int = _number(20, 1, API_LIMIT_MAX_PER_S)
     strict: bool = False
-    max_in_flight: int = MAX_IN_FLIGHT
-    max_creating: int = 0  # 0: no bound
+    max_in_flight: int = _number(100, 1)  # five seconds' worth at the cap
+    max_creating: int = _number(0)  # 0: no bound
     name: str = NAME_DEFAULT
-    expire_after_s: float = 0.0  # 0: permanent
+    expire_after_s: float = _number(0.0, most=100 * 365.25 * DAY_S)  # 0: permanent
     tags: tuple[tuple[str, str], ...] = ()
-    retry_for_s: float = RETRY_FOR_S
-    settle_for_s: float = SETTLE_FOR_S
-    timeout_s: float = TIMEOUT_S
+    retry_for_s: float = _number(RETRY_FOR_S, most=_YEAR_S)
+    settle_for_s: float = _number(SETTLE_FOR_S, most=DAY_S)
+    timeout_s: float = _number(TIMEOUT_S, most=3600.0)
     max_errors: str = ""  # "", a count, or a percentage such as "5%"
-    canary: int = 0  # 0: none
-    max_duration_s: float = MAX_DURATION_S
-    unless_newer_than_s: float = 0.0  # 0: each row gets a snapshot of its own
+    canary: int = _number(0)  # 0: none
+    max_duration_s: float = _number(MAX_DURATION_S, most=_YEAR_S)
+    unless_newer_than_s: float = _number(0.0, most=_YEAR_S)  # 0: each row gets one of its own
 
     @property
     def settle_scale(self) -> float:
@@ -110,20 +108,14 @@ class Settings:
 
     def check(self) -> None:
         """Raise UsageError for a value that can't be carried out."""
-        if not 0 < self.api_limit_per_s <= API_LIMIT_MAX_PER_S:
-            raise UsageError(f"--api-limit must be 1 to {API_LIMIT_MAX_PER_S}")
-        if not RATE_MIN_PER_S <= self.rate_per_s < math.inf:  # a NaN is refused too
-            raise UsageError(
-                f"--rate {self.rate_per_s:g} must be a number of at least {RATE_MIN_PER_S:g}"
-            )
+        for setting in fields(self):
+            if setting.metadata:
+                _check_bounds(setting.name, getattr(self, setting.name), **setting.metadata)
         if self.rate_per_s > self.api_limit_per_s:
             raise UsageError(
                 f"--rate {self.rate_per_s:g} is above the cloud's cap of {self.api_limit_per_s} "
                 "calls a second. If support raised it for your account, say so with --api-limit N"
             )
-        for name, least in (("max_in_flight", 1), ("max_creating", 0), ("canary", 0)):
-            if (value := getattr(self, name)) < least:
-                raise UsageError(f"{option_of(name)} {value} must be at least {least}")
         self._check_durations()
         if not _MAX_ERRORS.fullmatch(self.max_errors):
             raise UsageError(f"--max-errors {self.max_errors!r} is neither N nor N%")
@@ -131,17 +123,6 @@ class Settings:
             raise UsageError(f"--max-errors {self.max_errors} is above 100%")
 
     def _check_durations(self) -> None:
-        for option, seconds, most in (
-            ("--expire-after", self.expire_after_s, EXPIRE_AFTER_MAX_S),
-            ("--retry-for", self.retry_for_s, RETRY_FOR_MAX_S),
-            ("--settle-for", self.settle_for_s, SETTLE_FOR_MAX_S),
-            ("--timeout", self.timeout_s, TIMEOUT_MAX_S),
-            ("--max-duration", self.max_duration_s, MAX_DURATION_MAX_S),
-            ("--unless-newer-than", self.unless_newer_than_s, UNLESS_NEWER_THAN_MAX_S),
-        ):
-            if not 0 <= seconds <= most:  # a NaN is refused too
-                what = f"{option} {written(seconds)}"
-                raise UsageError(f"{what} is not between 0 and {written(most)}")
         if 0 < self.unless_newer_than_s <= FRESH_MARGIN_S:
             raise UsageError(
                 f"--unless-newer-than must be above {written(FRESH_MARGIN_S)}: clocks differ"
@@ -169,11 +150,8 @@ class Settings:
                 said += [f"{option} {shlex.quote(f'{key}={text}')}" for key, text in value]
             elif value is True:
                 said.append(option)
-            elif name.endswith("_s") and not name.endswith("_per_s"):
-                said.append(f"{option} {written(value)}")
             else:
-                text = f"{value:g}" if isinstance(value, float) else str(value)
-                said.append(f"{option} {shlex.quote(text)}")
+                said.append(f"{option} {shlex.quote(shown(name, value))}")
         return said
 
     def to_json(self) -> dict[str, Any]:
@@ -189,10 +167,36 @@ class Settings:
         return replace(self, **values)
 
 
+SETTINGS: Mapping[str, tuple[Any, Any]] = {
+    name: (kind, getattr(Settings(), name)) for name, kind in get_type_hints(Settings).items()
+}
+"""The type and the default of each setting."""
+
+
 def option_of(name: str) -> str:
     """The option that gives a setting: `--expire-after` of `expire_after_s`."""
     plain = re.sub(r"(_per)?_s$", "", name) if name != "tags" else "tag"
     return f"--{plain.replace('_', '-')}"
+
+
+def is_duration(name: str) -> bool:
+    """Whether a setting is one, in seconds."""
+    return name.endswith("_s") and not name.endswith("_per_s")
+
+
+def shown(name: str, value: Any) -> str:
+    """A setting's value as its option takes it."""
+    if is_duration(name):
+        return written(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _check_bounds(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:  # a NaN is refused too
+        bounds = f"at least {shown(name, least)}"
+        if most < math.inf:
+            bounds = f"from {shown(name, least)} to {shown(name, most)}"
+        raise UsageError(f"{option_of(name)} {shown(name, value)} must be {bounds}")
 
 
 def written(seconds: float) -> str:

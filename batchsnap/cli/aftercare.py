@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from batchsnap.cli.options import (
-    DURATION,
     Decorator,
     cloud_options,
+    given_of,
     ledger_argument,
-    option,
+    setting,
     stacked,
     verbosity,
 )
@@ -36,8 +36,8 @@ def ledger_options() -> Decorator:
     return stacked(
         ledger_argument(),
         cloud_options(),
-        option("--settle-for", "settle_for_s", type=DURATION, help="For a doubt. [default: 60s]"),
-        option("--max-duration", "max_duration_s", type=DURATION, help="Give up after it."),
+        setting("settle_for_s", "For a doubt."),
+        setting("max_duration_s", "Give up after it."),
         click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
         verbosity(),
     )
@@ -46,7 +46,6 @@ def ledger_options() -> Decorator:
 @contextmanager
 def reopened(ledger: str, options: dict[str, Any]) -> Iterator[Reopened]:
     """The ledger, locked while the block runs."""
-    from batchsnap.cli.commands.run import given_of
     from batchsnap.job.preview import raised
     from batchsnap.job.reopen import Reopened
     from batchsnap.job.spec import store_at

@@ -189,6 +189,34 @@ def option(*names: str, **details: Any) -> Decorator:
     return click.option(*names, cls=Option, **details)
 
 
+_TAKES: dict[Any, dict[str, Any]] = {
+    bool: {"is_flag": True, "default": None},
+    float: {"type": float},
+    int: {"type": int},
+    str: {},
+    tuple[tuple[str, str], ...]: {"type": KEY_VALUE, "multiple": True},
+}
+
+
+def setting(name: str, help: str, **details: Any) -> Decorator:
+    """The option that gives a setting: what it is called, takes and tells as its default are those
+    of `Settings`, which also checks it. Not given, it is None, or () of many."""
+    from batchsnap.settings import SETTINGS, is_duration, option_of, shown
+
+    kind, default = SETTINGS[name]
+    takes = {"type": DURATION} if is_duration(name) else _TAKES[kind]
+    if default:
+        help = f"{help} [default: {shown(name, default)}]"
+    return option(option_of(name), name, help=help, **{**takes, **details})
+
+
+def given_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The settings that this command gives, whatever the ledger says."""
+    from batchsnap.settings import SETTINGS
+
+    return {name: options[name] for name in SETTINGS if options.get(name) not in {None, ()}}
+
+
 def stacked(*decorators: Decorator) -> Decorator:
     """Several options as one decorator, in the order in which help shows them."""
 
@@ -217,13 +245,10 @@ def cloud_options() -> Decorator:
             "region's host has its own quota), or https://HOST, which may hold {region}. "
             "[default: intl]",
         ),
-        option(
-            "--profile",
-            type=Profile(),
-            metavar="NAME",
-            help="Credentials of ~/.tccli/NAME.credential.",
+        setting(
+            "profile", "Credentials of ~/.tccli/NAME.credential.", type=Profile(), metavar="NAME"
         ),
-        option("--timeout", "timeout_s", type=DURATION, help="For one request. [default: 30s]"),
+        setting("timeout_s", "For one request."),
     )
 
 

@@ -26,8 +26,9 @@ from batchsnap.job.accounts import rehearsed
 from batchsnap.job.run import Prepared, prepare
 from batchsnap.job.spec import JobSpec, Result
 from batchsnap.ledger.record import Record
-from batchsnap.library.asked import SETTINGS, Options, check_options
+from batchsnap.library.asked import Options, check_options
 from batchsnap.manifest.reader import Manifest
+from batchsnap.settings import SETTINGS
 
 ManifestLike = str | Path | Iterable[Mapping[str, Any]]
 """A path ("-" is standard input), or rows by the names of a manifest's columns."""

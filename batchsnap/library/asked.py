@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batchsnap.client.ports import CredentialSource
 from batchsnap.client.stopping import Stop
-from batchsnap.settings import Given
+from batchsnap.settings import SETTINGS, Given
 
 if TYPE_CHECKING:
     from batchsnap.simulator.scenario import Scenario
@@ -64,11 +64,8 @@ _OF_TYPE: Mapping[Any, _Kind] = {
     float: _Kind("a number", _is_number),
     tuple[tuple[str, str], ...]: _Kind("a tuple of (key, value) pairs of str", _are_pairs),
 }
-SETTINGS: Mapping[str, _Kind] = {
-    name: _OF_TYPE[kind] for name, kind in get_type_hints(Given).items()
-}
 _OPTIONS: Mapping[str, _Kind] = {
-    **SETTINGS,
+    **{name: _OF_TYPE[kind] for name, (kind, _) in SETTINGS.items()},
     "endpoint": _TEXT,
     "credentials": _Kind(
         "a source of credentials, with `get` and `invalidate`",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import anyio
 import pytest
 
 import batchsnap
+from batchsnap.cli.main import every_option
 from batchsnap.errors import UsageError
+from batchsnap.settings import SETTINGS, Given, Settings, option_of, shown
 from tests.process import Cli, simulator, write_fleet
 
 LEDGER = "fleet.csv.ledger.jsonl"
@@ -112,3 +116,34 @@ def test_strict_needs_a_timeout_that_its_slots_outlast(cli: Cli, tmp_path: Path)
         assert (tmp_path / LEDGER).read_bytes() == before
 
         assert cli.run("run", "fleet.csv", "--strict", "--timeout", "59s").code == 0
+
+
+def test_every_setting_can_be_given_by_an_option_and_by_a_caller() -> None:
+    named = {option.name: option.opts for option in every_option()}
+
+    assert get_type_hints(Given) == {name: kind for name, (kind, _) in SETTINGS.items()}
+    assert {name: [option_of(name)] for name in SETTINGS} == {n: named[n] for n in SETTINGS}
+
+
+@pytest.mark.parametrize(
+    "setting", [f for f in fields(Settings) if f.metadata], ids=lambda f: f.name
+)
+def test_a_number_is_refused_beyond_its_bounds_and_told_how_far_it_may_go(setting: Any) -> None:
+    least, most = setting.metadata["least"], setting.metadata["most"]
+    Settings(**{setting.name: setting.default}).check()
+
+    for bound, beyond in ((least, least - 1), (most, most * 2), (least, math.nan)):
+        if math.isinf(bound):
+            continue
+        with pytest.raises(UsageError) as refused:
+            Settings(**{setting.name: beyond}).check()
+        assert option_of(setting.name) in str(refused.value)
+        assert shown(setting.name, bound) in str(refused.value)
+
+
+def test_the_readme_tells_each_default() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf8")
+    for name, (_, default) in SETTINGS.items():
+        if default:
+            row = next(r for r in readme.splitlines() if r.startswith(f"| `{option_of(name)}"))
+            assert row.split(" | ")[1].strip("`") == shown(name, default)

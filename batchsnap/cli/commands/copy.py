@@ -8,11 +8,11 @@ from typing import Any
 
 from batchsnap.cli.commands.run import Made, run_prepared, show_end, spec_of
 from batchsnap.cli.options import (
-    DURATION,
     Region,
     cloud_options,
     ledger_argument,
     option,
+    setting,
     verbosity,
 )
 from batchsnap.cli.options import command as new_command
@@ -31,12 +31,12 @@ from batchsnap.cli.question import ask
     help="Where the copies are made.",
 )
 @cloud_options()
-@option("--rate", "rate_per_s", type=float, help="Calls a second per quota. [default: 20]")
-@option("--api-limit", "api_limit_per_s", type=int, help="What support raised the cap to.")
-@option("--name", metavar="TEMPLATE", help="Of the copies. [default: batchsnap-{disk_id}-{id}]")
-@option("--retry-for", "retry_for_s", type=DURATION, help="For a busy row. [default: 30m]")
-@option("--settle-for", "settle_for_s", type=DURATION, help="For a doubt. [default: 60s]")
-@option("--max-duration", "max_duration_s", type=DURATION, help="Stop feeding after it.")
+@setting("rate_per_s", "Calls a second per quota.")
+@setting("api_limit_per_s", "What support raised the cap to.")
+@setting("name", "Of the copies.", metavar="TEMPLATE")
+@setting("retry_for_s", "For a busy row.")
+@setting("settle_for_s", "For a doubt.")
+@setting("max_duration_s", "Stop feeding after it.")
 @option("--retry-failed", is_flag=True, help="Take up rejected rows again.")
 @option("--wait", is_flag=True, help="Until every copy is ready in the other region.")
 @option("--yes", is_flag=True, help="Do not ask.")

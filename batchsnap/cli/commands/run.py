@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchsnap.cli.options import (
-    DURATION,
-    KEY_VALUE,
     MANIFEST,
     Region,
     cloud_options,
+    given_of,
     option,
+    setting,
     stacked,
     verbosity,
 )
@@ -36,11 +36,6 @@ if TYPE_CHECKING:
     from batchsnap.ledger.record import Record
 
 _REASONS_SHOWN = 3
-SETTINGS = (
-    *("region", "profile", "rate_per_s", "api_limit_per_s", "strict", "max_in_flight"),
-    *("max_creating", "name", "expire_after_s", "tags", "retry_for_s", "settle_for_s"),
-    *("timeout_s", "max_errors", "canary", "max_duration_s", "unless_newer_than_s"),
-)
 
 
 def run_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -59,39 +54,18 @@ def run_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             help="At most, with a ledger in PostgreSQL. [default: 100]",
         ),
         option("--new", is_flag=True, help="Start a new run beside a finished one."),
-        option("--region", type=Region(), metavar="R", help="For rows without one."),
+        setting("region", "For rows without one.", type=Region(), metavar="R"),
         cloud_options(),
-        option("--rate", "rate_per_s", type=float, help="Calls a second per quota. [default: 20]"),
-        option(
-            "--api-limit",
-            "api_limit_per_s",
-            type=click.IntRange(1),
-            help="What support raised the cap to.",
-        ),
-        option("--strict", is_flag=True, default=None, help="Never throttled, 10-15 % slower."),
-        option(
-            "--max-in-flight",
-            type=click.IntRange(1),
-            help="Calls out at once per quota. [default: 100]",
-        ),
-        option(
-            "--max-creating",
-            type=click.IntRange(0),
-            help="Snapshots being made at once. [default: no bound]",
-        ),
-        option(
-            "--name",
-            metavar="TEMPLATE",
-            help="{disk_id} {region} {date} {time} {run} {id}. [default: batchsnap-{disk_id}-{id}]",
-        ),
-        option(
-            "--expire-after", "expire_after_s", type=DURATION, help="Delete by itself, e.g. 30d."
-        ),
-        option(
-            "--tag", "tags", type=KEY_VALUE, multiple=True, metavar="K=V", help="On each snapshot."
-        ),
-        option("--retry-for", "retry_for_s", type=DURATION, help="For a busy row. [default: 30m]"),
-        option("--settle-for", "settle_for_s", type=DURATION, help="For a doubt. [default: 60s]"),
+        setting("rate_per_s", "Calls a second per quota."),
+        setting("api_limit_per_s", "What support raised the cap to."),
+        setting("strict", "Never throttled, 10-15 % slower."),
+        setting("max_in_flight", "Calls out at once per quota."),
+        setting("max_creating", "Snapshots being made at once; 0: no bound."),
+        setting("name", "{disk_id} {region} {date} {time} {run} {id}.", metavar="TEMPLATE"),
+        setting("expire_after_s", "Delete by itself, e.g. 30d."),
+        setting("tags", "On each snapshot.", metavar="K=V"),
+        setting("retry_for_s", "For a busy row."),
+        setting("settle_for_s", "For a doubt."),
         _bounds(),
     )
 
@@ -99,20 +73,10 @@ def run_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def _bounds() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """When a run stops short, what it takes up, and how it speaks."""
     return stacked(
-        option("--max-errors", metavar="N|N%", help="Halt when so many rows failed."),
-        option(
-            "--canary",
-            type=click.IntRange(0),
-            metavar="N",
-            help="Make N first and wait until they are ready.",
-        ),
-        option("--max-duration", "max_duration_s", type=DURATION, help="Stop feeding after it."),
-        option(
-            "--unless-newer-than",
-            "unless_newer_than_s",
-            type=DURATION,
-            help="Skip rows whose disk has a younger snapshot, e.g. 12h.",
-        ),
+        setting("max_errors", "Halt when so many rows failed.", metavar="N|N%"),
+        setting("canary", "Make N first and wait until they are ready.", metavar="N"),
+        setting("max_duration_s", "Stop feeding after it."),
+        setting("unless_newer_than_s", "Skip rows whose disk has a younger snapshot, e.g. 12h."),
         option("--retry-failed", is_flag=True, help="Take up rejected rows again."),
         option("--wait", is_flag=True, help="Until every snapshot is ready."),
         option("--encoding", metavar="NAME", help="Of the manifest, where it can't be told."),
@@ -127,11 +91,6 @@ def _bounds() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object."),
         verbosity(),
     )
-
-
-def given_of(options: dict[str, Any]) -> dict[str, Any]:
-    """The settings that this command gives, whatever the ledger says."""
-    return {k: options[k] for k in SETTINGS if options.get(k) not in {None, ()}}
 
 
 def spec_of(manifest: str, options: dict[str, Any]) -> JobSpec:
