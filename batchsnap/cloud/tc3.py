@@ -55,14 +55,10 @@ class Credential:
         return "key:" + blake2b(self.secret_id.encode(), digest_size=16).hexdigest()
 
 
-def date_of(timestamp: int) -> str:
-    """The UTC day of a Unix second, YYYY-MM-DD: the local day fails between midnights."""
-    return _day(timestamp // 86_400)
-
-
 @lru_cache(maxsize=4)
-def _day(number: int) -> str:
-    return datetime.fromtimestamp(number * 86_400, UTC).strftime("%Y-%m-%d")
+def date_of(day: int) -> str:
+    """The UTC day of that number since 1970, YYYY-MM-DD: the local day fails between midnights."""
+    return datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d")
 
 
 def payload_hash(body: bytes) -> str:
@@ -83,19 +79,13 @@ def canonical_request(
     return f"{method}\n{path}\n{query}\n{block}\n{names}\n{hashed_payload}"
 
 
-def signed_headers(headers: Mapping[str, str]) -> str:
-    """The names of the signed headers, as Authorization lists them."""
-    return ";".join(sorted(name.lower() for name in headers))
-
-
 def credential_scope(date: str, service: str) -> str:
     """What the derived key is good for: date/service/tc3_request."""
     return f"{date}/{service}/{_TERMINATOR}"
 
 
-def string_to_sign(*, timestamp: int, scope: str, canonical: str) -> str:
+def string_to_sign(timestamp: int, scope: str, hashed: str) -> str:
     """Four lines: algorithm, Unix seconds, scope, hash of the canonical request."""
-    hashed = sha256(canonical.encode()).hexdigest()
     return f"{ALGORITHM}\n{timestamp}\n{scope}\n{hashed}"
 
 
@@ -106,13 +96,8 @@ def signing_keys(secret_key: str, date: str, service: str) -> tuple[bytes, bytes
     return day, of_service, hmac.digest(of_service, _TERMINATOR.encode(), "sha256")
 
 
-def signature(key: bytes, to_sign: str) -> str:
-    """Hex HMAC of the string to sign, with the last of `signing_keys`."""
-    return hmac.digest(key, to_sign.encode(), "sha256").hex()
-
-
 def authorization(*, secret_id: str, scope: str, names: str, signed: str) -> str:
-    """The Authorization header; `names` are the `signed_headers`."""
+    """The Authorization header; `names` are those of the signed headers."""
     return f"{ALGORITHM} Credential={secret_id}/{scope}, SignedHeaders={names}, Signature={signed}"
 
 
@@ -133,7 +118,7 @@ def _fixed_today(
 ) -> tuple[_Hash, _Hash, str, str]:
     """(HMAC's inner and outer hash with the signing key, scope, Authorization up to the signature)
     of a key for a whole UTC day."""
-    date = _day(day)
+    date = date_of(day)
     scope = credential_scope(date, service)
     head = authorization(secret_id=secret_id, scope=scope, names=_SIGNED, signed="")
     key = signing_keys(secret_key, date, service)[2].ljust(_BLOCK_BYTES, b"\0")
@@ -163,7 +148,7 @@ def sign(
     )
     canonical = _fixed_part(host).copy()
     canonical.update(payload_hash(body).encode())
-    to_sign = f"{ALGORITHM}\n{timestamp}\n{scope}\n{canonical.hexdigest()}"
+    to_sign = string_to_sign(timestamp, scope, canonical.hexdigest())
     first, signed = inner.copy(), outer.copy()
     first.update(to_sign.encode())
     signed.update(first.digest())
