@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from batchsnap.client.account import Account
-from batchsnap.client.ports import CredentialSource, Gate, Gates
+from batchsnap.client.ports import CredentialSource, Gate, Gates, Say
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
 from batchsnap.cloud import actions
@@ -20,7 +20,6 @@ from batchsnap.pacing.gate import FIRST_WAIT_S, LocalGate
 from batchsnap.pacing.quota_file import AtWork, QuotaFile, state_folder
 from batchsnap.settings import Settings
 
-Say = Callable[[str], None]
 _OTHER_VERSION_SAID_AFTER_S = 0.5  # two that begin at once may each see the other for an instant
 _WARM_S = 0.4  # connections for so many seconds' worth of starts are opened before the first
 

@@ -7,6 +7,7 @@ ledger that many machines share. What a ledger is stands in `ledger.ports`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from batchsnap.clock import Clock
@@ -14,7 +15,10 @@ from batchsnap.cloud.tc3 import Credential
 from batchsnap.ledger.ports import RecordSink
 from batchsnap.model import Departure, Fault, Quota, Reply, SignedRequest
 
-__all__ = ["Clock", "CredentialSource", "Departure", "Gate", "Gates", "RecordSink", "Send"]
+__all__ = ["Clock", "CredentialSource", "Departure", "Gate", "Gates", "RecordSink", "Say", "Send"]
+
+Say = Callable[[str], None]
+"""Hears what a person should know, a line at a time."""
 
 
 class Send(Protocol):

@@ -13,8 +13,17 @@ from functools import partial
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from batchsnap.client.account import Account
-from batchsnap.cloud import actions, pages
-from batchsnap.cloud.pages import BackupFact, DiskFact, SnapshotFact
+from batchsnap.client.ports import Say
+from batchsnap.cloud import actions
+from batchsnap.cloud.pages import (
+    BACKUPS,
+    DISKS,
+    SNAPSHOTS,
+    BackupFact,
+    DiskFact,
+    Listing,
+    SnapshotFact,
+)
 from batchsnap.errors import CredentialsError
 
 DISKS_A_QUESTION = 10  # the disk-id filter takes no more values (DescribeSnapshots page)
@@ -24,6 +33,9 @@ _PAGE = 100
 _PAGES_MAX = 10_000
 _WALKS = 3
 _Item = TypeVar("_Item")
+
+Body = Callable[..., bytes]
+"""Of a question; takes `offset` and `limit`."""
 
 
 class Unanswered(NamedTuple):
@@ -53,10 +65,16 @@ Answer: TypeAlias = Whole[_Item] | Part[_Item]
 
 
 class Silence:
-    """What it proves, disk by disk, that answers do not show something on them."""
+    """What it proves, disk by disk, that answers do not show something on them. Only the silence of
+    a whole answer proves something, and only where the subject itself is not `unseen`."""
 
-    def __init__(self, why: Mapping[str, Unanswered | None]) -> None:
-        self._why = why
+    def __init__(
+        self,
+        answers: Mapping[str, Answer[SnapshotFact]],
+        unseen: Mapping[str, Unanswered] | None = None,
+    ) -> None:
+        self._why = {d: a.why if isinstance(a, Part) else None for d, a in answers.items()}
+        self._why |= unseen or {}
 
     def proves(self, disk_id: str) -> bool:
         """Whether what was not shown of this disk is not there."""
@@ -70,34 +88,41 @@ class Silence:
 async def snapshots_on(
     account: Account, region: str, disk_ids: Sequence[str]
 ) -> dict[str, Answer[SnapshotFact]]:
-    """The private snapshots of each of up to ten disks, oldest first, each once.
+    """The private snapshots of each of up to ten disks, oldest first, each once."""
 
-    Where the list stays short the disks are asked about one by one, so that the flaw of one is not
-    the others'.
-    """
-    question = _snapshots(partial(actions.describe_snapshots, disk_ids=disk_ids))
-    answer = await _asked(account, region, question)
-    if isinstance(answer, Part) and answer.why.code == SHORT and len(disk_ids) > 1:
-        alone = [await snapshots_on(account, region, [disk_id]) for disk_id in disk_ids]
-        return {disk_id: one for answers in alone for disk_id, one in answers.items()}
-    return {
-        disk_id: replace(answer, facts=tuple(f for f in answer.facts if f.disk_id == disk_id))
-        for disk_id in disk_ids
-    }
+    def of(some: Sequence[str]) -> Body:
+        return partial(actions.describe_snapshots, disk_ids=some)
+
+    return await _each(account, region, disk_ids, of, lambda fact: fact.disk_id)
 
 
 async def snapshots_named(
     account: Account, region: str, names: Sequence[str]
 ) -> dict[str, Answer[SnapshotFact]]:
     """The private snapshots of each of up to ten names, as `snapshots_on` gives those of disks."""
-    question = _snapshots(partial(actions.describe_snapshots, names=names))
-    answer = await _asked(account, region, question)
-    if isinstance(answer, Part) and answer.why.code == SHORT and len(names) > 1:
-        alone = [await snapshots_named(account, region, [name]) for name in names]
-        return {name: one for answers in alone for name, one in answers.items()}
+
+    def of(some: Sequence[str]) -> Body:
+        return partial(actions.describe_snapshots, names=some)
+
+    return await _each(account, region, names, of, lambda fact: fact.name)
+
+
+async def _each(
+    account: Account,
+    region: str,
+    subjects: Sequence[str],
+    body: Callable[[Sequence[str]], Body],
+    subject_of: Callable[[SnapshotFact], str],
+) -> dict[str, Answer[SnapshotFact]]:
+    """The snapshots of each subject. Where the list stays short the subjects are asked about one by
+    one, so that the flaw of one is not the others'."""
+    answer = await _asked(account, region, SNAPSHOTS, body(subjects))
+    if isinstance(answer, Part) and answer.why.code == SHORT and len(subjects) > 1:
+        alone = [await _each(account, region, [one], body, subject_of) for one in subjects]
+        return {subject: one for answers in alone for subject, one in answers.items()}
     return {
-        name: replace(answer, facts=tuple(f for f in answer.facts if f.name == name))
-        for name in names
+        subject: replace(answer, facts=tuple(f for f in answer.facts if subject_of(f) == subject))
+        for subject in subjects
     }
 
 
@@ -106,8 +131,8 @@ async def snapshots_by_id(
 ) -> Answer[SnapshotFact]:
     """The snapshots of up to 100 ids that exist. Where the cloud refuses the whole question for
     one unknown id, halves are asked about."""
-    question = _snapshots(partial(actions.describe_snapshots, snapshot_ids=snapshot_ids))
-    answer = await _asked(account, region, question)
+    body = partial(actions.describe_snapshots, snapshot_ids=snapshot_ids)
+    answer = await _asked(account, region, SNAPSHOTS, body)
     if isinstance(answer, Whole) or "NotFound" not in answer.why.code:
         return answer
     if len(snapshot_ids) == 1:
@@ -124,40 +149,38 @@ async def snapshots_by_id(
 
 async def disks(account: Account, region: str, disk_ids: Sequence[str]) -> Answer[DiskFact]:
     """The disks of up to 100 ids that this credential can see."""
-    return await _asked(account, region, _disks(partial(actions.describe_disks, disk_ids=disk_ids)))
+    return await _asked(account, region, DISKS, partial(actions.describe_disks, disk_ids=disk_ids))
 
 
 async def disks_like(
     account: Account, region: str, filters: Sequence[actions.Filter]
 ) -> Answer[DiskFact]:
     """All disks that pass the filters."""
-    return await _asked(account, region, _disks(partial(actions.describe_disks, filters=filters)))
+    return await _asked(account, region, DISKS, partial(actions.describe_disks, filters=filters))
 
 
 async def backups(account: Account, region: str, backup_ids: Sequence[str]) -> Answer[BackupFact]:
     """The backup points of up to 100 ids that exist."""
     body = partial(actions.describe_disk_backups, backup_ids=backup_ids)
-    question = _Question(
-        "DescribeDiskBackups", body, pages.backup_page, lambda fact: fact.backup_id
-    )
-    return await _asked(account, region, question)
+    return await _asked(account, region, BACKUPS, body)
 
 
 async def silence(
     account: Account,
     region: str,
     silent: Mapping[str, Answer[SnapshotFact]],
-    say: Callable[[str], None],
+    say: Say,
 ) -> Silence:
     """What the silence of answers proves, each by the disk (up to 100) that it is silent about.
 
     Only a whole answer's, and only where this credential sees the disk. The disk is not asked for
     where there is none ("") or where the policy forbids the question, which is said once.
     """
-    why = {disk_id: a.why if isinstance(a, Part) else None for disk_id, a in silent.items()}
-    wanted = sorted(disk_id for disk_id, flaw in why.items() if disk_id and flaw is None)
+    wanted = sorted(
+        disk_id for disk_id, answer in silent.items() if disk_id and isinstance(answer, Whole)
+    )
     if not wanted or account.disks_denied:
-        return Silence(why)
+        return Silence(silent)
     seen = await disks(account, region, wanted)
     if isinstance(seen, Part) and seen.why.denied:
         account.disks_denied = True
@@ -166,12 +189,10 @@ async def silence(
             f"{' and '.join(actions.policy_names('DescribeDisks'))} so that a wrong account is "
             "noticed"
         )
-        return Silence(why)
+        return Silence(silent)
     shown = {fact.disk_id for fact in seen.facts}
-    for disk_id in wanted:
-        if disk_id not in shown:
-            why[disk_id] = seen.why if isinstance(seen, Part) else unseen(disk_id, region)
-    return Silence(why)
+    blind = seen.why if isinstance(seen, Part) else None
+    return Silence(silent, {d: blind or unseen(d, region) for d in wanted if d not in shown})
 
 
 def unseen(disk_id: str, region: str) -> Unanswered:
@@ -185,31 +206,15 @@ def unseen(disk_id: str, region: str) -> Unanswered:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Question(Generic[_Item]):
-    """What is asked, and how a page of the answer is read."""
-
-    action: str
-    body: Callable[..., bytes]  # takes `offset` and `limit`
-    parse: Callable[[dict[str, object]], tuple[int, list[_Item]] | None]
-    identity: Callable[[_Item], str]
-
-
-def _snapshots(body: Callable[..., bytes]) -> _Question[SnapshotFact]:
-    return _Question("DescribeSnapshots", body, pages.snapshot_page, lambda fact: fact.snapshot_id)
-
-
-def _disks(body: Callable[..., bytes]) -> _Question[DiskFact]:
-    return _Question("DescribeDisks", body, pages.disk_page, lambda fact: fact.disk_id)
-
-
-async def _asked(account: Account, region: str, question: _Question[_Item]) -> Answer[_Item]:
+async def _asked(
+    account: Account, region: str, listing: Listing[_Item], body: Body
+) -> Answer[_Item]:
     """Walk all pages, again where the list was short: it may have changed on the way."""
     found: dict[str, _Item] = {}
     walks = 0
     while True:
-        pages = _Pages(question.identity)
-        why = await _walk(account, region, question, pages)
+        pages: _Pages[_Item] = _Pages()
+        why = await _walk(account, region, listing, body, pages)
         if why is None:
             return Whole(tuple(pages.items.values()))
         found |= pages.items
@@ -222,10 +227,9 @@ class _Pages(Generic[_Item]):
     """The pages of one walk. Each begins with the last item of the one before it, or items moved
     between the two and one of them was perhaps shown by neither."""
 
-    def __init__(self, identity: Callable[[_Item], str]) -> None:
-        self.items: dict[str, _Item] = {}  # by identity
+    def __init__(self) -> None:
+        self.items: dict[str, _Item] = {}  # by their ids
         self.total = 0  # the largest that any page told
-        self._identity = identity
         self._last = ""
 
     def offsets(self) -> Iterator[int]:
@@ -236,10 +240,9 @@ class _Pages(Generic[_Item]):
                 return
             yield offset
 
-    def take(self, total: int, items: Sequence[_Item]) -> bool:
+    def take(self, total: int, page: dict[str, _Item]) -> bool:
         """Add a page; False where the list moved since the one before."""
         self.total = max(self.total, total)
-        page = {self._identity(item): item for item in items}
         moved = bool(self._last) and self._last not in page
         self.items |= page
         self._last = next(reversed(page), "")
@@ -251,18 +254,18 @@ class _Pages(Generic[_Item]):
 
 
 async def _walk(
-    account: Account, region: str, question: _Question[_Item], pages: _Pages[_Item]
+    account: Account, region: str, listing: Listing[_Item], body: Body, pages: _Pages[_Item]
 ) -> Unanswered | None:
     """Ask for each page in turn; why that was not the whole list, or None."""
-    action = question.action
+    action = listing.action
     for offset in pages.offsets():
         try:
-            ruling = await account.read(action, region, question.body(offset=offset, limit=_PAGE))
+            ruling = await account.read(action, region, body(offset=offset, limit=_PAGE))
         except CredentialsError as error:
             return Unanswered(True, "credentials", str(error))
         if ruling.kind != "ok":
             return Unanswered(ruling.kind == "denied", ruling.code, ruling.message)
-        page = question.parse(ruling.response)
+        page = listing.page(ruling.response)
         if page is None:
             return Unanswered(False, "reply.shape", f"{action} answered in an unknown shape")
         if not pages.take(*page):

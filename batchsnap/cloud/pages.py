@@ -7,7 +7,8 @@ Never a raise: a page of another shape is None, and proves nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from batchsnap.cloud.actions import text_of
 
@@ -37,15 +38,11 @@ class DiskFact(NamedTuple):
     snapshot_ability: bool  # False only where the cloud says so
     instance_id: str
     zone: str
-    region: str  # of the zone
-    project_id: int
-    tags: tuple[tuple[str, str], ...]
     size_gib: int
     snapshot_count: int
     migrating: bool
     rollbacking: bool
     shareable: bool
-    encrypt: bool
     attached: bool
     disk_type: str  # CLOUD_PREMIUM, CLOUD_SSD, …
 
@@ -58,88 +55,74 @@ class BackupFact(NamedTuple):
     state: str  # NORMAL, CREATING, ROLLBACKING
 
 
-def snapshot_page(response: dict[str, Any]) -> tuple[int, list[SnapshotFact]] | None:
-    """(TotalCount, facts) of a DescribeSnapshots response, None where its shape is unknown."""
-    return _page(
-        response,
-        "SnapshotSet",
-        "SnapshotId",
-        lambda item: SnapshotFact(
-            snapshot_id=text_of(item, "SnapshotId"),
-            name=text_of(item, "SnapshotName"),
-            disk_id=text_of(item, "DiskId"),
-            state=text_of(item, "SnapshotState"),
-            percent=_percent(item),
-            usage=text_of(item, "DiskUsage"),
-            size_gib=_number(item, "DiskSize"),
-            create_time=text_of(item, "CreateTime"),
-        ),
+def _snapshot(item: dict[str, Any]) -> SnapshotFact:
+    return SnapshotFact(
+        snapshot_id=text_of(item, "SnapshotId"),
+        name=text_of(item, "SnapshotName"),
+        disk_id=text_of(item, "DiskId"),
+        state=text_of(item, "SnapshotState"),
+        percent=_percent(item),
+        usage=text_of(item, "DiskUsage"),
+        size_gib=_number(item, "DiskSize"),
+        create_time=text_of(item, "CreateTime"),
     )
 
 
-def disk_page(response: dict[str, Any]) -> tuple[int, list[DiskFact]] | None:
-    """(TotalCount, facts) of a DescribeDisks response, None where its shape is unknown."""
-    return _page(
-        response,
-        "DiskSet",
-        "DiskId",
-        lambda item: DiskFact(
-            disk_id=text_of(item, "DiskId"),
-            name=text_of(item, "DiskName"),
-            usage=text_of(item, "DiskUsage"),
-            state=text_of(item, "DiskState"),
-            snapshot_ability=item.get("SnapshotAbility") is not False,
-            instance_id=text_of(item, "InstanceId"),
-            zone=text_of(_object(item, "Placement"), "Zone"),
-            region=region_of_zone(text_of(_object(item, "Placement"), "Zone")),
-            project_id=_number(_object(item, "Placement"), "ProjectId"),
-            tags=_tags(item.get("Tags")),
-            size_gib=_number(item, "DiskSize"),
-            snapshot_count=_number(item, "SnapshotCount"),
-            migrating=item.get("Migrating") is True,
-            rollbacking=item.get("Rollbacking") is True,
-            shareable=item.get("Shareable") is True,
-            encrypt=item.get("Encrypt") is True,
-            attached=item.get("Attached") is True,
-            disk_type=text_of(item, "DiskType"),
-        ),
+def _disk(item: dict[str, Any]) -> DiskFact:
+    zone = text_of(_object(item, "Placement"), "Zone")
+    return DiskFact(
+        disk_id=text_of(item, "DiskId"),
+        name=text_of(item, "DiskName"),
+        usage=text_of(item, "DiskUsage"),
+        state=text_of(item, "DiskState"),
+        snapshot_ability=item.get("SnapshotAbility") is not False,
+        instance_id=text_of(item, "InstanceId"),
+        zone=zone,
+        size_gib=_number(item, "DiskSize"),
+        snapshot_count=_number(item, "SnapshotCount"),
+        migrating=item.get("Migrating") is True,
+        rollbacking=item.get("Rollbacking") is True,
+        shareable=item.get("Shareable") is True,
+        attached=item.get("Attached") is True,
+        disk_type=text_of(item, "DiskType"),
     )
 
 
-def backup_page(response: dict[str, Any]) -> tuple[int, list[BackupFact]] | None:
-    """(TotalCount, facts) of a DescribeDiskBackups response, None where its shape is unknown."""
-    return _page(
-        response,
-        "DiskBackupSet",
-        "DiskBackupId",
-        lambda item: BackupFact(
-            backup_id=text_of(item, "DiskBackupId"),
-            disk_id=text_of(item, "DiskId"),
-            state=text_of(item, "DiskBackupState"),
-        ),
+def _backup(item: dict[str, Any]) -> BackupFact:
+    return BackupFact(
+        backup_id=text_of(item, "DiskBackupId"),
+        disk_id=text_of(item, "DiskId"),
+        state=text_of(item, "DiskBackupState"),
     )
 
 
-def region_of_zone(zone: str) -> str:
-    """`ap-guangzhou` of `ap-guangzhou-3`."""
-    region, dash, number = zone.rpartition("-")
-    return region if dash and number.isdigit() else zone
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[_Fact]):
+    """A list of the cloud's: the call that shows a page of it, and how that is read."""
+
+    action: str
+    name: str  # of the list, in a response
+    identity: str  # the name of an item's id
+    fact: Callable[[dict[str, Any]], _Fact]
+
+    def page(self, response: dict[str, Any]) -> tuple[int, dict[str, _Fact]] | None:
+        """(TotalCount, facts by their ids) of a response, None where its shape is unknown."""
+        # A list that is half understood must not pass for proof that a snapshot is absent.
+        items, total = response.get(self.name), response.get("TotalCount")
+        if items is None and total == 0:
+            items = []
+        if not isinstance(items, list) or not isinstance(total, int) or isinstance(total, bool):
+            return None
+        if total < 0:
+            return None
+        if not all(isinstance(item, dict) and text_of(item, self.identity) for item in items):
+            return None
+        return total, {item[self.identity]: self.fact(item) for item in items}
 
 
-def _page(
-    response: dict[str, Any], name: str, identity: str, fact: Callable[[dict[str, Any]], _Fact]
-) -> tuple[int, list[_Fact]] | None:
-    # A list that is half understood must not pass for proof that a snapshot is absent.
-    items, total = response.get(name), response.get("TotalCount")
-    if items is None and total == 0:
-        items = []
-    if not isinstance(items, list) or not isinstance(total, int) or isinstance(total, bool):
-        return None
-    if total < 0:
-        return None
-    if not all(isinstance(item, dict) and text_of(item, identity) for item in items):
-        return None
-    return total, [fact(item) for item in items]
+SNAPSHOTS = Listing("DescribeSnapshots", "SnapshotSet", "SnapshotId", _snapshot)
+DISKS = Listing("DescribeDisks", "DiskSet", "DiskId", _disk)
+BACKUPS = Listing("DescribeDiskBackups", "DiskBackupSet", "DiskBackupId", _backup)
 
 
 def _number(item: dict[str, Any], name: str) -> int:
@@ -150,12 +133,6 @@ def _number(item: dict[str, Any], name: str) -> int:
 def _percent(item: dict[str, Any]) -> int:
     whole = 100 if item.get("SnapshotState") == "NORMAL" else 0
     return whole if item.get("Percent") is None else _number(item, "Percent")
-
-
-def _tags(value: object) -> tuple[tuple[str, str], ...]:
-    tags = value if isinstance(value, list) else []
-    tags = [tag for tag in tags if isinstance(tag, dict) and text_of(tag, "Key")]
-    return tuple((tag["Key"], text_of(tag, "Value")) for tag in tags)
 
 
 def _object(item: dict[str, Any], name: str) -> dict[str, Any]:

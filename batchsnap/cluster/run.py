@@ -9,14 +9,14 @@ from typing import Any
 import anyio.to_thread
 import orjson
 
-from batchsnap.client.ports import CredentialSource
+from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop, bounded
 from batchsnap.cluster.load import append_own, load, pairs_of, sources_of
 from batchsnap.cluster.worker import Offer, Worker
 from batchsnap.errors import Exit, LedgerLocked, UsageError
 from batchsnap.job.run import Prepared
 from batchsnap.job.series import Opened
-from batchsnap.job.spec import JobSpec, Result, Say, check_same_cloud
+from batchsnap.job.spec import JobSpec, Result, check_same_cloud
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.replay import Fold, folded
 from batchsnap.lifecycle import Event

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from batchsnap.client.connections import Connections, LocalGates, Say
-from batchsnap.client.ports import CredentialSource
+from batchsnap.client.connections import Connections, LocalGates
+from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
 from batchsnap.cloud.endpoints import endpoint_url, is_local

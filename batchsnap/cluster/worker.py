@@ -15,8 +15,7 @@ import anyio
 import orjson
 from anyio.abc import TaskGroup
 
-from batchsnap.client.connections import Say
-from batchsnap.client.ports import CredentialSource
+from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock, LoopClock
 from batchsnap.cloud.transport import Transport

@@ -10,7 +10,8 @@ from functools import partial
 
 import anyio
 
-from batchsnap.client.connections import Connections, Say
+from batchsnap.client.connections import Connections
+from batchsnap.client.ports import Say
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
 from batchsnap.cloud.endpoints import endpoint_url

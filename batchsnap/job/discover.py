@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from batchsnap.client import questions
 from batchsnap.client.account import Account
+from batchsnap.client.ports import Say
 from batchsnap.cloud import actions
 from batchsnap.cloud.pages import DiskFact
 
@@ -55,7 +56,7 @@ def unfit(disk: DiskFact) -> str:
 
 
 async def discover(
-    account: Account, region: str, wanted: Wanted, say: Callable[[str], None]
+    account: Account, region: str, wanted: Wanted, say: Say
 ) -> list[Found] | questions.Unanswered:
     """All wanted disks of a region, fit or not. Of a list that stays short, what several walks
     showed together, and a warning."""

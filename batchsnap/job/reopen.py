@@ -8,14 +8,14 @@ from typing import Any
 
 from batchsnap.client.account import Account
 from batchsnap.client.connections import connected
-from batchsnap.client.ports import CredentialSource
+from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop, bounded
 from batchsnap.clock import LoopClock
 from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, is_local
 from batchsnap.engine.executor import LocalExecutor, Work, committing, new_context
 from batchsnap.engine.queue import Queue
 from batchsnap.errors import Exit, LedgerForeign
-from batchsnap.job.spec import SIMULATED, Result, Say
+from batchsnap.job.spec import SIMULATED, Result
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import Record, stamp

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from batchsnap.client.connections import connected
-from batchsnap.client.ports import CredentialSource
+from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop, bounded
 from batchsnap.clock import Clock, LoopClock
 from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, is_local
@@ -23,7 +23,6 @@ from batchsnap.job.spec import (
     SIMULATED,
     JobSpec,
     Result,
-    Say,
     birth_of,
     check_same_cloud,
     open_manifest,

@@ -12,13 +12,13 @@ from enum import Enum, auto
 
 import anyio
 
-from batchsnap.client.ports import CredentialSource
+from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop, bounded
 from batchsnap.clock import LoopClock
 from batchsnap.engine.executor import committing
 from batchsnap.errors import Exit, LedgerDamaged, LedgerLocked
 from batchsnap.job.reopen import Reopened
-from batchsnap.job.spec import JobSpec, Say
+from batchsnap.job.spec import JobSpec
 from batchsnap.ledger.ports import RecordSink, Series, Store
 from batchsnap.ledger.record import Record, stamp, unstamp
 from batchsnap.ledger.replay import Fold, folded

@@ -4,7 +4,6 @@ the one place that knows which kinds of ledger there are."""
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +26,6 @@ from batchsnap.settings import Waits
 
 SIMULATED = "simulated"
 """The endpoint of a rehearsal: its port changes, and it is never the real cloud."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

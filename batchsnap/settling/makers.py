@@ -19,12 +19,16 @@ from typing import Any, NamedTuple, Protocol
 
 from batchsnap.client import questions
 from batchsnap.client.account import Account
+from batchsnap.client.ports import Say
 from batchsnap.client.questions import Answer, Part, Silence, Whole
 from batchsnap.cloud import actions
 from batchsnap.cloud.actions import Creation
 from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.ledger.record import Record
 from batchsnap.model import PlannedRequest
+
+Answers = dict[str, Answer[SnapshotFact]]
+"""By disk."""
 
 Reach = Callable[[str, str], Account]
 """(profile, region) -> the account that reaches it."""
@@ -62,9 +66,7 @@ class Maker(Protocol):
         """Where that lies which is made of rows of a region."""
         ...
 
-    async def named(
-        self, account: Account, region: str, rows: Sequence[PlannedRequest]
-    ) -> dict[str, Answer[SnapshotFact]]:
+    async def named(self, account: Account, region: str, rows: Sequence[PlannedRequest]) -> Answers:
         """What may be the snapshots of up to ten rows, by their disks."""
         ...
 
@@ -75,12 +77,7 @@ class Maker(Protocol):
         ...
 
     async def silence(
-        self,
-        account: Account,
-        region: str,
-        silent: Mapping[str, Answer[SnapshotFact]],
-        subjects: Iterable[Subject],
-        say: Callable[[str], None],
+        self, account: Account, region: str, silent: Answers, subjects: Iterable[Subject], say: Say
     ) -> Silence:
         """What the silence of answers proves, each by the disk that it is silent about."""
         ...
@@ -113,9 +110,7 @@ class Creator:
     def place(self, account: Account, region: str) -> Place:
         return Place(account, region)
 
-    async def named(
-        self, account: Account, region: str, rows: Sequence[PlannedRequest]
-    ) -> dict[str, Answer[SnapshotFact]]:
+    async def named(self, account: Account, region: str, rows: Sequence[PlannedRequest]) -> Answers:
         return await questions.snapshots_on(account, region, sorted({row.disk_id for row in rows}))
 
     async def by_id(
@@ -124,12 +119,7 @@ class Creator:
         return await questions.snapshots_by_id(account, region, list(disk_of))
 
     async def silence(
-        self,
-        account: Account,
-        region: str,
-        silent: Mapping[str, Answer[SnapshotFact]],
-        subjects: Iterable[Subject],
-        say: Callable[[str], None],
+        self, account: Account, region: str, silent: Answers, subjects: Iterable[Subject], say: Say
     ) -> Silence:
         return await questions.silence(account, region, silent, say)
 
@@ -162,12 +152,10 @@ class Copier:
     def place(self, account: Account, region: str) -> Place:
         return Place(self.reach(account.profile, self.to), self.to)
 
-    async def named(
-        self, account: Account, region: str, rows: Sequence[PlannedRequest]
-    ) -> dict[str, Answer[SnapshotFact]]:
+    async def named(self, account: Account, region: str, rows: Sequence[PlannedRequest]) -> Answers:
         names = sorted({row.name for row in rows})
         found = await questions.snapshots_named(*self.place(account, region), names)
-        answers: dict[str, Answer[SnapshotFact]] = {}
+        answers: Answers = {}
         for row in rows:
             answer = _as_of(found[row.name], dict.fromkeys(_ids(found[row.name]), row.disk_id))
             before = answers.get(row.disk_id)
@@ -181,24 +169,16 @@ class Copier:
         return _as_of(await questions.snapshots_by_id(*place, list(disk_of)), disk_of)
 
     async def silence(
-        self,
-        account: Account,
-        region: str,
-        silent: Mapping[str, Answer[SnapshotFact]],
-        subjects: Iterable[Subject],
-        say: Callable[[str], None],
+        self, account: Account, region: str, silent: Answers, subjects: Iterable[Subject], say: Say
     ) -> Silence:
-        why = {disk_id: a.why if isinstance(a, Part) else None for disk_id, a in silent.items()}
-        whole = [s for s in subjects if s.disk_id in why and why[s.disk_id] is None]
-        if whole:
-            sources = sorted({subject.source_id for subject in whole})
-            answer = await questions.snapshots_by_id(account, region, sources)
-            shown = _ids(answer)
-            for subject in whole:
-                if subject.source_id not in shown:
-                    blind = answer.why if isinstance(answer, Part) else None
-                    why[subject.disk_id] = blind or self.unseen(subject, region)
-        return Silence(why)
+        whole = [s for s in subjects if isinstance(silent.get(s.disk_id), Whole)]
+        if not whole:
+            return Silence(silent)
+        sources = sorted({subject.source_id for subject in whole})
+        answer = await questions.snapshots_by_id(account, region, sources)
+        blind, shown = answer.why if isinstance(answer, Part) else None, _ids(answer)
+        unseen = [subject for subject in whole if subject.source_id not in shown]
+        return Silence(silent, {s.disk_id: blind or self.unseen(s, region) for s in unseen})
 
     async def seen(self, account: Account, region: str, subjects: Sequence[Subject]) -> bool | None:
         sources = [subject.source_id for subject in subjects]

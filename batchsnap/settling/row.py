@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 import anyio
 
-from batchsnap.client.ports import Clock, RecordSink
+from batchsnap.client.ports import Clock, RecordSink, Say
 from batchsnap.client.stopping import Stop
 from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.ledger.replay import Fold
@@ -134,7 +133,7 @@ class RunContext:
     settings: Settings
     waits: Waits
     rng: random.Random
-    say: Callable[[str], None]  # talk for the person, one line
+    say: Say  # talk for the person, one line
     maker: Maker = field(default_factory=Creator)  # the call that all of them are tries of
 
     def note(self, event: Event, row: Row, **details: object) -> object:

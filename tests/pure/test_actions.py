@@ -107,13 +107,16 @@ def test_snapshot_page() -> None:
         {"SnapshotId": "snap-2", "SnapshotName": None, "SnapshotState": "NORMAL", "Percent": None},
         {"SnapshotId": "snap-3", "Percent": "7"},
     ]
-    assert pages.snapshot_page({"TotalCount": 9, "SnapshotSet": items}) == (
+    assert pages.SNAPSHOTS.page({"TotalCount": 9, "SnapshotSet": items}) == (
         9,
-        [
-            ("snap-1", "n", "disk-1", "CREATING", 40, "DATA_DISK", 50, "2026-01-01 08:00:00"),
-            ("snap-2", "", "", "NORMAL", 100, "", 0, ""),
-            ("snap-3", "", "", "", 0, "", 0, ""),
-        ],
+        {
+            snapshot[0]: snapshot
+            for snapshot in (
+                ("snap-1", "n", "disk-1", "CREATING", 40, "DATA_DISK", 50, "2026-01-01 08:00:00"),
+                ("snap-2", "", "", "NORMAL", 100, "", 0, ""),
+                ("snap-3", "", "", "", 0, "", 0, ""),
+            )
+        },
     )
 
 
@@ -135,10 +138,10 @@ def test_disk_page() -> None:
         "DiskType": "CLOUD_SSD",
         "Tags": [{"Key": "team", "Value": "db"}, {"Key": "bare", "Value": None}, {"Key": 5}, None],
     }
-    page = pages.disk_page({"TotalCount": 1, "DiskSet": [item]})
+    page = pages.DISKS.page({"TotalCount": 1, "DiskSet": [item]})
     assert page is not None
-    assert page[1] == [
-        pages.DiskFact(
+    assert page[1] == {
+        "disk-1": pages.DiskFact(
             disk_id="disk-1",
             name="db",
             usage="DATA_DISK",
@@ -146,38 +149,34 @@ def test_disk_page() -> None:
             snapshot_ability=False,
             instance_id="ins-1",
             zone="ap-guangzhou-3",
-            region="ap-guangzhou",
-            project_id=7,
-            tags=(("team", "db"), ("bare", "")),
             size_gib=50,
             snapshot_count=3,
             migrating=True,
             rollbacking=False,
             shareable=True,
-            encrypt=True,
             attached=True,
             disk_type="CLOUD_SSD",
         )
-    ]
-    bare = pages.disk_page({"TotalCount": 1, "DiskSet": [{"DiskId": "disk-1"}]})
+    }
+    bare = pages.DISKS.page({"TotalCount": 1, "DiskSet": [{"DiskId": "disk-1"}]})
     assert bare is not None
-    assert bare[1][0].snapshot_ability
-    assert (bare[1][0].zone, bare[1][0].region, bare[1][0].tags) == ("", "", ())
+    assert bare[1]["disk-1"].snapshot_ability
+    assert bare[1]["disk-1"].zone == ""
 
 
 def test_backup_page() -> None:
     item = {"DiskBackupId": "dbp-1", "DiskId": "disk-1", "DiskBackupState": "NORMAL"}
     page = {"TotalCount": 1, "DiskBackupSet": [item]}
-    assert pages.backup_page(page) == (1, [("dbp-1", "disk-1", "NORMAL")])
+    assert pages.BACKUPS.page(page) == (1, {"dbp-1": ("dbp-1", "disk-1", "NORMAL")})
 
 
 @pytest.mark.parametrize(
     ("response", "page"),
     [
-        ({"TotalCount": 0, "SnapshotSet": []}, (0, [])),
-        ({"TotalCount": 0, "SnapshotSet": None}, (0, [])),
-        ({"TotalCount": 0}, (0, [])),
-        ({"TotalCount": 5, "SnapshotSet": []}, (5, [])),
+        ({"TotalCount": 0, "SnapshotSet": []}, (0, {})),
+        ({"TotalCount": 0, "SnapshotSet": None}, (0, {})),
+        ({"TotalCount": 0}, (0, {})),
+        ({"TotalCount": 5, "SnapshotSet": []}, (5, {})),
         ({}, None),
         ({"TotalCount": 5}, None),
         ({"SnapshotSet": []}, None),
@@ -192,7 +191,7 @@ def test_backup_page() -> None:
     ],
 )
 def test_what_is_half_understood_is_no_proof(response: dict[str, Any], page: Any) -> None:
-    assert pages.snapshot_page(response) == page
+    assert pages.SNAPSHOTS.page(response) == page
 
 
 KEYS = ["TotalCount", "SnapshotSet", "DiskSet", "DiskBackupSet", "SnapshotId", "DiskId"]
@@ -208,17 +207,9 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=6))
 def test_no_shape_raises(response: dict[str, Any]) -> None:
-    for parse in (pages.snapshot_page, pages.disk_page, pages.backup_page):
-        page: Any = parse(response)
+    for listing in (pages.SNAPSHOTS, pages.DISKS, pages.BACKUPS):
+        page: Any = listing.page(response)
         assert page is None or page[0] >= 0
-
-
-@pytest.mark.parametrize(
-    ("zone", "region"),
-    [("ap-guangzhou-3", "ap-guangzhou"), ("ap-x-fsi-1", "ap-x-fsi"), ("", ""), ("odd", "odd")],
-)
-def test_region_of_zone(zone: str, region: str) -> None:
-    assert pages.region_of_zone(zone) == region
 
 
 def test_every_action_has_its_published_rate() -> None:
