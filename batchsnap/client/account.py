@@ -31,6 +31,8 @@ class Start:
     """A token on its way to the socket; one that comes there too late is renewed, if then the
     call still `may` leave."""
 
+    __slots__ = ("_clock", "_gate", "_may", "_token", "left_at")
+
     def __init__(
         self, gate: Gate, token: int, clock: Clock, may: Callable[[], bool] = lambda: True
     ) -> None:
@@ -137,7 +139,8 @@ class Account:
         if isinstance(outcome, Fault):
             return outcome
         self._hear(outcome, timestamp)
-        return outcome._replace(body=masked(outcome.body, credential.secrets))
+        body = masked(outcome.body, credential.secrets)
+        return outcome if body is outcome.body else outcome._replace(body=body)
 
     def _hear(self, reply: Reply, timestamp: int) -> None:
         """Learn from a reply to a call of that timestamp what it tells of the cloud's time."""

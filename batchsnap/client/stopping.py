@@ -24,20 +24,16 @@ class Stop:
     def __init__(self) -> None:
         self.exit: Exit | None = None  # what the run then ends with
         self.reason = ""
-        self._event = anyio.Event()
+        self.stopping = False
         self._scopes: set[anyio.CancelScope] = set()
         self._told: list[Callable[[], None]] = []
-
-    @property
-    def stopping(self) -> bool:
-        return self._event.is_set()
 
     def request(self, exit_code: Exit, reason: str) -> None:
         """Stop feeding; the first reason counts."""
         if self.stopping:
             return
         self.exit, self.reason = exit_code, reason
-        self._event.set()
+        self.stopping = True
         for scope in self._scopes:
             scope.cancel()
         for hear in self._told:

@@ -5,7 +5,8 @@ A reply may echo what it was asked with: known secrets are masked before anythin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -164,17 +165,23 @@ def _text(value: object, most: int = _TEXT_MAX) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
-def masked(body: bytes, secrets: Iterable[str]) -> bytes:
+def masked(body: bytes, secrets: tuple[str, ...]) -> bytes:
     """The body with `MASK` for each secret in its texts, however the JSON spells them. What is no
     JSON stays as it is: nothing of it is ever told."""
-    known = [secret for secret in secrets if len(secret) >= SECRET_MIN]
-    if b"\\" not in body and not any(secret.encode() in body for secret in known):
+    known = _known(secrets)
+    if b"\\" not in body and not any(map(body.__contains__, known)):
         return body
     try:
         whole = orjson.loads(body)
     except ValueError:
         return body
-    return orjson.dumps(_masked(whole, known))
+    return orjson.dumps(_masked(whole, [secret.decode() for secret in known]))
+
+
+@lru_cache(maxsize=256)
+def _known(secrets: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Those that are long enough to be told from other words."""
+    return tuple(secret.encode() for secret in secrets if len(secret) >= SECRET_MIN)
 
 
 def _masked(value: Any, known: list[str]) -> Any:

@@ -172,8 +172,8 @@ class Wire:
             raise TooLarge
         parts: list[bytes] = []
         size = 0
-        while part := await payload.readany():
-            parts.append(part)
+        while not payload.at_eof():  # asking for more than there is costs as much as the rest
+            parts.append(part := await payload.readany())
             size += len(part)
             if size > most:
                 raise TooLarge
@@ -185,7 +185,8 @@ class Wire:
     def release(self) -> None:
         """The exchange is over: back to the pool, or closed where nothing may follow."""
         self._protocol._parser = None
-        self._used.add(self._protocol)
+        if self.fresh:
+            self._used.add(self._protocol)
         self._connection.release()
 
     def close(self) -> None:
