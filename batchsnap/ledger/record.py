@@ -144,8 +144,13 @@ def decode(line: bytes) -> Record | None:
 
 def stamp(unix_s: float) -> str:
     """UTC with milliseconds, as the ledger writes it: 2026-11-24T08:16:13.042Z."""
-    second, microsecond = divmod(round(unix_s * 1e6), 1_000_000)
-    return f"{_second(second)}.{microsecond // 1000:03d}Z"
+    return _stamp_ms(round(unix_s * 1e6) // 1000)
+
+
+@lru_cache(maxsize=64)  # many records are of one moment
+def _stamp_ms(unix_ms: int) -> str:
+    second, millisecond = divmod(unix_ms, 1000)
+    return f"{_second(second)}.{millisecond:03d}Z"
 
 
 @lru_cache(maxsize=8)
