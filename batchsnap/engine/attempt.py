@@ -195,11 +195,13 @@ def _record_outcome(
     row: Row, ruling: Ruling, decision: Decision, context: RunContext, timing: dict[str, object]
 ) -> None:
     event = event_of(ruling, decision)
+    if event is Event.ACCEPTED:
+        made = {"snapshot_id": ruling.snapshot_id, "request_id": ruling.request_id}
+        context.note(event, row, **made, **timing)
+        return
     details = details_of(ruling)
-    if event == Event.ACCEPTED:
-        details = {"snapshot_id": ruling.snapshot_id, "request_id": ruling.request_id}
-    elif decision.do is Do.WAIT:
+    if decision.do is Do.WAIT:
         details["not_before"] = stamp(context.clock.wall() + decision.delay_s)
-    elif event == Event.HALTED and ruling.scope is not None:
+    elif event is Event.HALTED and ruling.scope is not None:
         details["scope"] = ruling.scope.value
     context.note(event, row, **details, **timing)

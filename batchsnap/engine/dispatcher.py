@@ -51,6 +51,7 @@ LIVE_MAX = 10_000
 """So many rows of a quota may be on their way at once, shared out among its queues."""
 _LIVE_MIN = 100  # of one queue
 _LOOK_AGAIN_S = 1.0
+_AT_REST = frozenset({Do.DONE, Do.GIVE_UP})
 
 
 class Dispatcher:
@@ -152,8 +153,7 @@ class Dispatcher:
                 break
             self._turns.review(row)
         self._turns.disks.leave(row)
-        at_rest = do in {Do.DONE, Do.GIVE_UP}
-        if at_rest and self._context.sink.fold.standing(row.key).owed:
+        if do in _AT_REST and self._context.sink.fold.standing(row.key).owed:
             await self._ask_last(queue, row)
             self._turns.review(row)
 
