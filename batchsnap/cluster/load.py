@@ -17,11 +17,12 @@ from batchsnap.ledger.record import Record
 from batchsnap.model import PlannedRequest
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
-from batchsnap.postgres.door import Away, Database, Fenced
+from batchsnap.postgres.door import Away, Database, Fenced, copy_line
 from batchsnap.postgres.reading import LedgerRow, find, reader
 from batchsnap.postgres.recovery import newest_of, server_of
 
 _BATCH = 1000
+_FIELDS = PlannedRequest._fields
 _LEDGER = "insert into batchsnap.ledger (name, header) values (%s, %s) returning id"
 _QUOTA = "insert into batchsnap.quota (ledger, source, host) values (%s, %s, %s) returning id"
 _ROWS = "update batchsnap.quota set rows = %s, profiles = %s where id = %s"
@@ -101,13 +102,14 @@ def plan_rows(
     """COPY what is to be done into `planned`; how many rows each quota has there."""
     counts: Counter[int] = Counter()
 
-    def lines() -> Iterator[tuple[Any, ...]]:
+    def lines() -> Iterator[bytes]:
         for pair, queues in pairs.items():
             quota = ids[pair]
             for request in chain.from_iterable(map(_requests, queues)):
                 check(request, quota)
                 counts[quota] += 1
-                yield quota, counts[quota], orjson.dumps(request._asdict()).decode()
+                document = orjson.dumps(dict(zip(_FIELDS, request, strict=True)))
+                yield copy_line(quota, counts[quota], document)
 
     database.copy_in("copy batchsnap.planned (quota, ord, request) from stdin", lines())
     return counts
