@@ -241,17 +241,6 @@ class Database:
         except self._library.Error as error:
             raise Away(_said(error)) from None
 
-    def copy_out(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """The rows of COPY (…) TO STDOUT, as text, one by one."""
-        try:
-            with (
-                self._connection.cursor() as cursor,
-                cursor.copy(query, values or None) as copy,
-            ):
-                yield from copy.rows()
-        except self._library.Error as error:
-            raise Away(_said(error)) from None
-
     def sever(self) -> None:
         """End a statement that is not answered: whoever waits for it gets Away."""
         with suppress(OSError, self._library.Error):

@@ -6,9 +6,11 @@ that orders them is the latest so far in the quota, for a wall clock may be set 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -20,17 +22,14 @@ from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database
 
 _LEDGER = "select id, header, phase, reason from batchsnap.ledger where name = %s"
-_MERGED = (
-    "copy (select r.quota, r.seq, r.line from batchsnap.record r "
-    "join batchsnap.quota q on q.id = r.quota where q.ledger = {ledger} order by "
-    "max(r.line::json ->> 'at') over (partition by r.quota order by r.seq), r.quota, r.seq) "
-    "to stdout"
+_NEXT = (
+    "select k.id, n.* from unnest(%s::integer[], %s::bigint[]) k (id, seen) cross join lateral "
+    "(select max(r.seq), count(*), '[' || string_agg(r.line, ',' order by r.seq) || ']' from "
+    "(select seq, line from batchsnap.record where quota = k.id and seq > k.seen "
+    "order by seq limit %s) r) n (seq, number, lines) where n.number > 0"
 )
-_SINCE = (
-    "select r.quota, r.seq, r.line from unnest(%s::integer[], %s::bigint[]) k (id, seen) "
-    "join batchsnap.record r on r.quota = k.id and r.seq > k.seen order by r.quota, r.seq "
-    "limit 20000"
-)
+_AHEAD = 8192  # so many records are read ahead at a time, of all quotas together
+_AHEAD_LEAST = 32
 _LIST = (
     "select l.name, l.phase, l.header, (select sum(rows) from batchsnap.quota q "
     "where q.ledger = l.id), (select count(*) from batchsnap.quota q where q.ledger = l.id "
@@ -40,7 +39,6 @@ _QUOTAS = (
     "select id, source, host, profiles, rows, failed, ended from batchsnap.quota where ledger = %s "
     "order by source, host"
 )
-
 _OWNED = (
     "select q.id, (select r.line from batchsnap.record r where r.quota = q.id and "
     "r.line::json ->> 'event' = 'claimed' order by r.seq desc limit 1), "
@@ -52,6 +50,8 @@ _OWNED = (
     "from batchsnap.quota q where q.ledger = %s"
 )
 _RECENT_S = 15.0
+_NEVER = "~"  # after every time
+_time: Callable[[tuple[str, Record]], str] = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +142,87 @@ def records(address: Address) -> Iterator[Record]:
     Raises:
         LedgerError: there is none, or it can't be read.
     """
-    with reader(address) as database:
+    with reader(address) as database, database.snapshot():
         ledger = need(database, address)
         yield ledger.header
-        for _, _, line in database.copy_out(_MERGED.format(ledger=ledger.id)):
-            yield orjson.loads(line)
+        ids, merging = [quota.id for quota in quotas(database, ledger.id)], Merging()
+        while more := merging.more(database, ids):
+            yield from more
+
+
+class _Part:
+    """What was read of one quota. Its times never fall: the latest so far stands for each."""
+
+    __slots__ = ("half", "seq", "to_its_end", "until")
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.until = ""  # the time of the last record read
+        self.half = ""  # of the one in the middle of those that were read last
+        self.to_its_end = False
+
+    def take(self, seq: int, told: list[Record]) -> Iterator[tuple[str, Record]]:
+        """Records that follow, each with its time."""
+        self.seq = seq
+        for number, record in enumerate(told):
+            self.until = max(self.until, record["at"])
+            if number == len(told) // 2:
+                self.half = self.until
+            yield self.until, record
+
+
+class Merging:
+    """The records of many quotas by their times, read a few at a time: one is told once every
+    quota was read beyond its time, or to its end."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, _Part] = {}
+        self._ahead: list[tuple[str, Record]] = []  # read, and not told yet
+        self._told_until = ""
+
+    def more(self, database: Database, ids: Iterable[int]) -> list[Record]:
+        """The next records of these quotas; none where all that is there was told. Then the next
+        call looks again. Raises as `Database.run` does."""
+        for quota in ids:
+            self._parts.setdefault(quota, _Part())
+        told: list[Record] = []
+        while not told and not all(part.to_its_end for part in self._parts.values()):
+            self._read(database)
+            open_ = (part.until for part in self._parts.values() if not part.to_its_end)
+            self._told_until = min(open_, default=_NEVER)
+            known = bisect_left(self._ahead, self._told_until, key=_time)
+            told = [record for _, record in self._ahead[:known]]
+            del self._ahead[:known]
+        if not told:
+            for part in self._parts.values():
+                part.to_its_end, part.half = False, ""
+        return told
+
+    def _read(self, database: Database) -> None:
+        """Read on where half of what was read is told."""
+        parts = self._parts
+        due = {
+            quota: part.seq
+            for quota, part in parts.items()
+            if not part.to_its_end and part.half <= self._told_until
+        }
+        most = max(_AHEAD_LEAST, _AHEAD // len(parts))
+        found = dict.fromkeys(due, 0)
+        for quota, seq, told in _next(database, due, most):
+            found[quota] = len(told)
+            self._ahead.extend(parts[quota].take(seq, told))
+        for quota, number in found.items():
+            parts[quota].to_its_end = number < most
+        self._ahead.sort(key=_time)  # nearly in order, and of equal ones none passes another
+
+
+def _next(
+    database: Database, seen: Mapping[int, int], most: int
+) -> Iterator[tuple[int, int, list[Record]]]:
+    """The next records of each quota after the number that was seen: (quota, number of the last,
+    records); none of a quota that has none."""
+    for quota, seq, _, lines in database.run(_NEXT, list(seen), list(seen.values()), most):
+        yield quota, seq, orjson.loads(lines)
 
 
 class Owner(NamedTuple):
@@ -183,15 +259,8 @@ def owners(address: Address) -> list[Owner]:
             owned = schema.pair_lock(quota.source, quota.host) in held
             claimed = orjson.loads(line) if owned else {}
             left = max(0, quota.rows - made - quota.failed)
-            found.append(
-                Owner(
-                    quota,
-                    claimed.get("worker", ""),
-                    claimed.get("at", ""),
-                    left,
-                    lately / _RECENT_S,
-                )
-            )
+            worker, since = claimed.get("worker", ""), claimed.get("at", "")
+            found.append(Owner(quota, worker, since, left, lately / _RECENT_S))
     return [owner for owner in found if owner.quota.source]
 
 
@@ -201,7 +270,7 @@ class DatabaseFollower:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._database: Database | None = None
-        self._seen: dict[int, int] = {}
+        self._merging = Merging()
         self._begun = False
 
     def more(self) -> list[Record]:
@@ -211,26 +280,17 @@ class DatabaseFollower:
             LedgerError: they can't be read.
         """
         try:
-            return self._more()
+            if self._database is None:
+                self._database = Database(self._address)
+            ledger = need(self._database, self._address)
+            if not self._begun:
+                self._begun = True
+                return [ledger.header]
+            ids = [quota.id for quota in quotas(self._database, ledger.id)]
+            return self._merging.more(self._database, ids)
         except Away as away:
             self.close()
             raise LedgerError(f"can't read {self._address.label}: {away}") from None
-
-    def _more(self) -> list[Record]:
-        if self._database is None:
-            self._database = Database(self._address)
-        found: list[Record] = []
-        ledger = need(self._database, self._address)
-        if not self._begun:
-            self._begun = True
-            found.append(ledger.header)
-        for quota in quotas(self._database, ledger.id):
-            self._seen.setdefault(quota.id, 0)
-        rows = self._database.run(_SINCE, list(self._seen), list(self._seen.values()))
-        for quota_id, seq, line in rows:
-            self._seen[quota_id] = seq
-            found.append(orjson.loads(line))
-        return found
 
     def close(self) -> None:
         if self._database is not None:
