@@ -15,7 +15,7 @@ from benchmarks.common import report
 
 BENCHES = (
     *("startup", "signature", "manifest", "ledger", "pacing", "ceiling", "flat"),
-    *("goodput", "quotas", "duplicates", "kills"),
+    *("goodput", "quotas", "duplicates", "kills", "cluster"),
 )
 SMALL_AT_ONCE = 4
 _SMALL: dict[str, dict[str, Any]] = {  # of benches that are told a number of rows

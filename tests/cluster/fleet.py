@@ -10,19 +10,25 @@ from typing import Any
 
 from batchsnap.simulator.scenario import Scenario
 from batchsnap.simulator.server import EmbeddedSimulator
-from tests.process import Cloud, disk
+from tests.process import SECRET_KEY, Cloud, disk
 
 
 @contextmanager
 def cloud_of(folder: Path, quotas: int, **scenario: Any) -> Iterator[Cloud]:
     """A cloud that knows so many keys, which stand in `folder`."""
+    keys = write_keys(folder, quotas)
+    with EmbeddedSimulator(Scenario(**scenario), credentials=keys) as simulator:
+        yield Cloud(simulator.url)
+
+
+def write_keys(folder: Path, quotas: int) -> dict[str, str]:
+    """A profile for each quota, with an id of its own; the secrets by id."""
     (folder / ".tccli").mkdir(exist_ok=True)
-    keys = {f"AKIDp{number}": f"secret-{number}" for number in range(quotas)}
+    keys = {f"AKIDp{number}": SECRET_KEY for number in range(quotas)}
     for number, (secret_id, key) in enumerate(keys.items()):
         text = json.dumps({"secretId": secret_id, "secretKey": key})
         (folder / ".tccli" / f"p{number}.credential").write_text(text)
-    with EmbeddedSimulator(Scenario(**scenario), credentials=keys) as simulator:
-        yield Cloud(simulator.url)
+    return keys
 
 
 def write_wide_fleet(folder: Path, rows: int, quotas: int) -> None:

@@ -11,7 +11,16 @@ import pytest
 from benchmarks.__main__ import BENCHES
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-HELPERS = {"__init__", "__main__", "common", "contenders", "cheap_server", "floors"}
+HELPERS = {
+    "__init__",
+    "__main__",
+    "common",
+    "contenders",
+    "cheap_server",
+    "floors",
+    "parts",
+    "workers",
+}
 
 
 def test_no_bench_is_left_out() -> None:
