@@ -1,19 +1,16 @@
-"""A model of the cloud and the real engine in it, on virtual time: lives that may end at any
-moment, calls that arrive late, snapshots that show late, and a disk that keeps what was synced."""
+"""Whole lives of the real engine in the cloud in memory, on virtual time: they may end at any
+moment, and the disk keeps what was synced."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from batchsnap.client.account import Account
-from batchsnap.client.ports import Departure
 from batchsnap.client.stopping import Stop
 from batchsnap.engine.dispatcher import Dispatcher
 from batchsnap.engine.halts import Halts
@@ -25,17 +22,12 @@ from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import Record, decode, encode
 from batchsnap.ledger.replay import Fold
 from batchsnap.manifest.reader import Manifest
-from batchsnap.model import Fault, FaultKind, Reply, SignedRequest
 from batchsnap.settings import Settings, Waits
 from batchsnap.settling.row import RunContext
-from tests.twin import Gates, Keys
+from tests.twin import Gates, Keys, MemoryCloud
 from tests.virtual import VirtualClock, VirtualLoop
 
 ENDPOINT = "https://cbs.example.com"
-FATES = (
-    *("ok", "ok", "ok", "lost", "reset", "late", "very late", "502 done", "502", "busy"),
-    *("throttled", "unsent", "creating", "null id", "hang"),
-)
 
 
 class SteppingClock(VirtualClock):
@@ -47,100 +39,7 @@ class SteppingClock(VirtualClock):
         return super().wall() + self.step_s
 
 
-class ModelCloud:
-    """Snapshots by disk, and calls that may arrive, and show, later than they seem to."""
-
-    def __init__(self, loop: VirtualLoop, fates: list[str], visible_after_s: float) -> None:
-        self.loop = loop
-        self.fates = fates
-        self.visible_after_s = visible_after_s
-        self.made: dict[str, list[tuple[float, str, str]]] = defaultdict(list)
-        self.late: list[tuple[float, str, str]] = []
-        self.calls = 0
-        self.short: list[int] = []  # by how many items the lists fall short, in turn
-        self.asked = 0
-
-    def arrive(self) -> None:
-        """Whatever was held on the way and is due."""
-        due = [item for item in self.late if item[0] <= self.loop.time()]
-        self.late = [item for item in self.late if item[0] > self.loop.time()]
-        for at, disk, name in due:
-            self._make(at, disk, name)
-
-    def _make(self, at: float, disk: str, name: str) -> str:
-        snapshot_id = f"snap-{sum(map(len, self.made.values())):08x}"
-        self.made[disk].append((at, snapshot_id, name))
-        return snapshot_id
-
-    async def send(
-        self, request: SignedRequest, timeout_s: float, start: Departure | None = None
-    ) -> Reply | Fault:
-        if start is not None:
-            await start.leave()
-            start.left()
-        action = dict(request.headers)["X-TC-Action"]
-        body = json.loads(request.body)
-        await asyncio.sleep(0.05)
-        self.arrive()
-        if action == "CreateSnapshot":
-            return await self._create(body, timeout_s)
-        if action == "DescribeDisks":
-            disks = [{"DiskId": disk} for disk in body["DiskIds"]]
-            return _reply({"TotalCount": len(disks), "DiskSet": disks})
-        return _reply(self._list(body))
-
-    def _list(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The snapshots asked for, by disk or by id; a short list counts what it does not show."""
-        wanted = set(body.get("SnapshotIds", ()))
-        for of_list in body.get("Filters", ()):
-            wanted |= set(of_list["Values"])
-        shown = [
-            {"SnapshotId": i, "SnapshotName": n, "DiskId": d, "SnapshotState": "NORMAL"}
-            for d, made in self.made.items()
-            for at, i, n in made
-            if self.loop.time() - at >= self.visible_after_s and {d, i} & wanted
-        ]
-        total = len(shown)
-        if self.short:
-            self.asked += 1
-            del shown[max(0, total - self.short[self.asked % len(self.short)]) :]
-        return {"TotalCount": total, "SnapshotSet": shown}
-
-    async def _create(self, body: dict[str, Any], timeout_s: float) -> Reply | Fault:
-        fate = self.fates[self.calls % len(self.fates)]
-        self.calls += 1
-        disk, name, now = body["DiskId"], body["SnapshotName"], self.loop.time()
-        if fate in {"ok", "lost", "502 done", "null id"}:
-            made = self._make(now, disk, name)
-            if fate == "ok":
-                return _reply({"SnapshotId": made})
-            if fate == "null id":
-                return _reply({"SnapshotId": None})
-        if fate in {"late", "very late", "hang"}:
-            held_s = {"late": 3.0, "very late": 250.0, "hang": 20.0}[fate]
-            self.late.append((now + held_s, disk, name))
-        if fate == "hang":
-            await asyncio.sleep(timeout_s)
-            return Fault(FaultKind.TIMEOUT, True, "no reply", timeout_s * 1000)
-        if fate.startswith("502"):
-            return Reply(502, b"<html>", None, 50.0)
-        codes = {
-            "busy": "InvalidDisk.Busy",
-            "throttled": "RequestLimitExceeded",
-            "creating": "InvalidDisk.SnapshotCreating",
-            "refused": "InvalidParameterValue",
-        }
-        if fate in codes:
-            return _reply({"Error": {"Code": codes[fate], "Message": fate}})
-        return Fault(FaultKind.RESET, fate != "unsent", fate, 50.0)
-
-
-def _reply(response: dict[str, Any]) -> Reply:
-    body = json.dumps({"Response": {**response, "RequestId": "r"}}).encode()
-    return Reply(200, body, None, 50.0)
-
-
-class MemorySink:
+class SlowSink:
     """A RecordSink whose disk takes its time; `disk` is what a power loss leaves. What nobody
     waits for gets there up to `late_s` later, or with what somebody waits for."""
 
@@ -188,7 +87,7 @@ class World:
         self.sync_s = sync_s
         self.late_s = 0.3
         self.loop = VirtualLoop()
-        self.cloud = ModelCloud(self.loop, fates, visible_after_s)
+        self.cloud = MemoryCloud(self.loop, fates, visible_after_s)
         self.path = folder / "fleet.csv"
         self.disk: list[bytes] = []
         self.rows: set[str] = set()
@@ -201,7 +100,7 @@ class World:
 
     def sink_of(self, fold: Fold) -> Any:
         """Where a life's records go."""
-        return MemorySink(self.disk, fold, self.sync_s, self.late_s)
+        return SlowSink(self.disk, fold, self.sync_s, self.late_s)
 
     def records(self) -> list[Record]:
         """What the disk has."""

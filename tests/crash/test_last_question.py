@@ -18,21 +18,9 @@ from batchsnap.ledger.replay import folded
 from batchsnap.model import Fault, FaultKind, Reply
 from batchsnap.report.summary import summary_of
 from batchsnap.settings import Settings
+from tests.twin import MemoryCloud
 from tests.virtual import run_virtual
-from tests.world import ModelCloud, World, header
-
-
-class HoldingCloud(ModelCloud):
-    """Holds the first call back for so long."""
-
-    held_s = 0.0
-
-    async def _create(self, body: dict[str, Any], timeout_s: float) -> Reply | Fault:
-        if self.calls:
-            return await super()._create(body, timeout_s)
-        self.calls += 1
-        self.late.append((self.loop.time() + self.held_s, body["DiskId"], body["SnapshotName"]))
-        return Fault(FaultKind.RESET, True, "held on the way", 50.0)
+from tests.world import World, header
 
 
 @pytest.mark.parametrize(
@@ -48,7 +36,6 @@ def test_a_second_snapshot_is_told(
     tmp_path: Path, held_s: float, visible_after_s: float, then: list[str]
 ) -> None:
     world = World(tmp_path, ["", *then, "ok", "ok"], visible_after_s)
-    world.cloud = HoldingCloud(world.loop, world.cloud.fates, visible_after_s)
     world.cloud.held_s = held_s
     world.disk.append(encode(header))
 
@@ -63,14 +50,13 @@ def test_a_second_snapshot_is_told(
     [made] = [made for made in world.cloud.made.values() if made]
     assert len(made) == 2
     [doubled] = [r for r in records if r["event"] == "doubled"]
-    assert set(doubled["snapshot_ids"]) == {snapshot_id for _, snapshot_id, _ in made}
+    assert set(doubled["snapshot_ids"]) == set(made)
     assert (summary_of(folded(records)).doubled, folded(records).owed) == (1, False)
 
 
-class Behind(HoldingCloud):
+class Behind(MemoryCloud):
     """Its clock is 200 s behind ours, so our signatures live so much longer."""
 
-    held_s = 480.0
     ahead_s = 200.0
 
     async def send(
@@ -87,6 +73,7 @@ def test_a_fast_clock_lengthens_the_wait(tmp_path: Path, killed_after_s: float |
     process that learns it from its last question only."""
     world = World(tmp_path, ["", "ok", "ok"], 0.0)
     world.cloud = Behind(world.loop, world.cloud.fates, 0.0)
+    world.cloud.held_s = 480.0
     world.disk.append(encode(header))
 
     async def main() -> None:
@@ -104,7 +91,6 @@ def test_a_fast_clock_lengthens_the_wait(tmp_path: Path, killed_after_s: float |
 def test_a_short_settle_for_does_not_shorten_a_signatures_life(tmp_path: Path) -> None:
     world = World(tmp_path, ["", "ok", "ok"], 0.0)
     world.options = Settings(settle_for_s=5.0)
-    world.cloud = HoldingCloud(world.loop, world.cloud.fates, 0.0)
     world.cloud.held_s = 299.0
     world.disk.append(encode(header))
 
@@ -116,8 +102,7 @@ def test_a_short_settle_for_does_not_shorten_a_signatures_life(tmp_path: Path) -
 def test_the_last_question_is_asked_again_though_patience_is_short(tmp_path: Path) -> None:
     """--retry-for counts from when it is due: five minutes of waiting have not used it up."""
 
-    class Mute(HoldingCloud):
-        held_s = 250.0
+    class Mute(MemoryCloud):
         mute_from_s = 300.0
         refused = 0
 
@@ -133,6 +118,7 @@ def test_the_last_question_is_asked_again_though_patience_is_short(tmp_path: Pat
     world = World(tmp_path, ["", "ok", "ok"], 0.0)
     world.options = Settings(retry_for_s=20.0)
     world.cloud = mute = Mute(world.loop, world.cloud.fates, 0.0)
+    mute.held_s = 250.0
     world.disk.append(encode(header))
 
     async def main() -> None:
@@ -145,10 +131,9 @@ def test_the_last_question_is_asked_again_though_patience_is_short(tmp_path: Pat
     assert [r["event"] for r in records].count("doubled") == 1
 
 
-class Foreign(HoldingCloud):
+class Foreign(MemoryCloud):
     """While `blind`, the cloud as another account sees it."""
 
-    held_s = 250.0
     blind = False
 
     async def send(
@@ -165,6 +150,7 @@ def test_the_last_question_is_not_answered_by_another_account(tmp_path: Path) ->
     """Who does not see the disk sees no snapshot of it either, and the answer stays owed."""
     world = World(tmp_path, ["", "ok", "ok"], 0.0)
     world.cloud = foreign = Foreign(world.loop, world.cloud.fates, 0.0)
+    foreign.held_s = 250.0
     world.disk.append(encode(header))
 
     async def main() -> None:
@@ -187,7 +173,6 @@ def test_a_second_snapshot_is_told_though_the_rows_own_is_gone(
 ) -> None:
     """Whatever is found then is not the one that was accepted, be it only one."""
     world = World(tmp_path, ["", "ok", "ok"], 0.0)
-    world.cloud = HoldingCloud(world.loop, world.cloud.fates, 0.0)
     world.cloud.held_s = 250.0
     world.disk.append(encode(header))
 
@@ -196,14 +181,14 @@ def test_a_second_snapshot_is_told_though_the_rows_own_is_gone(
         accepted = world.records()[-1]
         assert accepted["event"] == "accepted"
         world.disk += [encode({**accepted, "event": event}) for event in ends]
-        [[(_, *own)]] = world.cloud.made.values()
-        world.cloud.made[accepted["disk_id"]] = [(float("inf"), *own)]  # never shown again
+        [own] = world.cloud.snapshots.values()
+        own.at = float("inf")  # never shown again
         await world.life([0], False, None)
 
     run_virtual(main(), world.loop)
     records = world.records()
 
-    [[own, late]] = [[snapshot_id for _, snapshot_id, _ in m] for m in world.cloud.made.values()]
+    [[own, late]] = world.cloud.made.values()
     [doubled] = [r for r in records if r["event"] == "doubled"]
     assert doubled["snapshot_ids"] == [late, own]
 
@@ -229,7 +214,7 @@ def test_a_row_may_be_renamed_once_its_last_question_is_answered(tmp_path: Path)
 
     assert intents == [("own", 1), ("own", 2), ("mended", 3)]
     assert world.named_as == {0: "mended"}
-    assert [name for made in world.cloud.made.values() for *_, name in made] == ["mended"]
+    assert [shown.name for shown in world.cloud.snapshots.values()] == ["mended"]
 
 
 def test_a_row_may_not_be_renamed_before(tmp_path: Path) -> None:
@@ -243,6 +228,7 @@ def test_a_last_question_about_a_disk_that_was_not_seen_is_asked_again(tmp_path:
     """Its row had left the manifest, so that the run could end; put back, it is looked for."""
     world = World(tmp_path, ["", "ok", "refused", "ok"], 0.0)
     world.cloud = foreign = Foreign(world.loop, world.cloud.fates, 0.0)
+    foreign.held_s = 250.0
     world.disk.append(encode(header))
     world.retry_failed = True
     gone: Record = {"event": "resumed", "at": header["at"], "manifest": {"rows": 1}}

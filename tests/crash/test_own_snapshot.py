@@ -38,17 +38,18 @@ def sent_twice(folder: Path, then: Any, ends: list[str]) -> tuple[World, list[Re
 
 
 def rename(world: World, snapshot_id: str, name: str = "renamed-by-hand") -> None:
-    world.cloud.made[DISK] = [(at, i, name) for at, i, _ in world.cloud.made[DISK]]
+    world.cloud.snapshots[snapshot_id].name = name
 
 
 def lose(world: World, snapshot_id: str) -> None:
-    world.cloud.made.clear()
+    world.cloud.snapshots.clear()
 
 
 def hide(world: World, snapshot_id: str) -> None:
     """Neither the disk's list nor the question by id shows it until after the first look."""
-    made, world.cloud.made[DISK] = world.cloud.made[DISK], []
-    world.loop.call_later(370.0, world.cloud.made[DISK].extend, made)
+    made = dict(world.cloud.snapshots)
+    world.cloud.snapshots.clear()
+    world.loop.call_later(370.0, world.cloud.snapshots.update, made)
 
 
 def test_a_renamed_snapshot_is_told_and_not_gone(tmp_path: Path) -> None:

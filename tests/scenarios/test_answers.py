@@ -21,8 +21,9 @@ from batchsnap.lifecycle import State
 from batchsnap.model import Fault, Quota, Reply, SignedRequest
 from batchsnap.report.summary import summary_of
 from batchsnap.settings import Settings
+from tests.twin import MemoryCloud, Shown
 from tests.virtual import run_virtual
-from tests.world import ModelCloud, World, header
+from tests.world import World, header
 
 DISK = "disk-00000000"
 _SETS = {"DescribeSnapshots": "SnapshotSet", "DescribeDisks": "DiskSet"}
@@ -163,27 +164,11 @@ def test_discover_merges_what_short_lists_show_and_warns(lasting: bool) -> None:
     assert bool(said) == lasting
 
 
-class HidingCloud(ModelCloud):
-    """Counts the snapshots of some disks and does not show them."""
-
-    hiding: frozenset[str] = frozenset()
-
-    async def send(
-        self, request: SignedRequest, timeout_s: float, start: Departure | None = None
-    ) -> Reply | Fault:
-        outcome = await super().send(request, timeout_s, start)
-        if not self.hiding or not isinstance(outcome, Reply):
-            return outcome
-        answer = json.loads(outcome.body)["Response"]
-        shown = answer.get("SnapshotSet", [])
-        answer["SnapshotSet"] = [item for item in shown if item["DiskId"] not in self.hiding]
-        return outcome._replace(body=json.dumps({"Response": answer}).encode())
-
-
-def hiding(folder: Path, fates: list[str], *disk_ids: str) -> tuple[World, HidingCloud]:
+def hiding(folder: Path, fates: list[str], *disk_ids: str) -> tuple[World, MemoryCloud]:
+    """A cloud that counts the snapshots of some disks and does not show them."""
     world = World(folder, fates, 0.0)
-    world.cloud = cloud = HidingCloud(world.loop, fates, 0.0)
-    cloud.hiding = frozenset(disk_ids)
+    cloud = world.cloud
+    cloud.hidden, cloud.counts_hidden = lambda i: cloud.snapshots[i].disk_id in disk_ids, True
     world.disk.append(encode(header))
     return world, cloud
 
@@ -192,7 +177,7 @@ def test_a_doubt_is_not_ended_by_a_short_answer(tmp_path: Path) -> None:
     """The snapshot is there and counted, and not shown: nothing is sent again."""
     world, cloud = hiding(tmp_path, ["lost", "ok"], DISK)
     world.options = Settings(retry_for_s=600.0)
-    world.loop.call_later(300.0, setattr, cloud, "hiding", frozenset())
+    world.loop.call_later(300.0, setattr, cloud, "hidden", lambda _: False)
 
     run_virtual(world.life([0], False, None), world.loop)
 
@@ -203,8 +188,8 @@ def test_a_doubt_is_not_ended_by_a_short_answer(tmp_path: Path) -> None:
 def test_a_short_disk_defers_its_own_row_and_the_feed_goes_on(tmp_path: Path) -> None:
     """Its baseline would lack what is hidden, which would later pass for the row's own."""
     world, cloud = hiding(tmp_path, ["ok"] * 30, "disk-00000003")
-    cloud.made["disk-00000003"] = [(0.0, "snap-old", "own")]
-    world.loop.call_later(100.0, setattr, cloud, "hiding", frozenset())
+    cloud.snapshots["snap-old"] = Shown("disk-00000003", "own")
+    world.loop.call_later(100.0, setattr, cloud, "hidden", lambda _: False)
 
     async def main() -> None:
         await world.life(list(range(12)), True, 20.0)
@@ -226,7 +211,7 @@ def test_a_short_disk_defers_its_own_row_and_the_feed_goes_on(tmp_path: Path) ->
 
 def test_what_stays_short_stays_deferred(tmp_path: Path) -> None:
     world, cloud = hiding(tmp_path, ["ok"] * 30, "disk-00000003")
-    cloud.made["disk-00000003"] = [(0.0, "snap-old", "own")]
+    cloud.snapshots["snap-old"] = Shown("disk-00000003", "own")
     world.options = Settings(retry_for_s=100.0)
 
     run_virtual(world.life(list(range(5)), True, None), world.loop)

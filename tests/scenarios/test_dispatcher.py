@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from batchsnap.ledger.record import encode
 from batchsnap.model import Fault, Reply
+from tests.twin import MemoryCloud, refusal
 from tests.virtual import run_virtual
-from tests.world import ModelCloud, World, header
+from tests.world import World, header
 
 
-class CodesCloud(ModelCloud):
+class CodesCloud(MemoryCloud):
     """Refuses one creation after the other with these codes, the last for ever."""
 
     codes: list[str]
 
     async def _create(self, body: dict[str, Any], timeout_s: float) -> Reply | Fault:
-        code = self.codes[min(self.calls, len(self.codes) - 1)]
-        self.calls += 1
-        error = {"Error": {"Code": code, "Message": code}, "RequestId": "r"}
-        return Reply(200, json.dumps({"Response": error}).encode(), None, 50.0)
+        code = self.codes[min(self.creates, len(self.codes) - 1)]
+        self.creates += 1
+        return refusal(code)
 
 
 def test_a_row_that_waits_is_left_when_its_account_is_halted(tmp_path: Path) -> None:

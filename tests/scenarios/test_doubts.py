@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,19 @@ from batchsnap.ledger.replay import folded
 from batchsnap.model import Fault, Reply
 from batchsnap.report.summary import summary_of
 from batchsnap.settings import Settings
+from tests.twin import MemoryCloud, refusal
 from tests.virtual import run_virtual
-from tests.world import ModelCloud, World, header
+from tests.world import World, header
 
 
-class RefusingCloud(ModelCloud):
+class RefusingCloud(MemoryCloud):
     """Refuses every creation with one code, by default one that nobody knows."""
 
     code = "Foo.Bar"
 
     async def _create(self, body: dict[str, Any], timeout_s: float) -> Reply | Fault:
-        self.calls += 1
-        error = {"Error": {"Code": self.code, "Message": "no"}, "RequestId": "r"}
-        return Reply(200, json.dumps({"Response": error}).encode(), None, 50.0)
+        self.creates += 1
+        return refusal(self.code)
 
 
 def test_rows_that_are_all_refused_after_a_doubt_halt_their_region(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_doubts_of_an_earlier_life_are_taken_up_before_any_other_row() -> None:
     fed.run()
 
     assert [(row.key, do) for row, do in fed.begun] == [(key, Do.SETTLE) for key in keys(1, 2)]
-    assert fed.twin.ledger.records[-1]["code"] == "ledger.no_outcome"
+    assert fed.twin.ledger.kept[-1]["code"] == "ledger.no_outcome"
     assert fed.twin.ledger.fold.counts[State.IN_DOUBT] == 2
     assert fed.picked() == keys(3, 4)
     assert fed.queue.exhausted

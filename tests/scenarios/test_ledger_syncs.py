@@ -20,8 +20,9 @@ from batchsnap.ledger.store import SYNC_WITHIN_S, Ledger
 from batchsnap.lifecycle import State
 from batchsnap.model import Fault, Reply
 from tests.records import birth, moved
+from tests.twin import MemoryCloud
 from tests.virtual import VirtualLoop, run_virtual
-from tests.world import ModelCloud, World, header
+from tests.world import World, header
 
 SYNC_S = 0.004
 
@@ -161,7 +162,7 @@ def test_power_loss_makes_doubts_and_forgets_no_row_that_may_have_been_sent(
     run_virtual(scenario(), VirtualLoop())
 
 
-class Distant(ModelCloud):
+class Distant(MemoryCloud):
     """Answers after a tenth of a second or two."""
 
     async def send(

@@ -45,9 +45,9 @@ def test_a_doubt_is_asked_about_before_the_run_gives_up(tmp_path: Path) -> None:
     mended, _ = life(tmp_path, ["reset", "ok"], 1, retry_for_s=5.0)
     lost, took_s = life(tmp_path, ["reset"], 1, retry_for_s=5.0)
 
-    assert mended.cloud.calls == 2
+    assert mended.cloud.creates == 2
     assert len(mended.cloud.made["disk-00000000"]) == 1
-    assert lost.cloud.calls == 2
+    assert lost.cloud.creates == 2
     assert took_s < 130.0
 
 

@@ -18,8 +18,9 @@ from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.record import encode
 from batchsnap.ledger.replay import folded
 from batchsnap.report.summary import summary_of
+from tests.twin import FATES
 from tests.virtual import run_virtual
-from tests.world import FATES, World, header
+from tests.world import World, header
 
 
 @settings(
@@ -82,7 +83,7 @@ def test_one_row_one_snapshot(
         owed = bool(short) and summed.standing(disk).owed
         assert len(made) <= 1 or disk in doubled or owed, (disk, made)
     told = {r["snapshot_id"]: r["disk_id"] for r in records if r["event"] == "accepted"}
-    there = {i: disk for disk, made in world.cloud.made.items() for _, i, _ in made}
+    there = {i: shown.disk_id for i, shown in world.cloud.snapshots.items()}
     assert told.items() <= there.items()
     for key in world.rows:
         if summed.standing(key).state == "accepted":

@@ -10,24 +10,24 @@ import pytest
 from batchsnap.client.ports import Departure
 from batchsnap.ledger.record import encode
 from batchsnap.ledger.replay import folded
-from batchsnap.model import Fault, FaultKind, Reply
+from batchsnap.model import Fault, Reply
 from batchsnap.report.summary import summary_of
 from batchsnap.settings import Settings, Waits, patience
 from tests.ledgers import header as ledger_header
 from tests.ledgers import write_records
 from tests.process import Cli, write_fleet
+from tests.twin import MemoryCloud
 from tests.virtual import run_virtual
-from tests.world import ENDPOINT, ModelCloud, World, header
+from tests.world import ENDPOINT, World, header
 
 LOOPBACK = "http://127.0.0.1:8080"
 BORN = 1000.0  # where virtual time begins
 
 
-class Declaring(ModelCloud):
+class Declaring(MemoryCloud):
     """Says in every reply by how much its lists lag, or says nothing; notes when it was asked."""
 
     declared_s: float | None = None
-    held_s = 0.0  # the first create arrives so late
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -40,13 +40,6 @@ class Declaring(ModelCloud):
             self.looks.append(self.loop.time() - BORN)
         outcome = await super().send(request, timeout_s, start)
         return outcome._replace(visible_after_s=self.declared_s) if _is_reply(outcome) else outcome
-
-    async def _create(self, body: dict[str, Any], timeout_s: float) -> Reply | Fault:
-        if self.calls or not self.held_s:
-            return await super()._create(body, timeout_s)
-        self.calls += 1
-        self.late.append((self.loop.time() + self.held_s, body["DiskId"], body["SnapshotName"]))
-        return Fault(FaultKind.RESET, True, "held on the way", 50.0)
 
 
 def _is_reply(outcome: Reply | Fault) -> bool:

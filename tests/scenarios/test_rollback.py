@@ -117,7 +117,7 @@ def test_what_a_killed_process_was_deleting_is_a_doubt_like_any_other(there: boo
     """Killed between the durable intent and the call; the next process's first lists are stale."""
     twin = Twin()
     snapshot = twin.made(1)
-    twin.ledger.append({**twin.ledger.records[-1], "event": "deleting"})
+    twin.ledger.append({**twin.ledger.kept[-1], "event": "deleting"})
     began = twin.loop.time()
     twin.cloud.hidden = lambda _: twin.loop.time() < began + SETTLE_FOR_S - 1
     if not there:
@@ -143,7 +143,7 @@ def test_what_was_never_seen_is_vanished_not_deleted() -> None:
 def test_a_credential_that_does_not_see_the_disk_proves_nothing() -> None:
     twin = Twin()
     snapshot = twin.made(1)
-    twin.ledger.append({**twin.ledger.records[-1], "event": "deleting"})
+    twin.ledger.append({**twin.ledger.kept[-1], "event": "deleting"})
     twin.cloud.snapshots.clear()
     twin.cloud.disks.clear()
 
@@ -156,7 +156,7 @@ def test_a_credential_that_does_not_see_the_disk_proves_nothing() -> None:
 def test_a_list_that_counts_more_than_it_shows_proves_only_what_it_shows() -> None:
     twin = Twin()
     seen, hidden = twin.made(1), twin.made(2)
-    twin.cloud.short = True
+    twin.cloud.counts_hidden = True
     twin.cloud.hidden = lambda snapshot_id: snapshot_id == hidden.snapshot_id
 
     assert rolled(twin, [seen, hidden]) == {"not known yet (reply.short): run rollback again": 1}

@@ -10,8 +10,9 @@ import pytest
 from batchsnap.client.ports import Departure
 from batchsnap.ledger.record import encode, unstamp
 from batchsnap.model import Fault, Reply
+from tests.twin import MemoryCloud
 from tests.virtual import VirtualLoop, run_virtual
-from tests.world import ModelCloud, World, header
+from tests.world import World, header
 
 
 class Noted:
@@ -30,7 +31,7 @@ class Noted:
         self._start.left()
 
 
-class Halting(ModelCloud):
+class Halting(MemoryCloud):
     """The host stands still after each reply, a little longer each time."""
 
     def __init__(self, *args: Any) -> None:
@@ -42,7 +43,7 @@ class Halting(ModelCloud):
     ) -> Reply | Fault:
         noted = None if start is None else Noted(start, self.loop, self.left)
         outcome = await super().send(request, timeout_s, noted)
-        self.loop.stall(0.1 * (self.calls % 9))
+        self.loop.stall(0.1 * (self.creates % 9))
         return outcome
 
 

@@ -96,7 +96,7 @@ def test_silence_of_a_disk_that_is_not_seen_leaves_the_doubt() -> None:
     assert answers(twin, settler.settle(row), settler=settler) == [Settled.OPEN]
     assert len(asked_at(twin, "DescribeDisks")) == 3
     assert twin.ledger.fold.standing(row.key).state is State.IN_DOUBT
-    assert twin.ledger.records[-1]["code"] == "settle.disk_unseen"
+    assert twin.ledger.kept[-1]["code"] == "settle.disk_unseen"
 
 
 def test_a_question_that_is_denied_is_not_asked_again() -> None:
@@ -144,7 +144,7 @@ def test_the_last_question_comes_when_nothing_can_arrive_any_more_and_tells_two(
     answers(twin, settler.ask_last(row), settler=settler)
     assert asked_at(twin) == [360]
     assert twin.ledger.events(row.key)[-2:] == ["doubled", "settled"]
-    assert set(twin.ledger.records[-2]["snapshot_ids"]) == {"snap-A", "snap-B"}
+    assert set(twin.ledger.kept[-2]["snapshot_ids"]) == {"snap-A", "snap-B"}
     assert not twin.ledger.fold.owed
 
 

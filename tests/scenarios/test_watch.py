@@ -80,7 +80,7 @@ def test_a_snapshot_of_another_disk_is_not_ready_and_is_told_once() -> None:
     twin = Twin()
     wrong, right = twin.made(1, seen_on="disk-other"), twin.made(2)
     as_wrong = twin.made(3, seen_on="disk-other")  # asked about in the same question
-    name = twin.ledger.records[0]["snapshot_name"]
+    name = twin.ledger.kept[0]["snapshot_name"]
     twin.cloud.snapshots |= {
         "snap-own": Shown(wrong.disk_id, name),
         "snap-nightly": Shown(wrong.disk_id, "nightly"),
@@ -99,7 +99,7 @@ def test_a_snapshot_of_another_disk_is_not_ready_and_is_told_once() -> None:
 def test_a_namesake_from_before_the_row_is_not_its_own() -> None:
     twin = Twin()
     wrong = twin.made(1, seen_on="disk-other")
-    intent = twin.ledger.records[0]
+    intent = twin.ledger.kept[0]
     intent["baseline"] = ["snap-old"]
     twin.cloud.snapshots["snap-old"] = Shown(wrong.disk_id, intent["snapshot_name"])
     watched(twin, [wrong])
@@ -192,7 +192,7 @@ def test_questions_without_an_answer_count_as_nothing() -> None:
 def test_a_list_that_counts_more_than_it_shows_proves_only_what_it_shows() -> None:
     twin = Twin()
     seen, hidden = twin.made(1), twin.made(2)
-    twin.cloud.short = True
+    twin.cloud.counts_hidden = True
     twin.cloud.hidden = lambda snapshot_id: snapshot_id == hidden.snapshot_id
     watched(twin, [seen, hidden], for_s=ENOUGH_S)
 
