@@ -1,8 +1,10 @@
-"""Named points at which tests kill the process with SIGKILL, or hold it as a stalled host would.
+"""Named points at which tests kill the process with SIGKILL, hold it as a stalled host would, or
+freeze it.
 
 Without the environment's variables nothing happens. `BATCHSNAP_CRASH=intent_synced:3` kills at the
 third pass of that point; `BATCHSNAP_STALL=about_to_write:40:1.2` blocks the thread for 1.2 seconds
-at each 40th pass.
+at each 40th pass; `BATCHSNAP_STOP=token_taken:9` stops the whole process at the ninth, until
+somebody lets it go on.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ _name, _, _nth = os.environ.get("BATCHSNAP_CRASH", "").partition(":")
 _left = int(_nth or "1")
 _stalled, _, _rhythm = os.environ.get("BATCHSNAP_STALL", "").partition(":")
 _passed = 0
+_frozen, _, _at = os.environ.get("BATCHSNAP_STOP", "").partition(":")
+_until = int(_at or "1")
 
 
 def failpoint(name: str) -> None:
@@ -42,6 +46,8 @@ def failpoint(name: str) -> None:
         _die()
     if name == _stalled:
         _stall()
+    if name == _frozen:
+        _freeze()
 
 
 def _die() -> None:
@@ -57,3 +63,10 @@ def _stall() -> None:
     nth, _, seconds = _rhythm.partition(":")
     if _passed % int(nth) == 0:
         time.sleep(float(seconds))
+
+
+def _freeze() -> None:
+    global _until  # noqa: PLW0603 - one process, one countdown
+    _until -= 1
+    if _until == 0:
+        os.kill(os.getpid(), signal.SIGSTOP)

@@ -50,6 +50,7 @@ class Share:
     newest: int
     clean: bool  # whoever had the pair last gave it back, or nobody ever had it
     server: Server | None  # that of the last claim, or of the load
+    read_on: Server
     lost: str  # why durable records may be missing
     retry_failed: bool
 
@@ -118,7 +119,8 @@ class Claims:
         def write(database: Database) -> tuple[str, Server]:
             if database is not locked:
                 raise Fenced("the session that had the lock is gone")
-            server = server_of(database)
+            if (server := server_of(database)) != part.read_on:  # of several, one was deposed
+                raise Fenced("it was read from another server")
             if other := _other_history(part.server, server):
                 part.lost = part.lost or other
                 part.clean = False  # whoever claimed it since is not known here
@@ -179,7 +181,8 @@ def read_part(database: Database, ledger: LedgerRow, quota: QuotaRow, runs: list
     last = [line for (line,) in database.run(_SIBLINGS, quota.source, quota.host)]
     clean = all(line is None or orjson.loads(line)["event"] == Event.RELEASED for line in last)
     server = Server(**known) if known else None
-    return Share(quota, fold, requests, newest, clean, server, lost, retry_failed)
+    read_on = server_of(database)
+    return Share(quota, fold, requests, newest, clean, server, read_on, lost, retry_failed)
 
 
 def _run_records(database: Database, rows: Iterable[QuotaRow]) -> list[Record]:

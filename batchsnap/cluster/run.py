@@ -11,9 +11,10 @@ import orjson
 
 from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop, bounded
+from batchsnap.clock import LoopClock
 from batchsnap.cluster.load import append_own, load, pairs_of, sources_of
 from batchsnap.cluster.worker import Offer, Worker
-from batchsnap.errors import Exit, LedgerLocked, UsageError
+from batchsnap.errors import Exit, LedgerError, LedgerLocked, UsageError
 from batchsnap.job.run import Prepared
 from batchsnap.job.series import Opened
 from batchsnap.job.spec import JobSpec, Result, check_same_cloud
@@ -24,6 +25,7 @@ from batchsnap.manifest.reader import Manifest
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.reading import LedgerRow, find, quotas, reader, records
+from batchsnap.postgres.recovery import Outage
 from batchsnap.postgres.store import DatabaseStore
 from batchsnap.report.summary import exit_of, summary_of
 from batchsnap.settings import Settings
@@ -191,7 +193,14 @@ async def work_on(
     worker = Worker(address, there.ledger, settings, offer, stop=stop, say=say)
     async with bounded(stop, settings.max_duration_s):
         await worker.run()
-    return await anyio.to_thread.run_sync(conclude, address, there, stop)
+    outage = Outage(LoopClock(), say, settings.retry_for_s, address.database)
+    while True:
+        try:
+            return await anyio.to_thread.run_sync(conclude, address, there, stop)
+        except LedgerError as error:
+            if not isinstance(error.__cause__, Away):
+                raise
+            await outage.endure(error.__cause__, closing=stop.stopping)
 
 
 def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Result:
@@ -200,7 +209,7 @@ def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Res
     Raises:
         LedgerError: it can't be read.
     """
-    fold = folded(records(address))
+    fold = folded(records(address, primary=True))
     with reader(address, primary=True) as database:
         ledger = find(database, address.ledger)
         assert ledger is not None

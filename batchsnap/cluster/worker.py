@@ -122,7 +122,7 @@ class Worker:
                 clock=self._clock,
                 say=self._say,
                 waits=self._offer.waits,
-                records=partial(records, self._address),
+                records=partial(records, self._address, primary=True),
                 label=self._address.label,
             )
             self._stop.tell(self._drain)

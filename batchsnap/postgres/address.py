@@ -7,8 +7,10 @@ libpq's, and so is its environment. A password in it is refused before anything 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from ipaddress import ip_address
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from batchsnap.errors import UsageError
@@ -104,3 +106,21 @@ def need_ledger(address: Address) -> Address:
 def dated(text: str, now: datetime | None = None) -> str:
     """With {date} filled in, the UTC day."""
     return text.replace("{date}", f"{now or datetime.now(UTC):%Y%m%d}")
+
+
+def verified(told: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
+    """sslmode=verify-full where nobody chose another and the way is longer than this machine;
+    `told` is what the address says, by libpq's names."""
+    if "sslmode" in told or "service" in told or {"PGSSLMODE", "PGSERVICE"} & environment.keys():
+        return {}
+    hosts = str(told.get("host") or told.get("hostaddr") or environment.get("PGHOST") or "")
+    return {} if all(_is_near(host) for host in hosts.split(",")) else {"sslmode": "verify-full"}
+
+
+def _is_near(host: str) -> bool:
+    if not host or host[0] in "/@" or host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -12,13 +12,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from batchsnap.errors import LedgerError, UsageError
 from batchsnap.postgres import schema
-from batchsnap.postgres.address import Address
+from batchsnap.postgres.address import Address, verified
 from batchsnap.postgres.schema import SESSION_S
 
 if TYPE_CHECKING:
@@ -84,16 +83,20 @@ class Database:
         self._connection.add_notice_handler(self._heard)
         self.pid = self._connection.info.backend_pid
         self.mark = secrets.token_hex(8)  # the session's own, as long as it is one
-        if writer:
-            try:
+        try:
+            if writer:
                 self._settle_in(address)
                 self._check()
-            except BaseException:
-                self.close()
-                raise
+            elif primary:
+                with self._within(schema.SESSION_S):
+                    self.replicate()
+        except BaseException:
+            self.close()
+            raise
 
     def _connect(self, address: Address, *, writer: bool, primary: bool) -> psycopg.Connection[Any]:
-        given = {**(_OURS if writer else {}), **_verified(self._library, address)}
+        told = self._library.conninfo.conninfo_to_dict(address.conninfo)
+        given = {**(_OURS if writer else {}), **verified(told, os.environ)}
         if writer:
             given["tcp_user_timeout"] = "3000"
         if primary:
@@ -124,16 +127,29 @@ class Database:
         told, (self.pid,) = self.pid, self.one("select pg_backend_pid()")
         if self.pid == told:
             return
-        probe = Database(address, primary=True)  # what lies between tells a number of its own
-        late = threading.Timer(_PROBE_S, probe.sever)
-        late.start()
+        probe = Database(address)  # what lies between tells a number of its own
         try:
-            with suppress(Away):  # each session is somebody's: none is left for the probe
+            with suppress(Away), probe._within(_PROBE_S):  # else no session is left for it
                 if probe.one(schema.MARKED, schema.MARK)[0]:
                     raise LedgerError(POOLED)
         finally:
-            late.cancel()
             probe.close()
+
+    @contextmanager
+    def _within(self, seconds: float) -> Iterator[None]:
+        """Statements in the block are cut off after so long."""
+        late = threading.Timer(seconds, self.sever)
+        late.start()
+        try:
+            yield
+        finally:
+            late.cancel()
+
+    def replicate(self) -> None:
+        """With standbys that a commit waits for, make one: all before it is there too then, and a
+        deposed primary, which answers reads for ever, does not answer this."""
+        if self.one("show synchronous_standby_names")[0]:
+            self.run("select pg_logical_emit_message(true, 'batchsnap', '')")
 
     def owned(self, locks: str) -> set[int]:
         """The locks that this session has, by that statement.
@@ -257,24 +273,6 @@ def copy_line(quota: int, number: int, document: bytes) -> bytes:
     """A line of COPY's text format: two numbers and a JSON text, whose control characters are
     escaped already."""
     return b"%d\t%d\t%b\n" % (quota, number, document.replace(b"\\", b"\\\\"))
-
-
-def _verified(library: Any, address: Address) -> dict[str, str]:
-    """sslmode=verify-full where nobody chose another and the way is longer than this machine."""
-    told = library.conninfo.conninfo_to_dict(address.conninfo)
-    if "sslmode" in told or "service" in told or {"PGSSLMODE", "PGSERVICE"} & os.environ.keys():
-        return {}
-    hosts = str(told.get("host") or told.get("hostaddr") or os.environ.get("PGHOST") or "")
-    return {} if all(_is_near(host) for host in hosts.split(",")) else {"sslmode": "verify-full"}
-
-
-def _is_near(host: str) -> bool:
-    if not host or host[0] in "/@" or host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _said(error: BaseException) -> str:

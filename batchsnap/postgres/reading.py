@@ -94,7 +94,7 @@ def reader(address: Address, *, primary: bool = False) -> Iterator[Database]:
         database = Database(address, primary=primary)
         yield database
     except Away as away:
-        raise LedgerError(f"can't read {address.label}: {away}") from None
+        raise LedgerError(f"can't read {address.label}: {away}") from away
     finally:
         if database is not None:
             database.close()
@@ -136,13 +136,14 @@ def listed(database: Database) -> list[tuple[Any, ...]]:
     return database.run(_LIST)
 
 
-def records(address: Address) -> Iterator[Record]:
-    """The records of a ledger from its header on, as they are now.
+def records(address: Address, *, primary: bool = False) -> Iterator[Record]:
+    """The records of a ledger from its header on, as they are now; what decides by them must not
+    ask a standby.
 
     Raises:
         LedgerError: there is none, or it can't be read.
     """
-    with reader(address) as database, database.snapshot():
+    with reader(address, primary=primary) as database, database.snapshot():
         ledger = need(database, address)
         yield ledger.header
         ids, merging = [quota.id for quota in quotas(database, ledger.id)], Merging()

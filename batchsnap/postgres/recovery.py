@@ -112,7 +112,7 @@ def append(database: Database, group: Batch) -> None:
 
 def seen(database: Database, holds: Iterable[Hold]) -> tuple[dict[int, int], set[int]]:
     """The newest number of each quota, and the locks that this session has."""
-    _replicated(database)
+    database.replicate()
     newest = newest_of(database, [hold.quota for hold in holds])
     return newest, database.owned(schema.LOCKS)
 
@@ -142,7 +142,7 @@ def end_former(database: Database, locks: list[int], former: Set[int]) -> bool:
 
 def look(database: Database, holds: Iterable[Hold]) -> Newest:
     """The last record of each quota; what is told is on the standbys too."""
-    _replicated(database)
+    database.replicate()
     newest = newest_of(database, [hold.quota for hold in holds])
     return {quota: (seq, database.one(schema.LINE, quota, seq)[0]) for quota, seq in newest.items()}
 
@@ -161,10 +161,3 @@ def settle(hold: Hold, found: Newest, sent: Batch | None) -> bool:
     hold.durable = newest[0]
     sent.leave(hold)
     return True
-
-
-def _replicated(database: Database) -> None:
-    """With standbys that a commit waits for, make one: all before it is there too then, and a
-    deposed primary, which answers reads for ever, does not answer this."""
-    if database.one("show synchronous_standby_names")[0]:
-        database.run("select pg_logical_emit_message(true, 'batchsnap', '')")

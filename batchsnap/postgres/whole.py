@@ -88,7 +88,7 @@ class WholeSink:
                 )
             )
         database.run(_HOLD, self._ledger.id)
-        for record in records(self._address):
+        for record in records(self._address, primary=True):
             self.fold.apply(record)
             self.lost = self.lost or record.get("recovered", {}).get("lost", "")
         for quota, profile, region in database.run(_PLACES, list(self._rows)):
@@ -169,7 +169,7 @@ class WholeSink:
         self.append(record)
 
     def records(self) -> Iterator[Record]:
-        return records(self._address)
+        return records(self._address, primary=True)
 
     async def commit(self) -> None:
         """Hold a session until `close`, and write what is appended."""
