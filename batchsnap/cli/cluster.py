@@ -44,6 +44,7 @@ def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
     if there is not None and not edited:
         take_up(address, there, spec)
         say(f"joins the run of {address.label}")
+        say_cautions(address)
     result = anyio.run(partial(_run, address, there, spec, options, edited=edited))
     return show_result(result, as_json=options["as_json"])
 
@@ -125,6 +126,14 @@ def _ask(prepared: Prepared, address: Address, *, yes: bool) -> None:
         say(prepared.guess)
     if not yes and on_terminal() and sys.stdin.isatty():
         click.confirm("Snapshots cost money. Go on?", abort=True, err=True)
+
+
+def say_cautions(address: Address) -> None:
+    """What whoever joins should hear of the database; whoever loads hears it with the rest."""
+    from batchsnap.postgres.store import DatabaseStore
+
+    for text in DatabaseStore(address).warnings():
+        fail_softly(text)
 
 
 async def working(

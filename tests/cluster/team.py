@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections import Counter
@@ -28,6 +29,14 @@ def until(seen: Callable[[], bool], most_s: float = 90.0) -> None:
     while not seen():
         assert time.monotonic() < end, "it hangs"
         time.sleep(0.05)
+
+
+def figure(text: str) -> None:
+    """What a proof measured: shown with -s, and kept in the file that BATCHSNAP_FIGURES names."""
+    print(text)
+    if place := os.environ.get("BATCHSNAP_FIGURES"):
+        with Path(place).open("a") as file:
+            file.write(text + "\n")
 
 
 class Team:

@@ -36,7 +36,7 @@ def command(url: str, **options: Any) -> int:
     """
     import anyio
 
-    from batchsnap.cli.cluster import show_result
+    from batchsnap.cli.cluster import say_cautions, show_result
     from batchsnap.cluster.run import known
     from batchsnap.errors import LedgerError
     from batchsnap.postgres.address import given, need_ledger
@@ -48,6 +48,7 @@ def command(url: str, **options: Any) -> int:
             f"there is no ledger {address.ledger} in {address.database}: whoever types "
             "`batchsnap run MANIFEST --ledger URL` makes it"
         )
+    say_cautions(address)
     result = anyio.run(partial(_work, address, there, options))
     return show_result(result, as_json=options["as_json"])
 
