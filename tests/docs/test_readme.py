@@ -17,7 +17,8 @@ from batchsnap.cli.main import COMMANDS
 from batchsnap.cloud.actions import RATES, policy_names
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import TABLE
-from tests.process import Cli, environment, simulator, write_fleet
+from tests.process import Cli, simulator, write_fleet
+from tests.programs import python
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf8")
 SHELL = [
@@ -121,19 +122,11 @@ def test_the_program_shown_runs(tmp_path: Path) -> None:
     write_fleet(tmp_path, 2, name="more.csv")
     with simulator(tmp_path, "--set", "creating_s=0.1") as cloud:
         program = code[1].replace("ledger=", f'endpoint="{cloud.url}", settle_for_s=2.0, ledger=')
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=tmp_path,
-            env=environment(tmp_path),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = python(tmp_path, program)
 
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("DONE 2\n")
-        assert done.stdout.count("accepted") == 2
+        assert done.code == 0, done.err
+        assert done.out.startswith("DONE 2\n")
+        assert done.out.count("accepted") == 2
 
 
 def test_the_program_shown_passes_a_strict_checker(tmp_path: Path) -> None:
@@ -162,15 +155,7 @@ def test_the_program_shown_passes_a_strict_checker(tmp_path: Path) -> None:
 def test_tab_completion(shell: str, tmp_path: Path) -> None:
     def complete(what: str, **env: str) -> str:
         code = "from batchsnap.cli.main import main; main()"
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment(tmp_path, _BATCHSNAP_COMPLETE=f"{shell}_{what}", **env),
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        return done.stdout
+        return python(tmp_path, code, _BATCHSNAP_COMPLETE=f"{shell}_{what}", **env).out
 
     assert "batchsnap" in complete("source")
     words = {"COMP_WORDS": "batchsnap ro", "COMP_CWORD": "ro" if shell == "fish" else "1"}

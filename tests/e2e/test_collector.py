@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.process import Cloud, environment, simulator, write_fleet
+from tests.process import Cloud, simulator, write_fleet
+from tests.programs import python
 
 _RUN = """
 import atexit, gc
@@ -22,15 +21,9 @@ def _unreachable(folder: Path, cloud: Cloud, rows: int) -> int:
     """What a run of so many rows left to the collector."""
     folder.mkdir()
     write_fleet(folder, rows)
-    done = subprocess.run(
-        [sys.executable, "-c", _RUN, "run", "fleet.csv", "-q", "--endpoint", cloud.url],
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return int(done.stdout.rpartition("unreachable:")[2])
+    done = python(folder, _RUN, "run", "fleet.csv", "-q", "--endpoint", cloud.url)
+    assert done.code == 0, done.err
+    return int(done.out.rpartition("unreachable:")[2])
 
 
 def test_rows_leave_nothing_to_the_collector(tmp_path: Path) -> None:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.process import SECRET_KEY, Cli, Done, disk, environment, simulator, write_fleet
+from tests.process import SECRET_KEY, Cli, Done, disk, simulator, write_fleet
+from tests.programs import python
 
 
 def altered(cli: Cli, alteration: str, *args: str, **env: str) -> Done:
     """The command line in a process that was altered first."""
     script = f"{alteration}\nfrom batchsnap.cli.main import main\nmain()"
-    process = subprocess.run(
-        [sys.executable, "-c", script, *args],
-        cwd=cli.folder,
-        env={k: v for k, v in environment(cli.folder, **env).items() if v},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return Done(process.returncode, process.stdout, process.stderr)
+    return python(cli.folder, script, *args, **env)
 
 
 def failing(place: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from importlib import resources
@@ -22,7 +20,8 @@ from batchsnap.ledger.store import Ledger
 from batchsnap.library import api
 from batchsnap.simulator.scenario import Scenario
 from batchsnap.simulator.server import EmbeddedSimulator
-from tests.process import SECRET_ID, SECRET_KEY, disk, environment, simulator, write_fleet
+from tests.process import SECRET_ID, SECRET_KEY, disk, simulator, write_fleet
+from tests.programs import python
 
 KEYS = {"TENCENTCLOUD_SECRET_ID": SECRET_ID, "TENCENTCLOUD_SECRET_KEY": SECRET_KEY}
 
@@ -328,20 +327,13 @@ def test_leaving_early_closes_the_connections(tmp_path: Path, way: str) -> None:
     """Nothing is left open for the interpreter to complain about, however the block is left."""
     write_fleet(tmp_path, 60)
     with simulator(tmp_path) as cloud:
-        done = subprocess.run(
-            [sys.executable, "-W", "always", "-c", LEAVING.format(way=way)],
-            cwd=tmp_path,
-            env=environment(tmp_path, BATCHSNAP_ENDPOINT=cloud.url),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        flags, code = ("-W", "always"), LEAVING.format(way=way)
+        done = python(tmp_path, code, flags=flags, BATCHSNAP_ENDPOINT=cloud.url)
 
     for word in ("Unclosed", "never", "Warning"):
-        assert word not in done.stderr
+        assert word not in done.err
     if "SIGINT" not in way:
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.code, done.err) == (0, "")
 
 
 def test_the_package_says_that_it_is_typed() -> None:

@@ -70,6 +70,14 @@ def under_way(cli: Cli, cloud: Cloud) -> Iterator[tuple[Popen[str], Path, Path]]
     yield process, cli.folder / LEDGER, copy
 
 
+def killed(cli: Cli, cloud: Cloud) -> tuple[Path, Path]:
+    """The ledger of a run that was killed, and the copy that lacks what was sent since."""
+    with under_way(cli, cloud) as (process, ledger, copy):
+        process.kill()
+        process.communicate()
+    return ledger, copy
+
+
 def ends_with_one_each(cli: Cli, cloud: Cloud) -> None:
     done = cli.run(*RUN)
     assert done.code == 0, done.err
@@ -111,23 +119,19 @@ def test_a_kill_before_it_is_noticed_hides_nothing(cli: Cli, cloud: Cloud, harm:
 
 def test_an_older_copy_restored_between_two_runs_is_known_as_one(cli: Cli, cloud: Cloud) -> None:
     """Its inode number may be the very one that the removed file had."""
-    with under_way(cli, cloud) as (process, ledger, copy):
-        process.kill()
-        process.communicate()
+    ledger, copy = killed(cli, cloud)
     ledger.unlink()
     shutil.copyfile(copy, ledger)
     ends_with_one_each(cli, cloud)
 
 
 def test_the_life_that_was_killed_before_it_had_asked_hides_nothing(cli: Cli, cloud: Cloud) -> None:
-    with under_way(cli, cloud) as (process, ledger, copy):
-        process.kill()
-        process.communicate()
+    ledger, copy = killed(cli, cloud)
     os.replace(copy, ledger)
     settled = cli.run("settle", LEDGER, "--settle-for", "0.5s")  # has recorded the new home
     assert settled.code == 0, settled.err
-    killed = cli.start(*RUN, BATCHSNAP_CRASH="intent_synced")
-    killed.communicate(timeout=60)
+    crashed = cli.start(*RUN, BATCHSNAP_CRASH="intent_synced")
+    crashed.communicate(timeout=60)
     ends_with_one_each(cli, cloud)
 
 

@@ -52,12 +52,16 @@ def test_the_page_draws_searches_and_stays_at_home(tmp_path: Path) -> None:
     assert all(url.startswith(("file:", "data:", "about:")) for url in requests), requests
 
 
+def halted_page(folder: Path) -> Path:
+    """The page of a run of 400 rows that was halted, its manifest beside it."""
+    page, manifest = folder / "report.html", write_manifest(folder / "fleet.csv", 400)
+    ledger = write_ledger(folder / "l.jsonl", 400, halted=True, manifest=manifest)
+    write_page(FileStore(ledger), page)
+    return page
+
+
 def test_what_needs_somebody_comes_first(tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
-    manifest = write_manifest(tmp_path / "fleet.csv", 400)
-    write_page(
-        FileStore(write_ledger(tmp_path / "l.jsonl", 400, halted=True, manifest=manifest)), page
-    )
+    page = halted_page(tmp_path)
 
     _, found = looked_at(
         page,
@@ -143,11 +147,7 @@ def test_a_run_of_one_second_has_a_width_and_ten_seconds_of_axis(tmp_path: Path)
 
 
 def test_rows_that_need_somebody_stand_first_and_a_state_is_one_click_away(tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
-    manifest = write_manifest(tmp_path / "fleet.csv", 400)
-    write_page(
-        FileStore(write_ledger(tmp_path / "l.jsonl", 400, halted=True, manifest=manifest)), page
-    )
+    page = halted_page(tmp_path)
 
     _, found = looked_at(
         page,

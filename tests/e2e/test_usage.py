@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.process import Cli, disk, environment, sets, simulator, write_fleet
+from tests.process import Cli, disk, sets, simulator, write_fleet
+from tests.programs import python
 
 LEDGER = "fleet.csv.ledger.jsonl"
 
@@ -209,17 +208,10 @@ def test_windows_is_told_in_one_line(tmp_path: Path) -> None:
         "main.os = type(sys)('os'); main.os.name = 'nt'\n"
         "main.main(['run', 'fleet.csv'])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    done = python(tmp_path, code)
 
-    assert done.returncode == 2
-    assert done.stderr == "batchsnap: runs on Linux and macOS only; on Windows use it in WSL\n"
+    assert done.code == 2
+    assert done.err == "batchsnap: runs on Linux and macOS only; on Windows use it in WSL\n"
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["run", "--help"], ["help", "plan"]])
@@ -230,16 +222,16 @@ def test_help_loads_nothing_heavy(tmp_path: Path, words: list[str]) -> None:
         "heavy = {'aiohttp', 'rich', 'jinja2', 'psycopg', 'anyio'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    done = python(tmp_path, code)
 
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
+
+
+def completed(folder: Path, line: str) -> str:
+    """What the shell is told where the last word of a line is to be completed."""
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    code = "from batchsnap.cli.main import main; main()"
+    return python(folder, code, _BATCHSNAP_COMPLETE="bash_complete", **words).out
 
 
 @pytest.mark.parametrize(
@@ -254,36 +246,8 @@ def test_help_loads_nothing_heavy(tmp_path: Path, words: list[str]) -> None:
 def test_values_complete(tmp_path: Path, line: str, word: str) -> None:
     (tmp_path / ".tccli").mkdir()
     (tmp_path / ".tccli" / "prod.credential").write_text("{}")
-    done = subprocess.run(
-        [sys.executable, "-c", "from batchsnap.cli.main import main; main()"],
-        env=environment(
-            tmp_path,
-            _BATCHSNAP_COMPLETE="bash_complete",
-            COMP_WORDS=line,
-            COMP_CWORD=str(len(line.split()) - 1),
-        ),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-    assert f"plain,{word}" in done.stdout.split()
+    assert f"plain,{word}" in completed(tmp_path, line).split()
 
 
 def test_a_manifest_is_completed_as_a_file(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "from batchsnap.cli.main import main; main()"],
-        env=environment(
-            tmp_path,
-            _BATCHSNAP_COMPLETE="bash_complete",
-            COMP_WORDS="batchsnap run f",
-            COMP_CWORD="2",
-        ),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-    assert done.stdout.startswith("file,")
+    assert completed(tmp_path, "batchsnap run f").startswith("file,")
