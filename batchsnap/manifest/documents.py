@@ -87,16 +87,7 @@ class _Reading:
 
     def one_line(self, text: str, line: int) -> Iterator[DiskRow | Problem]:
         """A line that is a row, or a whole reply or array that a machine wrote on one line."""
-        try:
-            value = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            yield self._problem(line, f"not JSON: {error.msg} (column {error.colno})")
-            return
-        if isinstance(value, dict) and not _is_reply(value):
-            self.count += 1
-            yield from self.row(value, line)
-            return
-        elements = yield from self._elements(value, line)
+        _, elements = yield from self._parsed(text, line)
         if len(elements) > 1:
             self._note(_ONE_LINE)
         for element in elements:
@@ -105,17 +96,7 @@ class _Reading:
 
     def document(self, text: str, line: int) -> Iterator[DiskRow | Problem]:
         """A value over several lines, the first of them `line`."""
-        try:
-            value = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            at = line + error.lineno - 1
-            yield self._problem(at, f"not JSON: {error.msg} (column {error.colno})")
-            return
-        if isinstance(value, dict) and not _is_reply(value):
-            self.count += 1
-            yield from self.row(value, line)
-            return
-        elements = yield from self._elements(value, line)
+        value, elements = yield from self._parsed(text, line)
         bare = isinstance(value, list) and not _are_replies(value)
         at_lines = element_lines(text, "" if bare else "DiskSet")
         for element in elements:
@@ -123,6 +104,23 @@ class _Reading:
             # Lines are counted for objects alone; anything else is a problem in any case.
             offset = next(at_lines, 1) if isinstance(element, dict) else 1
             yield from self.row(element, line + offset - 1)
+
+    def _parsed(
+        self, text: str, line: int
+    ) -> Generator[DiskRow | Problem, None, tuple[Any, list[Any]]]:
+        """(the value, its elements) of JSON that begins on `line`. An object that is a row by
+        itself is taken at once, and has no elements; neither has what is no JSON."""
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            at = line + error.lineno - 1
+            yield self._problem(at, f"not JSON: {error.msg} (column {error.colno})")
+            return None, []
+        if isinstance(value, dict) and not _is_reply(value):
+            self.count += 1
+            yield from self.row(value, line)
+            return value, []
+        return value, (yield from self._elements(value, line))
 
     def _elements(self, value: Any, line: int) -> Generator[Problem, None, list[Any]]:
         """Yields what is wrong with an array or a reply; returns its rows."""
