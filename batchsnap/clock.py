@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
+from types import TracebackType
 from typing import Protocol
 
 import anyio
@@ -65,3 +67,72 @@ class Alarm:
         self._rung.clear()
         await self._rung.wait()
         return loop.time() > due - _EARLY_S
+
+
+class Timeouts:
+    """`asyncio.timeout` for very many waits that may all take as long: one timer stands for all,
+    where one for each would cost more than a call's own bookkeeping."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._waits: deque[Timeout] = deque()  # in order; behind the first some may be over
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> Timeout:
+        """A context manager for this task: after so long it raises TimeoutError."""
+        task = asyncio.current_task(self._loop)
+        assert task is not None
+        wait = Timeout(task, self._loop.time() + self._seconds)
+        while self._waits and self._waits[0].over:
+            self._waits.popleft()
+        self._waits.append(wait)
+        if self._timer is None:
+            self._timer = self._loop.call_at(wait.due, self._ring)
+        return wait
+
+    def _ring(self) -> None:
+        """End what is due, and come again for the next."""
+        self._timer, now = None, self._loop.time()
+        while self._waits:
+            wait = self._waits[0]
+            if not wait.over:
+                if wait.due > now:
+                    self._timer = self._loop.call_at(wait.due, self._ring)
+                    return
+                wait.end()
+            self._waits.popleft()
+
+
+class Timeout:
+    """One of those waits."""
+
+    __slots__ = ("_cancelling", "_late", "_task", "due", "over")
+
+    def __init__(self, task: asyncio.Task[object], due: float) -> None:
+        self.due = due
+        self.over = False
+        self._late = False
+        self._task = task
+        self._cancelling = task.cancelling()
+
+    def end(self) -> None:
+        """It takes too long."""
+        self._late = True
+        self._task.cancel()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.over = True
+        if not self._late:
+            return
+        others = self._task.uncancel() > self._cancelling
+        if kind is asyncio.CancelledError and not others:
+            raise TimeoutError from error

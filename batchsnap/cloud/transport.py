@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.http import HttpProcessingError
 
+from batchsnap.clock import Timeouts
 from batchsnap.cloud.endpoints import is_loopback
 from batchsnap.cloud.proxies import Proxy, proxy_of
 from batchsnap.cloud.wire import Answer, TooLarge, Unasked, Wire, Wires, message
@@ -59,6 +60,7 @@ class Transport:
         self._connections = connections
         self._wires: dict[str, Wires] = {}
         self._proxies: dict[str, Proxy] = {}
+        self._timeouts: dict[float, Timeouts] = {}
         self._answered: set[str] = set()  # URLs whose host has answered something
 
     async def __aenter__(self) -> Self:
@@ -90,7 +92,7 @@ class Transport:
         began, left_at = loop.time(), 0.0
         try:
             data = message("POST", "/", request.headers, request.body)
-            async with asyncio.timeout(timeout_s):
+            with self._within(timeout_s).begin():
                 wire = await self._ready(request.url, timeout_s, start)
                 try:
                     failpoint("about_to_write")
@@ -147,6 +149,12 @@ class Transport:
             wire.close()
             if wire.fresh:
                 raise Unasked(errno.EPROTO, "the host closed the connection or spoke first")
+
+    def _within(self, seconds: float) -> Timeouts:
+        timeouts = self._timeouts.get(seconds)
+        if timeouts is None:
+            timeouts = self._timeouts[seconds] = Timeouts(seconds)
+        return timeouts
 
     def _wires_of(self, url: str) -> Wires:
         return self._wires[url.partition(":")[0]]
