@@ -199,6 +199,26 @@ def _check_bounds(name: str, value: float, least: float, most: float) -> None:
         raise UsageError(f"{option_of(name)} {shown(name, value)} must be {bounds}")
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration for people, its two largest units: `1 h 23 min`, `45 s`, `2 d 3 h`."""
+    left = max(0, round(seconds))
+    if left == 0:
+        return "0 s" if seconds <= 0 else "under 1 s"
+    parts: list[str] = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+        if parts and (len(parts) == 2 or not count):
+            break
+    return " ".join(parts)
+
+
 def written(seconds: float) -> str:
     """A duration as options take it: `30d`, `90s`."""
     for unit, size in (("d", DAY_S), ("h", 3600.0), ("m", 60.0)):

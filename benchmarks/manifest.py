@@ -55,8 +55,7 @@ def _dict_reader(path: str) -> int:
 
 def _plan(path: str) -> int:
     from batchsnap.manifest.reader import Manifest
-    from batchsnap.naming import compile_name
-    from batchsnap.plan import survey
+    from batchsnap.plan import compile_name, survey
     from batchsnap.settings import NAME_DEFAULT
 
     born = datetime(2026, 11, 24, tzinfo=UTC)

@@ -14,7 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from batchsnap.cli.output import note, on_terminal, record_line, say, spoken_above, talk_writer
-from batchsnap.plan import duration_text
+from batchsnap.settings import duration_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -46,8 +46,7 @@ def _facts(prepared: Prepared, *, whose: bool) -> list[str]:
     import anyio
 
     from batchsnap.job.preview import eta_s
-    from batchsnap.plan import counted, duration_text
-    from batchsnap.settings import written
+    from batchsnap.settings import counted, duration_text, written
 
     intake, settings = prepared.intake, prepared.settings
     number, regions = intake.to_do.total(), len({region for _, region in intake.to_do})

@@ -14,7 +14,7 @@ from batchsnap.cloud.endpoints import host_of, is_local
 from batchsnap.cloud.faults import masked
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.model import Fault, FaultKind, Quota, Reply
-from batchsnap.pacing.contention import Shut
+from batchsnap.pacing.quota_file import Shut
 
 _CLOCK_CODE = "AuthFailure.SignatureExpire"
 _KEY_CODES = frozenset(

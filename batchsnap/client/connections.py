@@ -15,9 +15,8 @@ from batchsnap.cloud.proxies import proxy_of
 from batchsnap.cloud.transport import Transport
 from batchsnap.errors import CredentialsError, Exit, OtherVersion
 from batchsnap.model import Quota
-from batchsnap.pacing.contention import Contention, Shut
 from batchsnap.pacing.gate import FIRST_WAIT_S, LocalGate
-from batchsnap.pacing.quota_file import AtWork, QuotaFile, state_folder
+from batchsnap.pacing.quota_file import AtWork, Contention, QuotaFile, Shut, state_folder
 from batchsnap.settings import Settings
 
 _OTHER_VERSION_SAID_AFTER_S = 0.5  # two that begin at once may each see the other for an instant

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from batchsnap.client.ports import Gate, Gates
 from batchsnap.model import Quota
-from batchsnap.pacing.contention import Shut
+from batchsnap.pacing.quota_file import Shut
 from batchsnap.postgres.lease import Lease
 
 

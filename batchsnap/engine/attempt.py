@@ -23,7 +23,7 @@ from batchsnap.failpoints import failpoint
 from batchsnap.ledger.record import stamp
 from batchsnap.lifecycle import Event
 from batchsnap.model import Fault, PlannedRequest, Reply, Ruling, Scope, Verdict
-from batchsnap.pacing.contention import Shut
+from batchsnap.pacing.quota_file import Shut
 from batchsnap.retry import Decision, Do, decide
 from batchsnap.settling.row import Row, RunContext
 

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from batchsnap import naming, plan
+from batchsnap import plan
 from batchsnap.cloud.endpoints import endpoint_url
 from batchsnap.engine.queue import Queue
 from batchsnap.errors import LedgerForeign
@@ -74,7 +74,7 @@ class _Taker:
         fold: Fold,
         settings: Settings,
         waits: Waits,
-        namer: naming.Namer | None,
+        namer: plan.Namer | None,
         source: str,
         *,
         ask_first: bool,
@@ -201,7 +201,7 @@ def take_in(
         UsageError: the name template, a tag or the default region can't be used.
     """
     first = not fold.cohorts
-    template = naming.compile_name(settings.name)
+    template = plan.compile_name(settings.name)
     plan.check_tags(settings.tags)
     namer = template.for_run(birth.run_id, datetime.fromtimestamp(birth.at, UTC))
     taker = _Taker(fold, settings, waits, namer, manifest.name, ask_first=ask_first)

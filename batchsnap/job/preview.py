@@ -26,7 +26,7 @@ from batchsnap.ledger.replay import Fold
 from batchsnap.manifest.cells import unknown_regions
 from batchsnap.model import PlannedRequest, Problem
 from batchsnap.pacing.quota_file import home_folder, state_folder
-from batchsnap.settings import ENDPOINT_DEFAULT, SETTLE_FOR_MIN_S, Settings
+from batchsnap.settings import ENDPOINT_DEFAULT, SETTLE_FOR_MIN_S, Settings, counted
 
 CHAIN_NEAR = 60
 """A disk is said to take 64 snapshots (an older page of the quota documentation); so many are
@@ -189,7 +189,7 @@ def warnings(prepared: Prepared) -> list[str]:
     if prepared.intake.gone:
         number = len(prepared.intake.gone)
         are = "is" if number == 1 else "are"
-        said.append(f"{plan.counted(number, 'row')} of the ledger {are} gone from the manifest")
+        said.append(f"{counted(number, 'row')} of the ledger {are} gone from the manifest")
     gap = prepared.ledger.gap if prepared.ledger is not None else Gap.NONE
     if gap is Gap.CUT:
         said.append(

@@ -23,7 +23,7 @@ from batchsnap.ledger.ports import RecordSink, Series, Store
 from batchsnap.ledger.record import Record, stamp, unstamp
 from batchsnap.ledger.replay import Fold, folded
 from batchsnap.lifecycle import UNCERTAIN, Event
-from batchsnap.plan import counted
+from batchsnap.settings import counted
 
 _SETTLE_MOST_S = 900.0  # twice what the longest schedule of a doubt takes, last question and all
 GOES_ON_S = 12 * 3600.0  # a run born less than so long ago is the one that was meant

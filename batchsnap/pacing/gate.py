@@ -26,8 +26,7 @@ from aiolimiter import AsyncLimiter
 
 from batchsnap.clock import Clock
 from batchsnap.pacing import law
-from batchsnap.pacing.contention import Contention, Shut
-from batchsnap.pacing.quota_file import QuotaFile
+from batchsnap.pacing.quota_file import Contention, QuotaFile, Shut
 from batchsnap.pacing.starts import NEVER, Starts
 from batchsnap.settings import STRICT_HOLD_S
 

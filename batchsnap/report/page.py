@@ -20,11 +20,11 @@ import orjson
 from batchsnap.cloud.faults import hint
 from batchsnap.errors import Exit
 from batchsnap.ledger.ports import Store
-from batchsnap.plan import duration_text
 from batchsnap.report.figures import Marks, columns
 from batchsnap.report.files import write_whole
 from batchsnap.report.story import Lines, RowFact, Story, lines_of, read_story
 from batchsnap.report.summary import Summary
+from batchsnap.settings import duration_text
 
 _TILES = (
     ("ready", "ready", "usable, 100 %", "good"),

@@ -12,8 +12,14 @@ from batchsnap.cloud.faults import hint
 from batchsnap.ledger.record import Record, unstamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import WORD, Event, State
-from batchsnap.plan import counted, duration_text
-from batchsnap.settings import SETTLE_FOR_MIN_S, SETTLE_SCHEDULE_S, SIGNATURE_DEAD_S, Settings
+from batchsnap.settings import (
+    SETTLE_FOR_MIN_S,
+    SETTLE_SCHEDULE_S,
+    SIGNATURE_DEAD_S,
+    Settings,
+    counted,
+    duration_text,
+)
 
 QUIET_S = 120.0  # a run that only waits writes nothing for a while; longer is worth a word
 _DOUBTS_SHOWN = 3

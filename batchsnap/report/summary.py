@@ -14,7 +14,7 @@ from batchsnap.cloud.faults import hint, remedy
 from batchsnap.errors import Exit, worst
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import HAS_SNAPSHOT, MADE, WORD
-from batchsnap.plan import counted
+from batchsnap.settings import counted
 
 _LINES = (
     ("accepted", "accepted", "the cloud took the order"),

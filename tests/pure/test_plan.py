@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from batchsnap.errors import ManifestError, UsageError
 from batchsnap.model import DiskRow, Problem
-from batchsnap.naming import compile_name, row_id
-from batchsnap.plan import ProblemLog, duration_text, forecast, key_of, request_of, survey
-from batchsnap.settings import NAME_DEFAULT
+from batchsnap.plan import ProblemLog, compile_name, forecast, key_of, request_of, row_id, survey
+from batchsnap.settings import NAME_DEFAULT, duration_text
 
 BORN = datetime(2026, 11, 24, 8, 16, 13, tzinfo=UTC)
 NAMER = compile_name(NAME_DEFAULT).for_run("run-1", BORN)

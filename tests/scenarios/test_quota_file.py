@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 from batchsnap.pacing import law, quota_file
-from batchsnap.pacing.contention import Contention, Shut
 from batchsnap.pacing.gate import LocalGate
-from batchsnap.pacing.quota_file import AtWork, QuotaFile, state_folder
+from batchsnap.pacing.quota_file import AtWork, Contention, QuotaFile, Shut, state_folder
 from batchsnap.pacing.starts import FORMAT, SIZE
 from tests.gates import QUOTA, starts_of
 from tests.virtual import VirtualClock, VirtualLoop, run_virtual
@@ -161,7 +160,7 @@ import sys, time, asyncio
 from pathlib import Path
 from batchsnap.clock import LoopClock
 from batchsnap.model import Quota
-from batchsnap.pacing.contention import Contention, Shut
+from batchsnap.pacing.quota_file import Contention, Shut
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import QuotaFile
 async def main():

@@ -15,7 +15,7 @@ from batchsnap.cli.options import KEY_VALUE, Region, cloud_options, option
 from batchsnap.cli.options import command as new_command
 from batchsnap.cli.output import fail_softly, say, show
 from batchsnap.errors import BatchsnapError, Exit, UsageError
-from batchsnap.plan import counted
+from batchsnap.settings import counted
 
 if TYPE_CHECKING:
     from batchsnap.job.discover import Found, Wanted

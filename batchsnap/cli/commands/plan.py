@@ -126,7 +126,7 @@ def _json(outlook: Outlook, understood: list[str], found: Online | None) -> str:
 
 
 def _text(outlook: Outlook, understood: list[str], found: Online | None) -> str:
-    from batchsnap.plan import duration_text
+    from batchsnap.settings import duration_text
 
     intake = outlook.intake
     lines = [f"{intake.rows:,} rows, {intake.to_do.total():,} snapshots to make"]

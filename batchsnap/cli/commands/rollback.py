@@ -14,7 +14,7 @@ from batchsnap.cli.aftercare import ledger_options, reopened, show_result, with_
 from batchsnap.cli.options import command as new_command
 from batchsnap.cli.output import note, say
 from batchsnap.errors import UsageError
-from batchsnap.plan import counted
+from batchsnap.settings import counted
 
 _SHOWN = 10
 

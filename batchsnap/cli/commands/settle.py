@@ -7,7 +7,7 @@ from typing import Any
 from batchsnap.cli.aftercare import ledger_options, reopened, show_result, with_cloud
 from batchsnap.cli.options import command as new_command
 from batchsnap.cli.output import note
-from batchsnap.plan import counted
+from batchsnap.settings import counted
 
 
 @new_command("settle")

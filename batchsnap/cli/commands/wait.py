@@ -8,7 +8,7 @@ from batchsnap.cli.aftercare import ledger_options, reopened, show_result, with_
 from batchsnap.cli.options import command as new_command
 from batchsnap.cli.output import note
 from batchsnap.lifecycle import State
-from batchsnap.plan import counted
+from batchsnap.settings import counted
 
 
 @new_command("wait")
