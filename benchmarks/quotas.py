@@ -93,7 +93,7 @@ def main(small: bool = False) -> dict[str, Any]:
 async def _serve() -> None:
     """The strict simulator for any SecretId, until stdin ends; without the pauses of a collector,
     which no cloud would have."""
-    from batchsnap.simulator.presets import preset
+    from batchsnap.simulator.scenario import preset
     from batchsnap.simulator.server import serve
 
     gc.disable()

@@ -3,8 +3,8 @@
 Users rehearse with it and every end-to-end test judges by it, so it shares no code with
 `batchsnap.cloud`: what the client signs and reads is checked by somebody else.
 
-scenario  F0  how this cloud behaves, down to the script of faults: one frozen value, with its JSON
-presets   F0  the scenarios that have a name
+scenario  F0  how this cloud behaves, down to the script of faults: one frozen value, with its JSON;
+              those that have a name
 outcomes  F0  (scenario, call) -> what happens to that call; chance is a hash of seed and labels
 resources F0  disks, backup points and snapshots as the API prints them
 requests  F0  what a request may ask: bodies, filters, order and pages

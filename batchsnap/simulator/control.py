@@ -1,7 +1,7 @@
 """Owns the unsigned doors, for loopback alone: `/_sim/…`, and an imitation of the metadata service.
 
 GET /_sim/health · GET /_sim/state (`?brief=1` without the snapshots) · POST /_sim/scenario
-(JSON of `presets.scenario_of`) · POST /_sim/reset ·
+(JSON of `scenario.scenario_of`) · POST /_sim/reset ·
 GET /latest/meta-data/cam/security-credentials/[ROLE]
 """
 
@@ -16,8 +16,8 @@ from aiohttp import web
 from batchsnap.errors import UsageError
 from batchsnap.simulator.account import Cloud
 from batchsnap.simulator.auth import Authenticator, TempKey
-from batchsnap.simulator.presets import scenario_of
 from batchsnap.simulator.resources import iso
+from batchsnap.simulator.scenario import scenario_of
 
 ROLE = "batchsnap-role"
 _ROLES = "/latest/meta-data/cam/security-credentials/"

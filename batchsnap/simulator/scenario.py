@@ -1,6 +1,5 @@
-"""Owns `Scenario`: how this cloud behaves, as one frozen value with a JSON form, down to the
-script that says which call meets which fault.
-"""
+"""Owns `Scenario`: how this cloud behaves, as one frozen value with a JSON form, down to the script
+that says which call meets which fault; and the scenarios that have a name."""
 
 from __future__ import annotations
 
@@ -16,6 +15,17 @@ CREATE = "CreateSnapshot"
 COPY = "CopySnapshotCrossRegions"
 MAKERS = (CREATE, COPY)
 """The calls that make a snapshot, which meet the shares of faults."""
+
+# Calls a second, as the product's API category page prints them (362/15634).
+PUBLISHED_CAPS: Mapping[str, float] = {"DescribeDisks": 100.0, "AssumeRole": 600.0}
+PUBLISHED_CAP_PER_S = 20.0
+
+_MATCH = ("action", "disk_id", "region", "nth")
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    **{"str": (str,), "int": (int,), "bool": (bool,)},
+    **{"Kind": (str,), "bool | None": (bool,), "float | None": (int, float)},
+}
+"""What the JSON of a field may be, by the field's type."""
 
 
 class Kind(StrEnum):
@@ -66,22 +76,6 @@ class Step:
         return {"match": match, "do": self.do.value, **changed}
 
 
-_MATCH = ("action", "disk_id", "region", "nth")
-
-
-_STEP_TYPES: Mapping[str, tuple[type, ...]] = {
-    "do": (str,),
-    "action": (str,),
-    "disk_id": (str,),
-    "region": (str,),
-    "committed": (bool,),
-    "seconds": (int, float),
-    "code": (str,),
-    "message": (str,),
-    "status": (int,),
-}
-
-
 def read_step(item: Any) -> Step:
     """One line of a script from its JSON. Raises UsageError."""
     values = dict(typed("a line of script", item, dict))
@@ -89,11 +83,11 @@ def read_step(item: Any) -> Step:
     nth = values.pop("nth", ())
     numbers = nth if isinstance(nth, list | tuple) else [nth] if nth != () else []
     checked: dict[str, Any] = {"nth": tuple(typed("nth", n, int) for n in numbers)}
+    kinds = {f.name: str(f.type) for f in fields(Step)}
     for key, value in values.items():
-        types = _STEP_TYPES.get(key)
-        if types is None:
+        if key not in kinds:
             raise UsageError(f"scenario: a line of script has no {key}")
-        checked[key] = typed(key, value, *types)
+        checked[key] = typed(key, value, *_TYPES[kinds[key]])
     try:
         checked["do"] = Kind(values.get("do", ""))
     except ValueError:
@@ -110,23 +104,10 @@ def typed(name: str, value: Any, *types: type) -> Any:
     return value
 
 
-# Calls a second, as the product's API category page prints them (362/15634).
-PUBLISHED_CAPS: Mapping[str, float] = {"DescribeDisks": 100.0, "AssumeRole": 600.0}
-PUBLISHED_CAP_PER_S = 20.0
-
-
 # The shares of create calls, in the order in which chance picks among them.
 SHARES = (
-    Kind.LOST_REPLY,
-    Kind.RESET,
-    Kind.LATE,
-    Kind.ERROR_5XX,
-    Kind.HTML_200,
-    Kind.TRUNCATED,
-    Kind.HANG,
-    Kind.NULL_ID,
-    Kind.INTERNAL_ERROR,
-    Kind.THROTTLE,
+    *(Kind.LOST_REPLY, Kind.RESET, Kind.LATE, Kind.ERROR_5XX, Kind.HTML_200, Kind.TRUNCATED),
+    *(Kind.HANG, Kind.NULL_ID, Kind.INTERNAL_ERROR, Kind.THROTTLE),
 )
 _SHARES_OF_DISKS = ("busy", "not_found", "vanish", "committed", "read_fault")
 
@@ -223,7 +204,7 @@ class Scenario:
         return replace(self, **{k: _value(k, str(types[k]), v) for k, v in values.items()})
 
     def to_json(self) -> dict[str, Any]:
-        """Every field; `presets.scenario_of` gives the same scenario back."""
+        """Every field; `scenario_of` gives the same scenario back."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {
             **values,
@@ -248,7 +229,7 @@ def _value(name: str, kind: str, value: Any) -> Any:
         return {str(k): _number(f"caps.{k}", v) for k, v in caps.items()}
     if kind == "float":
         return _number(name, value)
-    return typed(name, value, {"int": int, "bool": bool, "str": str}[kind])
+    return typed(name, value, *_TYPES[kind])
 
 
 def _number(name: str, value: Any) -> float:
@@ -258,3 +239,60 @@ def _number(name: str, value: Any) -> float:
     if number < 0 and name not in _MAY_BE_NEGATIVE:
         raise UsageError(f"scenario: {name} must not be negative")
     return number
+
+
+PRESETS: Mapping[str, Scenario] = {
+    "calm": Scenario(),
+    "strict": Scenario(latency_ms=120.0, latency_spread=0.2),
+    "lossy": Scenario(lost_reply=0.05, latency_ms=20.0),
+    "demo": Scenario(
+        latency_ms=40.0,
+        latency_spread=0.4,
+        jitter_ms=2.0,
+        lost_reply=0.01,
+        error_5xx=0.005,
+        throttle_extra=0.02,
+        busy=0.03,
+        busy_tries=1,
+        backpressure_first=1,
+        creating_s=3.0,
+    ),
+    "hostile": Scenario(
+        latency_ms=60.0,
+        latency_spread=0.8,
+        jitter_ms=20.0,
+        jitter_kind="exponential",
+        lost_reply=0.04,
+        reset=0.03,
+        late=0.01,
+        error_5xx=0.04,
+        html_200=0.01,
+        truncated=0.02,
+        hang=0.01,
+        null_id=0.01,
+        internal_error=0.03,
+        throttle_extra=0.05,
+        read_fault=0.05,
+        busy=0.05,
+        not_found=0.01,
+        backpressure_first=3,
+        creating_s=5.0,
+        visible_after_s=2.0,
+    ),
+}
+
+
+def preset(name: str) -> Scenario:
+    """The preset of that name. Raises UsageError, naming them all, where there is none."""
+    if name not in PRESETS:
+        raise UsageError(f"scenario: no preset {name}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def scenario_of(values: Mapping[str, Any]) -> Scenario:
+    """From `{field: value}`, over the preset that a key `preset` may name. Raises UsageError."""
+    if not isinstance(values, Mapping):
+        raise UsageError("scenario: must be a JSON object")
+    rest = dict(values)
+    name = rest.pop("preset", None)
+    return (Scenario() if name is None else preset(str(name))).with_values(rest)

@@ -17,9 +17,8 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
-from batchsnap.simulator.presets import preset
 from batchsnap.simulator.resources import sample_fleet
-from batchsnap.simulator.scenario import Scenario
+from batchsnap.simulator.scenario import Scenario, preset
 from batchsnap.simulator.server import EmbeddedSimulator
 from tests.signed import DISK, HERE, SECRET_ID, SECRET_KEY
 

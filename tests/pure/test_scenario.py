@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from batchsnap.errors import UsageError
 from batchsnap.simulator.account import WINDOW_S, CallLimit
 from batchsnap.simulator.outcomes import Call, bell, chance, jitter_s, latency_s, outcome_of, word
-from batchsnap.simulator.presets import PRESETS, scenario_of
-from batchsnap.simulator.scenario import CREATE, SHARES, Kind, Scenario, Step
+from batchsnap.simulator.scenario import CREATE, PRESETS, SHARES, Kind, Scenario, Step, scenario_of
 
 
 def call(disk: str = "disk-00000001", nth: int = 1, **more: object) -> Call:

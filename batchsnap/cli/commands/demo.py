@@ -82,7 +82,7 @@ async def _run(prepared: Prepared, options: dict[str, Any]) -> tuple[Result, str
     from batchsnap.cli.progress import showing
     from batchsnap.client.stopping import Stop, watch_signals
     from batchsnap.job.accounts import rehearsed
-    from batchsnap.simulator.presets import preset
+    from batchsnap.simulator.scenario import preset
 
     stop, result = Stop(), None
     async with AsyncExitStack() as stack:

@@ -27,7 +27,7 @@ class _Scenario(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from batchsnap.simulator.presets import PRESETS
+        from batchsnap.simulator.scenario import PRESETS
 
         return [CompletionItem(n) for n in PRESETS if n.startswith(incomplete)] or [
             CompletionItem(incomplete, type="file")
@@ -91,7 +91,7 @@ def command(
 
 
 def _scenario(source: str, seed: int | None, changes: tuple[str, ...]) -> Scenario:
-    from batchsnap.simulator.presets import preset, scenario_of
+    from batchsnap.simulator.scenario import preset, scenario_of
 
     if source.endswith(".json"):
         try:
