@@ -53,24 +53,29 @@ class SlowSink:
         self.disk = disk
         self.waiting: list[bytes] = []
         self.synced = anyio.Event()
+        self.noted = asyncio.Event()  # something waits
 
     def append(self, record: Record) -> anyio.Event:
         self.fold.apply(record)
         if not self.waiting:
             self.due = asyncio.get_running_loop().time() + self.late_s
         self.waiting.append(encode(record))
+        self.noted.set()
         return self.synced
 
     async def durable(self, group: Any) -> None:
         self.awaited = True
+        self.noted.set()
         await group.wait()
 
     async def commit(self) -> None:
         while True:
+            await self.noted.wait()  # hours of turns that find nothing would be most of a test
             await asyncio.sleep(0.013)
             if not self.awaited and asyncio.get_running_loop().time() < self.due:
                 continue
             self.awaited = False
+            self.noted.clear()
             event, self.synced = self.synced, anyio.Event()
             group, self.waiting = self.waiting, []
             await asyncio.sleep(self.sync_s)

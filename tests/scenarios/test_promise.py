@@ -24,7 +24,7 @@ from tests.world import World, header
 
 
 @settings(
-    max_examples=35,
+    max_examples=100,
     deadline=None,
     # Shrinking a run of minutes takes minutes itself; the example is printed as it was found.
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
