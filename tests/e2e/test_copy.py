@@ -82,7 +82,7 @@ def test_a_copy_in_doubt_is_settled_in_the_destination(
     cli: Cli, tmp_path: Path, mishap: str
 ) -> None:
     with simulator(tmp_path, *sets(**OPEN)) as cloud:
-        env = made(cli, cloud, 12)
+        env = made(cli, cloud, 12) | {"BATCHSNAP_SETTLE_FOR": "0.4s"}
         cloud.scenario(**OPEN, visible_after_s=0.3, **{mishap: 0.5})
         copied = cli.run("copy", LEDGER, "--to", TO, "--wait", *FAST, **env)
 
