@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -15,21 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.warm import fresh, interpreter, popen
+
 SECRET_ID = "AKIDsimulated"
 SECRET_KEY = "simulated-secret-key"
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """A clean environment: no credentials, home or state of the host leak in."""
-    kept = {k: os.environ[k] for k in ("PATH", "LANG", "TMPDIR") if k in os.environ}
     state = folder / "state"
     state.mkdir(exist_ok=True)
     return {
-        **kept,
+        **interpreter(),
         "HOME": str(folder),
         "XDG_STATE_HOME": str(state),
-        "SSL_CERT_FILE": os.devnull,  # reading the host's takes a fifth of a process's start
-        "PYTHONPATH": str(Path(__file__).parent.parent),
         "TENCENTCLOUD_SECRET_ID": SECRET_ID,
         "TENCENTCLOUD_SECRET_KEY": SECRET_KEY,
         **more,
@@ -51,35 +48,32 @@ class Done:
 
 @dataclass
 class Cli:
-    """batchsnap in a folder of its own."""
+    """batchsnap in a folder of its own; `fresh` with an interpreter of its own, too."""
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
+    fresh: bool = False
 
     def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "batchsnap", *args],
-            cwd=self.folder,
-            env=environment(self.folder, **self.env, **env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return self._open(args, env, subprocess.DEVNULL)
 
     def run(self, *args: str, stdin: str | None = None, **env: str) -> Done:
-        process = subprocess.run(
-            [sys.executable, "-m", "batchsnap", *args],
-            cwd=self.folder,
-            env=environment(self.folder, **self.env, **env),
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return Done(process.returncode, process.stdout, process.stderr)
+        taken = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+        with self._open(args, env, taken) as process:
+            try:
+                out, err = process.communicate(stdin, timeout=120)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return Done(process.returncode, out, err)
+
+    def _open(
+        self, args: tuple[str, ...], env: dict[str, str], stdin: int
+    ) -> subprocess.Popen[str]:
+        known = environment(self.folder, **self.env, **env)
+        pipe = subprocess.PIPE
+        start = fresh if self.fresh else popen
+        return start(args, self.folder, known, stdin=stdin, stdout=pipe, stderr=pipe)
 
     def records(self, ledger: str = "fleet.csv.ledger.jsonl") -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.folder / ledger).read_bytes().splitlines()]
@@ -108,11 +102,7 @@ class Cloud:
         self, seen: Callable[[dict[str, Any]], bool], process: subprocess.Popen[str]
     ) -> None:
         """Until its state is so, while the process lives; what hangs fails."""
-        until = time.monotonic() + 90.0
-        while not seen(self.state()):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < until, "it hangs"
-            time.sleep(0.02)  # asking without a pause takes the machine from the others
+        wait_for(lambda: seen(self.state()), process)
 
     def per_disk(self) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -121,16 +111,22 @@ class Cloud:
         return counts
 
 
+def wait_for(seen: Callable[[], bool], process: subprocess.Popen[Any]) -> None:
+    """Until it is so, while the process lives; what hangs fails."""
+    until = time.monotonic() + 90.0
+    while not seen():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "it hangs"
+        time.sleep(0.02)  # asking without a pause takes the machine from the others
+
+
 @contextmanager
 def simulator(folder: Path, *args: str) -> Iterator[Cloud]:
     """`batchsnap simulate` on a free port."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "batchsnap", "simulate", "--json", *args],
-        cwd=folder,
-        env=environment(folder),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
+    command = ("simulate", "--json", *args)
+    nothing, pipe = subprocess.DEVNULL, subprocess.PIPE
+    process = popen(
+        command, folder, environment(folder), stdin=nothing, stdout=pipe, stderr=nothing
     )
     try:
         assert process.stdout is not None

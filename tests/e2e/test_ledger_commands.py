@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
-from tests.process import Cli, Cloud, disk, environment, sets, simulator, write_fleet
+from tests.process import Cli, Cloud, disk, environment, sets, simulator, wait_for, write_fleet
 
 LEDGER = "fleet.csv.ledger.jsonl"
 FAST = ("--rate", "400", "--api-limit", "400")
@@ -123,13 +124,17 @@ def test_metrics_follow_the_run(cli: Cli, tmp_path: Path) -> None:
     with simulator(tmp_path) as cloud:
         process = cli.start("run", "fleet.csv", "--metrics-port", str(port), **to(cloud))
         text = ""
-        while "batchsnap_requests_total" not in text or 'verdict="ACCEPTED"' not in text:
-            assert process.poll() is None
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
-                    text = reply.read().decode()
-            except OSError:
-                continue
+
+        def told() -> bool:
+            nonlocal text
+            with (
+                suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply,
+            ):
+                text = reply.read().decode()
+            return "batchsnap_requests_total" in text and 'verdict="ACCEPTED"' in text
+
+        wait_for(told, process)
         process.communicate(timeout=60)
 
     assert process.returncode == 0

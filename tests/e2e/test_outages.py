@@ -34,8 +34,7 @@ def test_an_outage_makes_few_doubts_and_spends_no_row(cli: Cli, tmp_path: Path) 
     write_fleet(tmp_path, 40)
     with simulator(tmp_path, *sets(error_5xx=1.0, committed=0.0)) as cloud:
         process = cli.start("run", "fleet.csv", "--json", "--settle-for", "2s", **to(cloud))
-        while cloud.state()["faults"].get("error_5xx", 0) < 12:
-            assert process.poll() is None
+        cloud.wait_for(lambda state: state["faults"].get("error_5xx", 0) >= 12, process)
         cloud.scenario()
         out, err = process.communicate(timeout=90)
 
@@ -193,8 +192,7 @@ def test_a_cloud_that_restarts_in_mid_run_costs_nothing(cli: Cli, tmp_path: Path
         port = str(probe.getsockname()[1])
     with simulator(tmp_path, "--port", port) as first:
         process = cli.start("run", "fleet.csv", "--json", "--settle-for", "1s", **to(first))
-        while first.state()["created"] < 10:
-            assert process.poll() is None
+        first.wait_for(lambda state: state["created"] >= 10, process)
         before = first.per_disk()
     with simulator(tmp_path, "--port", port) as second:
         out, err = process.communicate(timeout=60)
@@ -238,8 +236,7 @@ def test_a_ledger_that_vanishes_stops_the_run(cli: Cli, tmp_path: Path) -> None:
     ledger = tmp_path / "fleet.csv.ledger.jsonl"
     with simulator(tmp_path) as cloud:
         process = cli.start("run", "fleet.csv", **to(cloud))
-        while cloud.state()["created"] < 5:
-            assert process.poll() is None
+        cloud.wait_for(lambda state: state["created"] >= 5, process)
         ledger.rename(tmp_path / "moved.jsonl")
         _, err = process.communicate(timeout=30)
 

@@ -78,8 +78,7 @@ def test_the_same_command_after_a_kill_goes_on(cli: Cli, tmp_path: Path) -> None
     write_fleet(tmp_path, 40)
     with simulator(tmp_path, "--scenario", "strict") as cloud:
         process = cli.start("run", "fleet.csv", "--settle-for", "0.5s", **to(cloud))
-        while cloud.state()["created"] < 10:
-            pass
+        cloud.wait_for(lambda state: state["created"] >= 10, process)
         process.kill()
         process.communicate()
         resumed = cli.run("run", "fleet.csv", "--settle-for", "0.5s", "--json", **to(cloud))
@@ -97,8 +96,7 @@ def test_settle_resolves_what_a_kill_left(cli: Cli, tmp_path: Path) -> None:
     write_fleet(tmp_path, 30)
     with simulator(tmp_path, *sets(cap_per_s=0, hang=1.0, committed=1.0)) as cloud:
         process = cli.start("run", "fleet.csv", *FAST, **to(cloud))
-        while cloud.state()["created"] < 5:
-            pass
+        cloud.wait_for(lambda state: state["created"] >= 5, process)
         process.kill()
         process.communicate()
         before = cli.run("status", LEDGER, "--json").json
@@ -283,6 +281,7 @@ def test_usage_errors_exit_2(cli: Cli, tmp_path: Path, arguments: tuple[str, ...
 
 def test_no_secret_is_told_anywhere(cli: Cli, tmp_path: Path) -> None:
     write_fleet(tmp_path, 30)
+    cli.fresh = True  # its words are in the list of processes
     with simulator(tmp_path, *sets(lost_reply=0.2)) as cloud:
         process = cli.start("run", "fleet.csv", "-vv", "--settle-for", "0.3s", **to(cloud))
         seen = subprocess.run(["ps", "axww"], capture_output=True, text=True, check=True).stdout
@@ -348,8 +347,7 @@ def test_expiry_and_tags_reach_the_cloud_also_after_a_doubt(cli: Cli, tmp_path: 
     options = ("--expire-after", "30d", "--tag", "env=prod", "--settle-for", "0.3s")
     with simulator(tmp_path, *sets(cap_per_s=0, reset=0.4)) as cloud:
         process = cli.start("run", "fleet.csv", *options, *FAST, **to(cloud))
-        while cloud.state()["created"] < 5:
-            pass
+        cloud.wait_for(lambda state: state["created"] >= 5, process)
         process.kill()
         process.communicate()
         done = cli.run("run", "fleet.csv", *FAST, **to(cloud))

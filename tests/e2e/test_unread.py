@@ -18,7 +18,7 @@ from typing import IO, Any
 import pytest
 
 from tests.ledgers import write_ledger
-from tests.process import Cli, environment, sets, simulator, write_fleet
+from tests.process import Cli, environment, sets, simulator, wait_for, write_fleet
 from tests.terminal import fill, on_a_terminal
 
 ROWS = 30
@@ -96,8 +96,7 @@ def test_results_wait_for_their_reader(cli: Cli, tmp_path: Path) -> None:
         process = start(cli, "run", "fleet.csv", "--json", out=writer, err=subprocess.DEVNULL, **to)
         os.close(writer)
         ledger = tmp_path / "fleet.csv.ledger.jsonl"
-        while not ledger.exists() or b'"finished"' not in ledger.read_bytes():
-            assert process.poll() is None
+        wait_for(lambda: ledger.exists() and b'"finished"' in ledger.read_bytes(), process)
         with os.fdopen(os.dup(reader), "rb") as stream:
             out = stream.read()
 

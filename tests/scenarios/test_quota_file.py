@@ -19,6 +19,7 @@ from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import AtWork, Contention, QuotaFile, Shut, state_folder
 from batchsnap.pacing.starts import FORMAT, SIZE
 from tests.gates import QUOTA, starts_of
+from tests.process import wait_for
 from tests.virtual import VirtualClock, VirtualLoop, run_virtual
 from tests.windows import worst_window
 
@@ -205,9 +206,7 @@ def test_real_processes_share_one_cap_and_a_killed_or_stopped_one_holds_up_nobod
         return outs[number].read_text().split("\n")[:-1] if outs[number].exists() else []
 
     def wait_until(number: int, count: int) -> None:
-        while len(lines(number)) < count:
-            assert children[number].poll() is None
-            os.sched_yield()
+        wait_for(lambda: len(lines(number)) >= count, children[number])
 
     try:
         wait_until(0, 20)
