@@ -163,18 +163,6 @@ def unstamp(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def unstamp_ms(text: str) -> int:
-    """Whole Unix milliseconds of a `stamp`."""
-    if text[19::4] == ".Z":
-        return _second_ms(text[:19]) + int(text[20:23])
-    return round(unstamp(text) * 1000)
-
-
-@lru_cache(maxsize=64)  # times of calls come nearly in order
-def _second_ms(second: str) -> int:
-    return round(unstamp(second + "Z") * 1000)
-
-
 class Kept(Mapping[str, Record]):
     """The one record that is kept of each of some rows, by its key: very many may be in doubt at
     once. Nobody changes what it gives.

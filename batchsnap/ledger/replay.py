@@ -50,11 +50,12 @@ _OF_LATEST = ("event", "attempt", "verdict", "code", "message", "snapshot_id", "
 class Cohort:
     """Rows that stand alike: all of them share it."""
 
-    __slots__ = ("at_rest", "next", "rows", "standing")
+    __slots__ = ("at_rest", "is_out", "next", "rows", "standing")
 
     def __init__(self, standing: Standing) -> None:
         self.standing = standing
         self.rows = 0
+        self.is_out = standing.state is State.SENT
         self.at_rest = standing.state in DONE and not standing.owed
         self.next: dict[str, Cohort] = {}  # by move
 
@@ -91,29 +92,29 @@ class Fold:
         key = record.get("key")
         if key is None:
             self._apply_run(record)
-        else:
-            self._move(key, record)
-        self.tally.add(record)
-
-    def _move(self, key: str, record: Record) -> None:
+            self.tally.add_run(record)
+            return
         event = record["event"]
         old = self.cohorts.get(key)
         start = old or self._unborn
         new = start.next.get(event) or self._next_cohort(start, record)
-        if old is not None:
-            old.rows -= 1
         new.rows += 1
         self.cohorts[key] = new
-        intent = self._out.pop(key, None)
-        if intent is None and old is not None and (new.at_rest or event == Event.INTENT):
-            self.intents.drop(key)
-            self.latest.drop(key)
-        if event == Event.INTENT:
+        intent = None
+        if old is not None:
+            old.rows -= 1
+            if old.is_out:
+                intent = self._out.pop(key)
+            elif new.at_rest or new.is_out:
+                self.intents.drop(key)
+                self.latest.drop(key)
+        if new.is_out:
             self._out[key] = record
             if record["disk_backup_id"] is not None:
                 self.backup_disks.add(record["disk_id"] or "")
         elif not new.at_rest:
             self._pack(key, record, intent)
+        self.tally.add(key, event, record)
 
     def _pack(self, key: str, record: Record, intent: Record | None) -> None:
         """Keep what may be asked of a row that has an outcome, and is not at rest."""

@@ -5,69 +5,78 @@ Its memory does not grow with the rows, but for those that were given a reason o
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 
-from batchsnap.ledger.record import Record, of_later_version, unstamp, unstamp_ms
+from batchsnap.ledger.record import Record, of_later_version, stamp, unstamp
 from batchsnap.lifecycle import LIVES, Event
 from batchsnap.settings import TIMEOUT_S
 
 RECENT_S = 60.0
 """The pace of a run is that of so long."""
 _LATE_S = 60.0  # outcomes come in the order of replies; none is later than a timeout and this
-_WINDOW_MS = 1000
+_SECOND = timedelta(seconds=1)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _FEW_MOMENTS = 512
 _TENTH = len("2026-11-24T08:16:13.0")  # of a stamp: as exactly as the pace is known
+_INTENT, _ACCEPTED = Event.INTENT, Event.ACCEPTED
+"""Of nearly all records; an enumeration is slow to find its members."""
 
 
 class WorstSecond:
-    """The most starts in any second of one quota, from starts that come nearly in order.
+    """The most starts in any second of one quota, from stamps that come nearly in order.
 
-    In whole milliseconds, as the ledger has them: fractions of Unix seconds are too coarse to tell
-    999 from 1000. Starts of one millisecond are kept as a number, so that the memory is bounded.
+    Starts of one moment are kept as a number, so that the memory is bounded. A window goes over
+    those that no earlier one can follow any more. It takes in each start, and lets one go only
+    where the first is a second older than the last: so it never shrinks, and is the answer.
     """
 
-    def __init__(self, late_ms: int) -> None:
-        self._late_ms = late_ms
-        self._most = 0
-        self._starts: dict[int, int] = {}  # in each moment that an earlier one may still follow
+    def __init__(self, late_s: float) -> None:
+        self._late_s = late_s
+        self._starts: dict[str, int] = {}  # in each moment that an earlier one may still follow
         self._room = _FEW_MOMENTS  # for so many, before those that are over are passed
-        self._window: deque[tuple[int, int]] = deque()
-        self._in_window = 0
+        self._window: deque[datetime] = deque()
+        self._told = ""
 
-    def add(self, start_ms: int) -> None:
+    def add(self, start: str, told: str) -> None:
+        """Take a start, of a record that was written at `told`."""
         starts = self._starts
-        if start_ms in starts:
-            starts[start_ms] += 1
-            return
-        starts[start_ms] = 1
+        if told < self._told:  # the wall clock was set back: moments come that were there before
+            self._pass(sorted(starts), starts.pop)
+            self._part()
+        self._told = told
+        starts[start] = starts.get(start, 0) + 1
         if len(starts) >= self._room:  # many at once: sorting what is nearly in order is cheap
-            self._pass(sorted(m for m in starts if m < start_ms - self._late_ms), starts.pop)
+            stamps = sorted(starts)
+            over = bisect_left(stamps, stamp(unstamp(start) - self._late_s))
+            self._pass(stamps[:over], starts.pop)
             self._room = max(_FEW_MOMENTS, 2 * len(starts))
 
     @property
     def worst(self) -> int:
         """Of all starts so far."""
-        whole = WorstSecond(0)
-        whole._most, whole._window = self._most, self._window.copy()
-        whole._in_window = self._in_window
+        whole = WorstSecond(0.0)
+        whole._window = self._window.copy()
         whole._pass(sorted(self._starts), self._starts.__getitem__)
-        return whole._most
+        return len(whole._window)
 
-    def _pass(self, moments: list[int], starts_at: Callable[[int], int]) -> None:
+    def _pass(self, stamps: list[str], starts_at: Callable[[str], int]) -> None:
         """Let the window go over moments, in order."""
-        window, in_window, most = self._window, self._in_window, self._most
-        if window and moments and moments[0] < window[-1][0]:
-            window.clear()  # the wall clock was set back
-            in_window = 0
-        for moment in moments:
-            starts = starts_at(moment)
-            window.append((moment, starts))
-            in_window += starts
-            while moment - window[0][0] >= _WINDOW_MS:
-                in_window -= window.popleft()[1]
-            most = max(most, in_window)
-        self._in_window, self._most = in_window, most
+        moments = list(map(datetime.fromisoformat, stamps))
+        if self._window and moments and moments[0] < self._window[-1]:
+            self._part()
+        window = self._window
+        for moment in chain.from_iterable(map(repeat, moments, map(starts_at, stamps))):
+            window.append(moment)
+            if moment - window[0] >= _SECOND:
+                window.popleft()
+
+    def _part(self) -> None:
+        """Those that were passed share no second with those that come."""
+        self._window = deque([_LONG_AGO] * len(self._window))
 
 
 class Tally:
@@ -84,9 +93,9 @@ class Tally:
         self._same: dict[tuple[str, str], tuple[str, str]] = {}  # reasons that rows share
         self._halted: dict[tuple[str, ...], dict[str, str]] = {}
         self._taken_over: set[tuple[str, ...]] = set()  # halts of owners that another followed
-        self._starts: dict[tuple[str | None, ...], WorstSecond] = {}
+        self._starts: dict[Hashable, WorstSecond] = {}  # by quota
         self._shared = True  # one host serves all regions
-        self._late_ms = round((TIMEOUT_S + _LATE_S) * 1000)
+        self._late_s = TIMEOUT_S + _LATE_S
         self._elapsed_s = 0.0  # of lives that are over
         self._sending_s = 0.0  # of these, until their last snapshot was made
         self._made_at = ""  # when the latest life last made one
@@ -95,41 +104,25 @@ class Tally:
         self._made: deque[tuple[str, int]] = deque(maxlen=round(RECENT_S * 10) + 1)
         self._tenth, self._made_in_it = "", 0  # the latest, and not among `_made` yet
 
-    def add(self, record: Record) -> None:
-        """Take a record that the rows' lives allow."""
-        event, key = record["event"], record.get("key")
-        if key is None:
-            if not of_later_version(record) or (event in LIVES and "at" in record):
-                self._add_run(record)
-            return
-        self.last = record["at"]
+    def add(self, key: str, event: str, record: Record) -> None:
+        """Take a record of a row, one that its life allows."""
+        self.last = at = record["at"]
         if "code" in record:
             why = record["code"], record.get("message", "")
             self.why[key] = self._same.setdefault(why, why)
         elif self.why and not record.get("final"):  # the last question takes no reason away
             self.why.pop(key, None)
-        if event == Event.INTENT:
+        if event == _INTENT:
             if self._taken_over:
                 self._halt_is_over(record)
-        else:
-            self._add_outcome(event, key, record)
-
-    def _add_outcome(self, event: str, key: str, record: Record) -> None:
-        at = record["at"]
+            return
         if "sent_at" in record:
             self._add_call(record)
-        if event == Event.ACCEPTED:
+        if event == _ACCEPTED:
             self._made_at = at
             self._add_made(at[:_TENTH])
-        elif event == Event.IN_DOUBT:
-            self.doubted = at
-        elif record.get("verdict") == "BACKPRESSURE" and "not_before" in record:
-            rests_until = unstamp(record["not_before"])
-            self.rests[record["region"] or ""] = rests_until, record.get("code", "")
-        elif event == Event.DOUBLED:
-            self.doubled.add(key)
-        elif event == Event.HALTED:
-            self._add_halt(record)
+        else:
+            self._add_other(key, event, record)
 
     @property
     def halted(self) -> tuple[dict[str, str], ...]:
@@ -168,12 +161,26 @@ class Tally:
 
     def _add_call(self, record: Record) -> None:
         self.requests += 1
-        self.throttled += record.get("verdict") == "THROTTLED"
-        quota = record["profile"], None if self._shared else record["region"]
+        profile = record["profile"]
+        quota = profile if self._shared else (profile, record["region"])
         starts = self._starts.get(quota)
         if starts is None:
-            starts = self._starts[quota] = WorstSecond(self._late_ms)
-        starts.add(unstamp_ms(record["sent_at"]))
+            starts = self._starts[quota] = WorstSecond(self._late_s)
+        starts.add(record["sent_at"], record["at"])
+
+    def _add_other(self, key: str, event: str, record: Record) -> None:
+        verdict = record.get("verdict")
+        if verdict == "THROTTLED":
+            self.throttled += "sent_at" in record
+        elif verdict == "BACKPRESSURE" and "not_before" in record:
+            rests_until = unstamp(record["not_before"])
+            self.rests[record["region"] or ""] = rests_until, record.get("code", "")
+        if event == Event.IN_DOUBT:
+            self.doubted = record["at"]
+        elif event == Event.DOUBLED:
+            self.doubled.add(key)
+        elif event == Event.HALTED:
+            self._add_halt(record)
 
     def _add_made(self, tenth: str) -> None:
         if tenth == self._tenth:
@@ -182,8 +189,11 @@ class Tally:
             self._made.append((self._tenth, self._made_in_it))
             self._tenth, self._made_in_it = tenth, 1
 
-    def _add_run(self, record: Record) -> None:
+    def add_run(self, record: Record) -> None:
+        """Take a record of the whole run, or of a life."""
         event = record["event"]
+        if of_later_version(record) and not (event in LIVES and "at" in record):
+            return
         if event in LIVES:
             self._add_owner(record)
         elif event != Event.FINISHED:
@@ -194,7 +204,7 @@ class Tally:
         if "endpoint" in record:
             self._shared = "{region}" not in record["endpoint"]
         if timeout_s := record.get("settings", {}).get("timeout_s"):
-            self._late_ms = round((timeout_s + _LATE_S) * 1000)
+            self._late_s = timeout_s + _LATE_S
 
     def _add_owner(self, record: Record) -> None:
         """Many processes, each with quotas of its own: their lives run side by side."""

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from batchsnap.ledger.record import Record, row_record, stamp, unstamp, unstamp_ms
+from batchsnap.ledger.record import Record, row_record, stamp
 from batchsnap.ledger.replay import Fold, folded
 from batchsnap.ledger.tally import WorstSecond
 from batchsnap.report.progress import progress_of
 from batchsnap.report.summary import summary_of
-from tests.records import birth, moved, row
+from tests.records import AT, birth, moved, row
 
 BORN = 1_795_500_000.0
 
@@ -94,12 +94,16 @@ def test_a_claim_of_one_quota_leaves_the_halts_of_others() -> None:
 @pytest.mark.parametrize("starts_a_ms", [1, 40])
 def test_the_worst_second_is_kept_by_the_millisecond(starts_a_ms: int) -> None:
     """However many calls are made, its memory is that of the moments, not of the calls."""
-    worst = WorstSecond(late_ms=5000)
+    worst = WorstSecond(late_s=5.0)
     for ms in range(3000):
         for _ in range(starts_a_ms):
-            worst.add(ms)
+            worst.add(in_ms(ms), AT)
     assert worst.worst == 1000 * starts_a_ms
     assert len(worst._starts) == 3000
+
+
+def in_ms(number: int) -> str:
+    return stamp(BORN + number / 1000)
 
 
 def test_a_row_that_is_made_costs_a_key_and_an_entry() -> None:
@@ -127,22 +131,26 @@ def test_the_worst_second_is_that_of_all_starts_sorted(seed: int) -> None:
     """They come up to a second late, and are looked at many at a time."""
     rand = Random(seed)
     starts = [round(number * (9 + seed) + rand.random() * 1000) for number in range(4000)]
-    worst = WorstSecond(late_ms=1100)
+    worst = WorstSecond(late_s=1.1)
     for start in starts:
-        worst.add(start)
+        worst.add(in_ms(start), AT)
     starts.sort()
     within = (bisect_left(starts, start + 1000) - i for i, start in enumerate(starts))
     assert worst.worst == max(within)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        stamp(BORN + 0.0425),
-        "2026-11-24T08:16:13Z",
-        "2026-11-24T08:16:13+0100",
-        "2026-11-24T08:16:13.042+01:00",
-    ],
-)
-def test_milliseconds_of_a_stamp_are_those_of_its_seconds(text: str) -> None:
-    assert unstamp_ms(text) == round(unstamp(text) * 1000)
+@pytest.mark.parametrize("back_ms", [60, 2000, 60_000, 3_600_000])
+def test_a_wall_clock_that_is_set_back_makes_no_second_worse(back_ms: int) -> None:
+    """Twenty a second, and from then on each moment a second time."""
+    fold = folded([born()])
+
+    def starts(first_ms: int, number: int, every_ms: int) -> None:
+        for ms in range(first_ms, first_ms + number * every_ms, every_ms):
+            fold.apply(at(ms / 1000, "intent"))
+            fold.apply(at(ms / 1000, "deferred", sent_at=in_ms(ms)))
+
+    starts(0, 4000, 50)
+    starts(200_000 - back_ms, 4000, 50)
+    assert fold.tally.worst_second == 20
+    starts(400_000, 30, 45)
+    assert fold.tally.worst_second == 23
