@@ -177,7 +177,7 @@ def read_part(database: Database, ledger: LedgerRow, quota: QuotaRow, runs: list
         if record["event"] == Event.CLAIMED:
             known = record.get("server", known)
             lost = lost or record.get("recovered", {}).get("lost", "")
-    requests = [_request(text) for (text,) in database.run(_PLANNED, quota.id)]
+    requests = [schema.request_of(text) for (text,) in database.run(_PLANNED, quota.id)]
     last = [line for (line,) in database.run(_SIBLINGS, quota.source, quota.host)]
     clean = all(line is None or orjson.loads(line)["event"] == Event.RELEASED for line in last)
     server = Server(**known) if known else None
@@ -189,12 +189,6 @@ def _run_records(database: Database, rows: Iterable[QuotaRow]) -> list[Record]:
     """The records of the run itself."""
     own = next(quota.id for quota in rows if not quota.source)
     return [orjson.loads(line) for _, line in database.run(_LINES, own)]
-
-
-def _request(text: str) -> PlannedRequest:
-    values = orjson.loads(text)
-    values["tags"] = tuple((key, value) for key, value in values["tags"])
-    return PlannedRequest(**values)
 
 
 def _other_history(then: Server | None, now: Server) -> str:

@@ -22,7 +22,6 @@ from batchsnap.postgres.reading import LedgerRow, find, reader
 from batchsnap.postgres.recovery import newest_of, server_of
 
 _BATCH = 1000
-_FIELDS = PlannedRequest._fields
 _LEDGER = "insert into batchsnap.ledger (name, header) values (%s, %s) returning id"
 _QUOTA = "insert into batchsnap.quota (ledger, source, host) values (%s, %s, %s) returning id"
 _ROWS = "update batchsnap.quota set rows = %s, profiles = %s where id = %s"
@@ -108,8 +107,7 @@ def plan_rows(
             for request in chain.from_iterable(map(_requests, queues)):
                 check(request, quota)
                 counts[quota] += 1
-                document = orjson.dumps(dict(zip(_FIELDS, request, strict=True)))
-                yield copy_line(quota, counts[quota], document)
+                yield copy_line(quota, counts[quota], schema.document(request))
 
     database.copy_in("copy batchsnap.planned (quota, ord, request) from stdin", lines())
     return counts

@@ -123,5 +123,5 @@ def _full(error: OSError) -> UsageError:
 
 def _request(line: bytes) -> PlannedRequest:
     values = orjson.loads(line)
-    values[_TAGS] = tuple(map(tuple, values[_TAGS]))
-    return PlannedRequest(*values)
+    values[_TAGS] = tuple(map(tuple, values[_TAGS])) if values[_TAGS] else ()
+    return PlannedRequest._make(values)

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
+import orjson
+
+from batchsnap.model import PlannedRequest
+
 VERSION = 1
+_EMPTY = PlannedRequest("", 0, "", "", "", "", "", False, "", "", ())._asdict()
+_FIELDS = PlannedRequest._fields
 
 TABLES = """
 create schema if not exists batchsnap;
@@ -103,6 +109,20 @@ HOLDERS = (
     "where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 "
     "and l.granted and (l.classid::bigint << 32) | l.objid::bigint = %s::bigint"
 )
+
+
+def document(request: PlannedRequest) -> bytes:
+    """A planned row's `request`: an object of what is not empty, for versions may add to it."""
+    return orjson.dumps(
+        {name: value for name, value in zip(_FIELDS, request, strict=True) if value}
+    )
+
+
+def request_of(text: str) -> PlannedRequest:
+    """The row that a `document` is of."""
+    values = {**_EMPTY, **orjson.loads(text)}
+    values["tags"] = tuple((key, value) for key, value in values["tags"])
+    return PlannedRequest(**values)
 
 
 def pair_lock(source: str, host: str) -> int:

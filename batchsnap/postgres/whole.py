@@ -33,8 +33,8 @@ from batchsnap.postgres.session import Session
 
 _HOLD = "update batchsnap.ledger set phase = 'stopped' where id = %s and phase = 'open'"
 _PLACES = (
-    "select distinct quota, request::json ->> 'profile', request::json ->> 'region' "
-    "from batchsnap.planned where quota = any(%s)"
+    "select distinct quota, coalesce(request::json ->> 'profile', ''), "
+    "coalesce(request::json ->> 'region', '') from batchsnap.planned where quota = any(%s)"
 )
 
 
