@@ -134,6 +134,7 @@ def one_worker(postgres: Server, quotas: int, rows_each: int) -> Work:
     with fleet_of(quotas, rows_each) as fleet:
         base = new_base(postgres)
         load(fleet, base)
+        base.sql("vacuum batchsnap.planned")  # its first reader would write pages
         base.server.sql("postgres", "checkpoint")
         written, served = base.sql(_WRITTEN)[0][0], server_s(postgres)
         [worker] = over_database(fleet, base)
