@@ -9,6 +9,25 @@ The grid alone would let a late start and its punctual successors share a second
 many. The guard closes that: the N-th start before this one must lie a window and half the margin
 back. Half, so that the echo of a late start, one round of N later, is weaker and dies out.
 
+For example, 4 starts a second and a margin of 0.04 s. A step is 1.04 / 4 = 0.26 s, and the guard
+asks that the 4th start before lies 1.02 s back:
+
+    start  grid   starts
+        1  0.00   0.00
+        2  0.26   0.26
+        3  0.52   0.70   the host was held up for 0.18 s, less than a step: the grid stays
+        4  0.78   0.78   and the delay is not handed on
+        5  1.04   1.04
+        6  1.30   1.30
+        7  1.56   1.72   the guard: start 3 was at 0.70. At 1.56 there would be five in the second
+                         from 0.70 on: 0.70, 0.78, 1.04, 1.30 and 1.56
+        8  1.82   1.82
+        9  3.00   3.00   the host stood still for 0.92 s, more than a step: the grid moves with it
+       10  3.26   3.26   and the three starts that were missed are not made up
+
+Start 7 is late by 0.16 s only, start 11 would be by no more than 0.14 s had the host not stood
+still: the echo of start 3 dies out.
+
 The server counts arrivals, and the network moves them. The margin is what is added to the second
 against that. It is learned by the smallest rule that has a balance: a step up for each throttled
 call, a small share of the step down for each other one, so that this share of calls is throttled.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import pairwise
 
 import pytest
@@ -107,6 +108,19 @@ def test_no_window_ever_holds_one_too_many(
     assert worst_window(walk.starts) <= walk.size
     apart = [b - a for a, b in zip(walk.starts, walk.starts[walk.size :], strict=False)]
     assert all(gap >= law.WINDOW_S for gap in apart)
+
+
+EXAMPLE = re.findall(r"^ +(\d+)  ([\d.]+)   ([\d.]+)(.*)$", law.__doc__ or "", re.MULTILINE)
+
+
+def test_the_example_of_the_docstring_is_lawful() -> None:
+    """Each start as told: at its grid point, when the law allows it, or as late as the host was."""
+    walk = Walk(4)
+    for _, grid, starts, why in EXAMPLE:
+        walk.start(0.0, 0.04, float(starts) if "host" in why else 0.0)
+        assert (walk.due, walk.starts[-1]) == pytest.approx((float(grid), float(starts)))
+
+    assert [int(number) for number, *_ in EXAMPLE] == list(range(1, 11))
 
 
 def test_what_a_stall_missed_stays_missed() -> None:
