@@ -19,8 +19,36 @@ ledger line. A *Run* is the job over all its process lives. To *settle* is to re
 asking the cloud. A *Gate* is where a token is waited for, a *Quota* what a gate stands for. A
 *Summary* is the sum of a run's records.
 
-Where to begin reading: `model`, `lifecycle`, `plan`, `pacing.law`, `ledger.record`,
-`engine.attempt`.
+The rooms, from the floor up: each sees at most what stands above it here, and F0 is pure.
+
+model       F0  the values of the walk
+version     F0  the version
+errors      F0  every error that a user can meet, and the exit code each ends in
+settings    F0  what a run can be told; each setting stands once
+lifecycle   F0  THE TABLE: where a row can go, by which event
+retry       F0  what to do after a verdict: wait, settle, halt, give up, or done
+suspicion   F0  is it one row that can't be done, or its whole account or region?
+clock       F1  where time comes from
+failpoints  F1  points at which tests kill the process
+manifest        a file that people and tools wrote -> rows
+cloud           the signature, the calls, the codes, and the connections
+pacing          when the next start may come, and waiting for it
+ledger          the records of a run: written, read, and folded
+plan        F0  rows -> requests: keys, names, the survey, the forecast
+postgres        the ledger in PostgreSQL
+client          how a credential reaches a host: sign, pace, send, ask
+settling        what is remembered of a row that is not at rest, and asking what became of it
+engine          rows in, records out: each row's life
+report          what happened, for people and scripts
+simulator       a local cloud, faults included, that shares no code with the client
+job             one run from the manifest to the exit code, and what comes after it
+cluster         many machines on one run
+library         what a program that embeds batchsnap calls
+cli             the command line
+__main__        `python -m batchsnap`
+
+Where to begin reading: `model`, `lifecycle`, `plan`, `pacing` and its `law`, `ledger.record`,
+`engine.attempt`, `engine.dispatcher`, `settling.settle`.
 """
 
 from __future__ import annotations
