@@ -4,7 +4,10 @@ Nothing is scheduled and nobody leads. A worker tries the locks of free quotas; 
 until the work there is done, it is stopped, or it dies, and then another gets the lock.
 
 gates    a gate behind the quota's lease
+keys     which quotas this machine can work on
+share    what the database has of a quota, sorted into what is to be done
 claims   lock, read, and write `claimed` as the next record
+canary   the first N rows of a run, before all others
 tenure   one quota, from `claimed` to `released`
 worker   one machine's offer: claims while there is something free
 load     a manifest into the database, in one transaction

@@ -9,69 +9,56 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import anyio.to_thread
 import orjson
 
 from batchsnap.clock import Clock
+from batchsnap.cluster.share import Choose, Share, read_share
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger.record import Record, stamp
-from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import Event
-from batchsnap.model import PlannedRequest
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.hold import Hold
-from batchsnap.postgres.reading import LedgerRow, QuotaRow, need, quotas, reader
-from batchsnap.postgres.recovery import Server, end_former, server_of, try_locks
+from batchsnap.postgres.reading import QuotaRow, need, quotas, reader
+from batchsnap.postgres.recovery import Server, end_former, newest_of, server_of, try_locks
 from batchsnap.postgres.session import Session
+from batchsnap.settings import Waits
 
 BATCH = 10
-_PLANNED = "select request from batchsnap.planned where quota = %s order by ord"
-_LINES = "select seq, line from batchsnap.record where quota = %s order by seq"
-_SIBLINGS = (
-    "select (select r.line from batchsnap.record r where r.quota = q.id order by r.seq desc "
-    "limit 1) from batchsnap.quota q where q.source = %s and q.host = %s"
-)
-
-
-@dataclass(slots=True)
-class Share:
-    """What the database has of one quota, read in one snapshot."""
-
-    quota: QuotaRow
-    fold: Fold
-    requests: list[PlannedRequest] = field(repr=False)
-    newest: int
-    clean: bool  # whoever had the pair last gave it back, or nobody ever had it
-    server: Server | None  # that of the last claim, or of the load
-    read_on: Server
-    lost: str  # why durable records may be missing
-    retry_failed: bool
+RECORDS = 100_000
+"""So many records are read for a claim at most, so that what is claimed first does not wait for
+what is read last. One quota may have more."""
+_RUN_LINES = "select line from batchsnap.record where quota = %s order by seq"
 
 
 class Claimed(NamedTuple):
     """A quota that is ours."""
 
     hold: Hold
-    part: Share
+    share: Share
 
 
 class Claims:
     """Takes free quotas of one ledger."""
 
-    def __init__(self, address: Address, session: Session, clock: Clock) -> None:
+    def __init__(self, address: Address, session: Session, clock: Clock, waits: Waits) -> None:
         self._address = address
+        self._waits = waits
         self._session = session
         self._clock = clock
 
-    async def take(self, wanted: Iterable[QuotaRow], most: int) -> list[Claimed]:
-        """Claim some of the quotas that nobody owns.
+    async def take(
+        self, wanted: Iterable[QuotaRow], most: int, choose: Choose | None = None
+    ) -> list[Claimed]:
+        """Claim some of the quotas that nobody owns; with `choose`, which is the
+        canary's, of their rows only the chosen ones.
 
         Raises:
             Away: the session was lost; what was claimed meanwhile is free again.
@@ -82,56 +69,62 @@ class Claims:
         by_lock = {schema.pair_lock(q.source, q.host): q for q in chosen[: min(most, BATCH)]}
         if not by_lock:
             return []
-        database, got = await self._session.call(lambda db: (db, _locked(db, list(by_lock))))
+        database, got = await self._session.call(lambda db: (db, _locked(db, by_lock)))
         failpoint("claim_locked")
         claimed: list[Claimed] = []
+        shares: list[Share] = []
         try:
-            parts = await anyio.to_thread.run_sync(self._read, [by_lock[lock] for lock in got])
-            for part in parts:
-                if (one := await self._claim(database, part)) is not None:
+            read = partial(self._read, [by_lock[lock] for lock in got], choose)
+            shares = await anyio.to_thread.run_sync(read)
+            for share in shares:
+                if (one := await self._claim(database, share)) is not None:
                     claimed.append(one)
         finally:
+            ours = {id(one.share) for one in claimed}
+            for share in shares:
+                if id(share) not in ours:
+                    share.close()
             kept = {one.hold.lock for one in claimed}
             if rest := [lock for lock in got if lock not in kept]:
                 with anyio.CancelScope(shield=True), suppress(Away):
                     await self._session.call(lambda db: db.run(schema.UNLOCKS, rest))
         return claimed
 
-    def _read(self, wanted: list[QuotaRow]) -> list[Share]:
+    def _read(self, wanted: list[QuotaRow], choose: Choose | None) -> list[Share]:
         """What is there of the quotas that are still to be worked on."""
         with reader(self._address, primary=True) as database, database.snapshot():
             ledger = need(database, self._address)
             now = {quota.id: quota for quota in quotas(database, ledger.id)}
-            if ledger.phase != "open":
+            if ledger.phase != ("open" if choose is None else "canary"):
                 return []
-            runs = _run_records(database, now.values())
+            told = [ledger.header, *_run_records(database, now.values())]
             return [
-                read_part(database, ledger, now[quota.id], runs)
+                read_share(database, now[quota.id], told, self._waits, choose)
                 for quota in wanted
                 if now[quota.id].ended is None
             ]
 
-    async def _claim(self, locked: Database, part: Share) -> Claimed | None:
+    async def _claim(self, locked: Database, share: Share) -> Claimed | None:
         """Write its `claimed`; None where somebody else wrote, or the lock's session is gone."""
-        quota = part.quota
+        quota = share.quota
         session = self._session
 
         def write(database: Database) -> tuple[str, Server]:
             if database is not locked:
                 raise Fenced("the session that had the lock is gone")
-            if (server := server_of(database)) != part.read_on:  # of several, one was deposed
+            if (server := server_of(database)) != share.read_on:  # of several, one was deposed
                 raise Fenced("it was read from another server")
-            if other := _other_history(part.server, server):
-                part.lost = part.lost or other
-                part.clean = False  # whoever claimed it since is not known here
-            line = orjson.dumps(self._record(part, server)).decode()
-            database.run(schema.APPEND, [quota.id], [part.newest + 1], [line])
+            if other := _other_history(share.server, server):
+                share.lost = share.lost or other
+                share.clean = False  # whoever claimed it since is not known here
+            line = orjson.dumps(self._record(share, server)).decode()
+            database.run(schema.APPEND, [quota.id], [share.newest + 1], [line])
             return line, server
 
         hold = Hold(
             quota.id,
             schema.pair_lock(quota.source, quota.host),
-            part.newest + 1,
+            share.newest + 1,
             session.clocks,
             quota.what,
         )
@@ -141,54 +134,40 @@ class Claims:
             return None
         failpoint("claim_written")
         session.adopt(hold)
-        return Claimed(hold, part)
+        return Claimed(hold, share)
 
-    def _record(self, part: Share, server: Server) -> dict[str, Any]:
+    def _record(self, share: Share, server: Server) -> dict[str, Any]:
         record = {
             "event": Event.CLAIMED,
             "at": stamp(self._clock.wall()),
-            "source": part.quota.source,
-            "host": part.quota.host,
+            "source": share.quota.source,
+            "host": share.quota.host,
             "worker": f"{socket.gethostname()}:{os.getpid()}",
             "server": server._asdict(),
         }
-        return {**record, "recovered": {"lost": part.lost}} if part.lost else record
+        return {**record, "recovered": {"lost": share.lost}} if share.lost else record
 
 
-def _locked(database: Database, locks: list[int]) -> list[int]:
-    """The locks that were free. What must not be held for ever is free at the next try."""
+def _locked(database: Database, wanted: Mapping[int, QuotaRow]) -> list[int]:
+    """The locks that were free, of so many quotas as may be read at once. What must not be held
+    for ever is free at the next try."""
+    sizes = newest_of(database, [quota.id for quota in wanted.values()])
+    locks: list[int] = []
+    records = 0
+    for lock, quota in wanted.items():
+        records += sizes.get(quota.id, 0)
+        if locks and records > RECORDS:
+            break
+        locks.append(lock)
     got = try_locks(database, locks)
     end_former(database, [lock for lock in locks if lock not in got], frozenset())
     return [lock for lock in locks if lock in got]
 
 
-def read_part(database: Database, ledger: LedgerRow, quota: QuotaRow, runs: list[Record]) -> Share:
-    """All of one quota."""
-    fold, retry_failed, lost = Fold(), False, ""
-    known = ledger.header.get("server", {})
-    for record in (ledger.header, *runs):
-        fold.apply(record)
-        retry_failed = record.get("retry_failed", False)
-    newest = 0
-    for seq, line in database.run(_LINES, quota.id):
-        newest = seq
-        record = orjson.loads(line)
-        fold.apply(record)
-        if record["event"] == Event.CLAIMED:
-            known = record.get("server", known)
-            lost = lost or record.get("recovered", {}).get("lost", "")
-    requests = [schema.request_of(text) for (text,) in database.run(_PLANNED, quota.id)]
-    last = [line for (line,) in database.run(_SIBLINGS, quota.source, quota.host)]
-    clean = all(line is None or orjson.loads(line)["event"] == Event.RELEASED for line in last)
-    server = Server(**known) if known else None
-    read_on = server_of(database)
-    return Share(quota, fold, requests, newest, clean, server, read_on, lost, retry_failed)
-
-
 def _run_records(database: Database, rows: Iterable[QuotaRow]) -> list[Record]:
     """The records of the run itself."""
     own = next(quota.id for quota in rows if not quota.source)
-    return [orjson.loads(line) for _, line in database.run(_LINES, own)]
+    return [orjson.loads(line) for (line,) in database.run(_RUN_LINES, own)]
 
 
 def _other_history(then: Server | None, now: Server) -> str:

@@ -21,6 +21,7 @@ from batchsnap.ledger.record import stamp
 from batchsnap.lifecycle import Event
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import PlannedRequest, Problem
+from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.reading import need, quotas, reader
@@ -35,7 +36,6 @@ _ROWS = (
     "(select count(*) from batchsnap.record where quota = id and "
     "line::json ->> 'event' = 'accepted') where id = %s"
 )
-_OPEN = "update batchsnap.ledger set phase = 'open', reason = '' where id = %s"
 
 
 def prepare_edit(address: Address, spec: JobSpec) -> tuple[Prepared, WholeSink]:
@@ -146,4 +146,4 @@ def _plan(
             "retry_failed": retry_failed,
         },
     )
-    database.run(_OPEN, ledger.id)
+    database.run(schema.OPEN, prepared.settings.canary > 0, ledger.id)

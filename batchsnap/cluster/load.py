@@ -22,7 +22,7 @@ from batchsnap.postgres.reading import LedgerRow, find, reader
 from batchsnap.postgres.recovery import newest_of, server_of
 
 _BATCH = 1000
-_LEDGER = "insert into batchsnap.ledger (name, header) values (%s, %s) returning id"
+_LEDGER = "insert into batchsnap.ledger (name, header, phase) values (%s, %s, %s) returning id"
 _QUOTA = "insert into batchsnap.quota (ledger, source, host) values (%s, %s, %s) returning id"
 _ROWS = "update batchsnap.quota set rows = %s, profiles = %s where id = %s"
 
@@ -77,7 +77,8 @@ def _beaten(address: Address) -> LedgerLocked:
 
 def _load(database: Database, name: str, header: Record, pairs: Mapping[Pair, list[Queue]]) -> None:
     stored = {**header, "server": server_of(database)._asdict()}
-    [(ledger,)] = database.run(_LEDGER, name, orjson.dumps(stored).decode())
+    phase = "canary" if header["settings"]["canary"] else "open"
+    [(ledger,)] = database.run(_LEDGER, name, orjson.dumps(stored).decode(), phase)
     add_quota(database, ledger, Pair("", ""))
     ids = {pair: add_quota(database, ledger, pair) for pair in pairs}
     counts = plan_rows(database, pairs, ids)

@@ -22,6 +22,7 @@ from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.replay import Fold, folded
 from batchsnap.lifecycle import Event
 from batchsnap.manifest.reader import Manifest
+from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.reading import LedgerRow, find, quotas, reader, records
@@ -38,14 +39,15 @@ _REOPEN = (
     "and (ended <> 'done' or failed > 0 or %s)"
 )
 _ZERO = "update batchsnap.quota set failed = 0 where ledger = %s and failed <> 0"
-_OPEN = "update batchsnap.ledger set phase = 'open', reason = '' where id = %s"
 _FINISH = (
-    "update batchsnap.ledger set phase = 'finished' where id = %s and phase = 'open' and not "
+    "update batchsnap.ledger set phase = 'finished' "
+    "where id = %s and phase in ('canary', 'open') and not "
     "exists (select from batchsnap.quota where ledger = %s and source <> '' and ended is null) "
     "returning id"
 )
 _STOP = (
-    "update batchsnap.ledger set phase = 'stopped', reason = %s where id = %s and phase = 'open'"
+    "update batchsnap.ledger set phase = 'stopped', reason = %s "
+    "where id = %s and phase in ('canary', 'open') returning id"
 )
 
 
@@ -95,7 +97,6 @@ def check_spec(spec: JobSpec) -> None:
     left_out = {
         "--simulate": (spec.simulated, "rehearse with a ledger in a file"),
         "--wait": (spec.wait, "watch with `batchsnap status`"),
-        "--canary": (spec.given.get("canary"), "make a small manifest of its own first"),
         "--max-creating": (spec.given.get("max_creating"), "lower --rate instead"),
     }
     for option, (given, remedy) in left_out.items():
@@ -163,7 +164,7 @@ def take_up(address: Address, there: KnownRun, spec: JobSpec) -> None:
                 append_own(database, _own(database, there.ledger), record)
                 database.run(_REOPEN, there.ledger.id, spec.retry_failed)
                 database.run(_ZERO, there.ledger.id)
-                database.run(_OPEN, there.ledger.id)
+                database.run(schema.OPEN, settings.canary > 0, there.ledger.id)
         except Fenced:
             raise LedgerLocked(
                 "another process takes the run up at this moment: run the same command again"
@@ -173,8 +174,7 @@ def take_up(address: Address, there: KnownRun, spec: JobSpec) -> None:
 def stop_run(address: Address, there: KnownRun, reason: str = "") -> bool:
     """Have every worker drain; False where the run was not open."""
     with reader(address, primary=True) as database:
-        database.run(_STOP, reason, there.ledger.id)
-        return there.ledger.phase == "open"
+        return bool(database.run(_STOP, reason, there.ledger.id))
 
 
 async def work_on(
@@ -222,7 +222,7 @@ def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Res
             halted=halted,
             wait=False,
         )
-        if code in {Exit.DONE, Exit.SOME_FAILED} and ledger.phase == "open":
+        if code in {Exit.DONE, Exit.SOME_FAILED} and ledger.phase != "finished":
             record: Record = {"event": Event.FINISHED, "at": _now(), "exit": code}
             if _finish(database, ledger, record):
                 fold.apply(record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import orjson
 
@@ -15,14 +15,14 @@ from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
 from batchsnap.cloud.endpoints import endpoint_url, is_local
 from batchsnap.cloud.transport import Transport
+from batchsnap.cluster.canary import Canary
 from batchsnap.cluster.claims import Claimed
 from batchsnap.cluster.gates import LeasedGates
 from batchsnap.engine.executor import LocalExecutor, Work
 from batchsnap.errors import Exit, LedgerError, first_of_ours
 from batchsnap.failpoints import failpoint
-from batchsnap.job.intake import sorted_in
 from batchsnap.ledger.record import Record, stamp
-from batchsnap.lifecycle import DONE, ENDED, Event
+from batchsnap.lifecycle import Event, State
 from batchsnap.pacing.gate import FIRST_WAIT_S
 from batchsnap.pacing.quota_file import state_folder
 from batchsnap.postgres import schema
@@ -30,7 +30,6 @@ from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.lease import grace_s
 from batchsnap.postgres.session import Session
 from batchsnap.postgres.sink import QuotaSink
-from batchsnap.settings import Settings, Waits
 
 _AHEAD_MOST_S = 300.0  # a signature that is dated further ahead is refused
 _END = "update batchsnap.quota set ended = %s where id = %s and ended is null"
@@ -45,7 +44,6 @@ class Shared:
     credentials: CredentialSource
     clock: Clock
     say: Say
-    waits: Waits
     records: Callable[[], Iterator[Record]]  # of the whole ledger
     label: str
 
@@ -53,40 +51,40 @@ class Shared:
 class Tenure:
     """Run it once; `stop` drains it."""
 
-    def __init__(self, world: Shared, claimed: Claimed) -> None:
-        self.hold, self.part = claimed
+    def __init__(self, world: Shared, claimed: Claimed, canary: Canary | None = None) -> None:
+        """`canary`: only some rows are to be made, and it hears of them."""
+        self.hold, self.share = claimed
+        self._canary = canary
         self.stop = Stop()
         self.ended: str | None = None  # 'done', 'halted', 'gave_up'; None: to be claimed again
         self._drained = False
-        self._keys: list[str] = []
         self._world = world
-        stored = Settings().merged(self.part.fold.settings)
-        self._endpoint = self.part.fold.header["endpoint"]
-        settings = stored.settling(local=is_local(self._endpoint), given=False)
-        # What is counted over the whole run is not this quota's to judge.
-        self._settings = replace(settings, max_errors="", canary=0, max_creating=0)
         self._sink = QuotaSink(
             world.session,
             self.hold,
-            self.part.fold,
+            self.share.fold,
             label=world.label,
-            lost=self.part.lost,
+            lost=self.share.lost,
             records=world.records,
         )
+        if canary is not None:
+            self._sink.taps.append(canary.heard)
 
     async def run(self) -> None:
         """Work until all is done, stopped, halted or lost, and give the quota back."""
         world = self._world
         self._sink_watch()
-        if not await self._may_begin():
-            await self._give_back()
-            return
         try:
-            halted = await self._execute()
+            if await self._may_begin():
+                halted = await self._execute()
+                self.ended = self._end(halted=halted) if self._sink.failure is None else None
         except* LedgerError as group:  # lost; or what the engine asked of it, it could not be told
             world.say(str(first_of_ours(group)))
-        else:
-            self.ended = self._end(halted=halted) if self._sink.failure is None else None
+        finally:
+            self.share.close()
+        if self._canary is not None and self._sink.failure is None:
+            self._canary.ended(self.ended)
+            self.ended = None  # there is more to do
         await self._give_back()
 
     def drain(self, code: Exit, reason: str) -> None:
@@ -111,66 +109,55 @@ class Tenure:
         owner may still send lies more than a window back then."""
         if not await self.hold.lease.held():
             return False
-        if not self.part.clean:
+        if not self.share.clean:
             with self.stop.ends():
-                await self._world.clock.sleep(grace_s(self._settings.rate_per_s))
+                await self._world.clock.sleep(grace_s(self.share.settings.rate_per_s))
         return not self.stop.stopping
 
     async def _execute(self) -> bool:
         """The engine's part; whether something was halted."""
-        world, part = self._world, self.part
-        waits = world.waits.fitted(self._settings.retry_for_s)
-        intake = sorted_in(
-            part.requests,
-            part.fold,
-            self._settings,
-            waits,
-            retry_failed=part.retry_failed,
-            ask_first=bool(self._sink.gap),
-        )
-        self._keys = [request.key for request in part.requests]
-        part.requests.clear()  # they are spooled now
+        world, share = self._world, self.share
         work = Work(
             ledger=self._sink,
-            queues=list(intake.queues.values()),
-            settings=self._settings,
-            waits=waits,
-            endpoint=self._endpoint,
+            queues=list(share.intake.queues.values()),
+            settings=share.settings,
+            waits=share.waits,
+            endpoint=share.endpoint,
             ask_first=self._sink.gap,
-            rows=part.quota.rows,
+            rows=share.quota.rows,
+            wait=self._canary is not None,
         )
         gates = LocalGates(
-            self._settings,
+            share.settings,
             world.clock,
             state_folder(),
             self.stop,
             world.say,
-            first_wait_s=FIRST_WAIT_S if part.clean else 0.0,  # the grace was longer
+            first_wait_s=FIRST_WAIT_S if share.clean else 0.0,  # the grace was longer
         )
         try:
             connections = Connections(
                 world.transport,
                 LeasedGates(gates, self.hold.lease),
-                self._settings,
+                share.settings,
                 world.clock,
                 world.credentials,
             )
-            if not part.clean and not is_local(self._endpoint):
-                for profile, region in intake.queues:
-                    _assume_the_worst(connections, profile, endpoint_url(self._endpoint, region))
+            if not share.clean and not is_local(share.endpoint):
+                for profile, region in share.intake.queues:
+                    _assume_the_worst(connections, profile, endpoint_url(share.endpoint, region))
             halts = await LocalExecutor(world.clock, connections, world.say).execute(
                 work, self.stop
             )
         finally:
             gates.close()
-            intake.close()
         return halts.any
 
     def _end(self, *, halted: bool) -> str | None:
         """How the quota's part of the run ended."""
-        fold = self.part.fold
-        left = any(fold.standing(key).state not in DONE | ENDED for key in self._keys)
-        if not left and not fold.owed:
+        fold = self.share.fold
+        awaited = fold.counts[State.ACCEPTED] if self._canary is not None else 0
+        if not self.share.remaining.rows and not fold.owed and not awaited:
             return "done"
         if halted:
             return "halted"

@@ -7,21 +7,23 @@ while there are any, up to its bound; one that nobody has taken for ten seconds 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import anyio
-import orjson
 from anyio.abc import TaskGroup
 
 from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock, LoopClock
 from batchsnap.cloud.transport import Transport
+from batchsnap.cluster.canary import Canary
 from batchsnap.cluster.claims import Claims
+from batchsnap.cluster.keys import Keys
 from batchsnap.cluster.tenure import Shared, Tenure
-from batchsnap.errors import CredentialsError, Exit, LedgerError
+from batchsnap.errors import Exit, LedgerError
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database
 from batchsnap.postgres.reading import LedgerRow, QuotaRow, quotas, records
@@ -38,8 +40,10 @@ _FACTS = (
     "where q.ledger = l.id and q.source <> '') from batchsnap.ledger l where l.id = %s"
 )
 _STOP = (
-    "update batchsnap.ledger set phase = 'stopped', reason = %s where id = %s and phase = 'open'"
+    "update batchsnap.ledger set phase = 'stopped', reason = %s "
+    "where id = %s and phase in ('canary', 'open')"
 )
+_AT_WORK = ("canary", "open")  # phases
 
 
 @dataclass(slots=True)
@@ -91,11 +95,11 @@ class Worker:
         self.session = Session(
             address, self._clock, say, patience_s=settings.retry_for_s, observe=self._observe
         )
-        self._claims = Claims(address, self.session, self._clock)
+        self._claims = Claims(address, self.session, self._clock, offer.waits)
+        self._canary = Canary(address, ledger, settings.canary, self.session, say)
         self._tenures: dict[int, Tenure] = {}
         self._changed = anyio.Event()
-        self._sources: dict[str, str] = {}  # by profile; "" where this machine has no key
-        self._unfit: dict[str, str] = {}  # by profile: why its quotas are left to others
+        self._keys = Keys(offer.credentials, say)
         self._unowned_since: dict[int, float] = {}
         self._limit = _most_failed(settings.max_errors, int(ledger.header["manifest"]["rows"]))
 
@@ -105,8 +109,8 @@ class Worker:
 
     @property
     def lacking(self) -> list[str]:
-        """Why quotas that are open are not for this machine."""
-        return sorted(set(self._unfit.values()))
+        """Profiles whose quotas this machine leaves to others."""
+        return self._keys.lacking
 
     async def run(self) -> None:
         """Until every quota has ended, the run is stopped, or nothing is left for this machine.
@@ -121,7 +125,6 @@ class Worker:
                 credentials=self._offer.credentials,
                 clock=self._clock,
                 say=self._say,
-                waits=self._offer.waits,
                 records=partial(records, self._address, primary=True),
                 label=self._address.label,
             )
@@ -140,13 +143,14 @@ class Worker:
     async def _offer_until_over(self, tasks: TaskGroup, world: Shared) -> None:
         next_claim = -math.inf
         while self.session.failure is None:
-            self._review()
-            if self._over():
-                return
-            now = self._clock.monotonic()
-            if now >= next_claim and self._may_claim():
-                next_claim = now + _EVERY_S
-                await self._claim(tasks, world, now)
+            with suppress(Away):  # the session connects again
+                await self._review()
+                if self._over():
+                    return
+                now = self._clock.monotonic()
+                if now >= next_claim and self._may_claim():
+                    next_claim = now + _EVERY_S
+                    await self._claim(tasks, world, now)
             with anyio.move_on_after(0.5):
                 await self._changed.wait()
             self._changed = anyio.Event()
@@ -156,51 +160,69 @@ class Worker:
             return False
         if self._stop.stopping:
             return True
-        return self.facts.seen and (self.facts.phase != "open" or not self._mine())
+        return self.facts.seen and (self.facts.phase not in _AT_WORK or not self._mine())
 
-    def _review(self) -> None:
+    async def _review(self) -> None:
         """What the heartbeat saw: a stop from elsewhere, or too many failures."""
         facts = self.facts
+        failed = sum(quota.failed for quota in facts.quotas)
+        why = self._canary.failure
+        if self._limit is not None and failed >= self._limit:
+            why = f"{failed} rows failed, --max-errors {self._settings.max_errors}"
+        if why and facts.phase in _AT_WORK:
+            await self.session.call(lambda db: db.run(_STOP, why, self._ledger.id))
+            facts = self.facts
+            facts.phase, facts.reason = "stopped", why
+            self._say(f"halting: {why}")
         if facts.seen and facts.phase == "stopped":
             self._drain()
-        failed = sum(quota.failed for quota in facts.quotas)
-        if self._limit is not None and failed >= self._limit and facts.phase == "open":
-            facts.phase = "stopped"
-            facts.reason = f"{failed} rows failed, --max-errors {self._settings.max_errors}"
-            self._say(f"halting: {facts.reason}")
 
     def _may_claim(self) -> bool:
         facts = self.facts
-        ready = facts.seen and facts.phase == "open" and not self.session.away
+        ready = facts.seen and facts.phase in _AT_WORK and not self.session.away
         settled = facts.server_up_s >= _HOLD_BACK_S or not facts.begun
         return ready and settled and not self._stop.stopping
 
     def _mine(self) -> list[QuotaRow]:
         """Open quotas that this machine could own."""
-        return [q for q in self.facts.open if not self._unfit.keys() & set(_profiles(q))]
+        return [quota for quota in self.facts.open if self._keys.fit(quota)]
 
     async def _claim(self, tasks: TaskGroup, world: Shared, now: float) -> None:
         for quota in self.facts.open:
-            await self._judge(quota)
+            await self._keys.judge(quota)
+        canary = self._canary if self.facts.phase == "canary" else None
+        if canary is not None and not await self._makes_canary():
+            return
         free = [quota for quota in self._mine() if quota.id not in self._tenures]
         since = self._unowned_since = {q.id: self._unowned_since.get(q.id, now) for q in free}
         room = self._offer.max_quotas - len(self._tenures)
-        if room <= 0:
+        if canary is not None:
+            free = canary.wanted(free)
+        elif room <= 0:
             free = [quota for quota in free if now - since[quota.id] >= _ORPHAN_S]
             room = len(free)
         try:
-            claimed = await self._claims.take(free, room)
-        except Away:
-            return  # the session connects again
+            claimed = await self._claims.take(free, room, canary.choose if canary else None)
         except LedgerError as error:
             self._say(f"nothing could be claimed: {error}")
             return
         for one in claimed:
-            tenure = Tenure(world, one)
+            tenure = Tenure(world, one, canary)
             self._tenures[one.hold.quota] = tenure
             tasks.start_soon(self._work, tenure)
         if claimed:
             self._say(f"owns {len(self._tenures)} quotas, {len(claimed)} of them new")
+
+    async def _makes_canary(self) -> bool:
+        """Whether there is more of it to be claimed for, by this process."""
+        if not await self._canary.leads():
+            return False
+        if not self._canary.well(self.facts.open):
+            return True
+        await self._canary.go_on()
+        self.facts.phase = "open"
+        self._let_go("the canary is ready")
+        return False
 
     async def _work(self, tenure: Tenure) -> None:
         try:
@@ -210,53 +232,27 @@ class Worker:
         finally:
             self.session.drop(tenure.hold)
             del self._tenures[tenure.hold.quota]
+            if not self._tenures:
+                self._canary.recount()
             self._wake()
-
-    async def _judge(self, quota: QuotaRow) -> None:
-        """Whether this machine has the keys that the quota is of; what it lacks is said once."""
-        for profile in _profiles(quota):
-            if profile in self._sources:
-                continue
-            name = profile or "the default one"
-            try:
-                credential = await self._offer.credentials.get(profile)
-            except CredentialsError as error:
-                self._sources[profile] = ""
-                self._leave(profile, f"profile {name}: {error}")
-            else:
-                self._sources[profile] = credential.quota_source
-                if credential.quota_source != quota.source:
-                    self._leave(
-                        profile, f"profile {name} has other keys here than where it was loaded"
-                    )
-
-    def _leave(self, profile: str, why: str) -> None:
-        self._unfit[profile] = why
-        self._say(f"its quotas are left to others: {why}")
 
     def _drain(self) -> None:
         """Let every tenure come to its end; nothing more is claimed."""
-        code = self._stop.exit or Exit.UNFINISHED
-        reason = self._stop.reason or self.facts.reason or "the run was stopped"
+        self._let_go(self._stop.reason or self.facts.reason or "the run was stopped")
+
+    def _let_go(self, reason: str) -> None:
         for tenure in self._tenures.values():
-            tenure.drain(code, reason)
+            tenure.drain(self._stop.exit or Exit.UNFINISHED, reason)
         self._wake()
 
     def _observe(self, database: Database) -> None:
         """After each heartbeat, in the session's thread."""
-        if self.facts.phase == "stopped" and self.facts.reason:
-            database.run(_STOP, self.facts.reason, self._ledger.id)
         phase, reason, up_s, begun = database.one(_FACTS, self._ledger.id)
         rows = tuple(quotas(database, self._ledger.id))
         self.facts = Facts(phase, reason, up_s, begun, rows, seen=True)
 
     def _wake(self) -> None:
         self._changed.set()
-
-
-def _profiles(quota: QuotaRow) -> list[str]:
-    profiles: list[str] = orjson.loads(quota.profiles)
-    return profiles
 
 
 def _most_failed(text: str, rows: int) -> int | None:

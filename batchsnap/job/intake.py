@@ -242,10 +242,9 @@ def sorted_in(
     waits: Waits,
     *,
     retry_failed: bool,
-    ask_first: bool,
 ) -> Intake:
     """Requests that were planned before against where their rows stand now."""
-    taker = _Taker(fold, settings, waits, None, "", ask_first=ask_first)
+    taker = _Taker(fold, settings, waits, None, "", ask_first=False)
     try:
         for request in requests:
             taker.put(request, retry_failed=retry_failed)

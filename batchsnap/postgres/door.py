@@ -187,7 +187,7 @@ class Database:
         if (version := self.one("select schema from batchsnap.version")[0]) != schema.VERSION:
             raise LedgerError(
                 f"the database's schema is {version}, this batchsnap knows {schema.VERSION}: use "
-                "the same version on all machines"
+                "the same version on all machines, and `batchsnap ledger init URL` with the newest"
             )
 
     def _heard(self, diagnostic: Any) -> None:

@@ -12,7 +12,7 @@ import orjson
 
 from batchsnap.model import PlannedRequest
 
-VERSION = 1
+VERSION = 2
 _EMPTY = PlannedRequest("", 0, "", "", "", "", "", False, "", "", ())._asdict()
 _FIELDS = PlannedRequest._fields
 
@@ -23,8 +23,9 @@ create table if not exists batchsnap.ledger (
   id      integer generated always as identity primary key,
   name    text not null unique check (name ~ '^[A-Za-z0-9._-]{1,64}$'),
   header  text not null,
-  phase   text not null default 'open' check (phase in ('open', 'stopped', 'finished')),
-  reason  text not null default '');
+  phase   text not null default 'open' check (phase in ('canary', 'open', 'stopped', 'finished')),
+  reason  text not null default '',
+  wait    boolean not null default false);
 create table if not exists batchsnap.quota (
   id      integer generated always as identity primary key,
   ledger  integer not null references batchsnap.ledger,
@@ -40,9 +41,18 @@ create table if not exists batchsnap.planned (
 create table if not exists batchsnap.record (
   quota   integer not null, seq bigint not null check (seq > 0),
   line    text not null, primary key (quota, seq));
-insert into batchsnap.version select 1 where not exists (select from batchsnap.version);
+insert into batchsnap.version select 2 where not exists (select from batchsnap.version);
 """
 """Safe to run again. The quota ('', '') of a ledger holds the run's own records."""
+
+UPGRADE = """
+alter table batchsnap.ledger drop constraint ledger_phase_check;
+alter table batchsnap.ledger add constraint ledger_phase_check
+  check (phase in ('canary', 'open', 'stopped', 'finished'));
+alter table batchsnap.ledger add column wait boolean not null default false;
+update batchsnap.version set schema = 2;
+"""
+"""From version 1."""
 
 GRANTS_WORKER = """
 grant usage on schema batchsnap to {role};
@@ -50,7 +60,7 @@ grant select on all tables in schema batchsnap to {role};
 grant insert on batchsnap.ledger, batchsnap.quota, batchsnap.planned, batchsnap.record to {role};
 grant delete on batchsnap.planned to {role};
 grant update (failed, ended, rows, profiles) on batchsnap.quota to {role};
-grant update (phase, reason) on batchsnap.ledger to {role};
+grant update (phase, reason, wait) on batchsnap.ledger to {role};
 """
 GRANTS_READER = """
 grant usage on schema batchsnap to {role};
@@ -93,6 +103,12 @@ NEWEST = (
     "from unnest(%s::integer[]) q (id)"
 )
 LINE = "select line from batchsnap.record where quota = %s and seq = %s"
+
+OPEN = (
+    "update batchsnap.ledger set phase = "
+    "case when %s and phase <> 'open' then 'canary' else 'open' end, reason = '' where id = %s"
+)
+"""Let it be worked on, after the canary where one is asked for; who is past it stays so."""
 
 TRY_LOCKS = "select n, pg_try_advisory_lock(n) from unnest(%s::bigint[]) n"
 HELD = (

@@ -31,7 +31,9 @@ from batchsnap.postgres.reading import LedgerRow, QuotaRow, need, owners, quotas
 from batchsnap.postgres.recovery import newest_of, try_locks
 from batchsnap.postgres.session import Session
 
-_HOLD = "update batchsnap.ledger set phase = 'stopped' where id = %s and phase = 'open'"
+_HOLD = (
+    "update batchsnap.ledger set phase = 'stopped' where id = %s and phase in ('canary', 'open')"
+)
 _PLACES = (
     "select distinct quota, coalesce(request::json ->> 'profile', ''), "
     "coalesce(request::json ->> 'region', '') from batchsnap.planned where quota = any(%s)"

@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.fleet import cloud_of, write_wide_fleet
 from tests.cluster.team import Gather, until
 from tests.postgres import Base, new_base, own_server
-from tests.process import Cli
+from tests.process import Cli, disk
 
 
 @pytest.fixture
@@ -172,7 +172,6 @@ def test_what_is_left_out_says_so_and_what_to_do(
     for options, remedy in (
         (("--simulate",), "a ledger in a file"),
         (("--wait",), "batchsnap status"),
-        (("--canary", "1"), "small manifest"),
         (("--max-creating", "5"), "--rate"),
     ):
         refused = cli.run("run", "fleet.csv", "--ledger", url, "--yes", *options)
@@ -185,3 +184,20 @@ def test_what_is_left_out_says_so_and_what_to_do(
     nameless = cli.run("work", base.url())
     assert nameless.code == 2
     assert "names no ledger" in nameless.err
+
+
+@pytest.mark.long
+def test_too_many_failures_stop_the_run_on_all_machines(
+    gather: Gather, folder: Path, base: Base
+) -> None:
+    write_wide_fleet(folder, 200, 2)
+    with cloud_of(folder, 2) as cloud:
+        gone = [{"match": {"disk_id": disk(i)}, "do": "not_found"} for i in range(0, 200, 8)]
+        cloud.scenario(script=gone)
+        team = gather(base, cloud)
+        run, helper = team.run("--max-errors", "3"), team.work()
+        err = run.communicate(timeout=90)[1]
+        assert run.returncode == 3, err
+        assert "rows failed, --max-errors 3" in err
+        assert helper.wait(60) == 3, helper.communicate()
+        assert team.made() < 150

@@ -1,0 +1,108 @@
+"""`--canary N` on many machines: N snapshots first, ready, and nobody else makes one before."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from batchsnap.postgres import schema
+from batchsnap.postgres.door import Database
+from tests.cluster.fleet import cloud_of, write_wide_fleet
+from tests.cluster.team import Gather, Team, until
+from tests.postgres import Base
+from tests.process import disk
+
+N = 4
+
+
+def alone(team: Team, process: subprocess.Popen[str]) -> bool:
+    """Whether the run was opened; until then no more than the canary is made."""
+    made = team.made()
+    [(phase,)] = team.base.sql("select phase from batchsnap.ledger")
+    assert phase != "canary" or made <= N, "more than the canary was made"
+    assert process.poll() is None or phase != "canary", process.communicate()
+    return bool(phase != "canary")
+
+
+def test_n_are_ready_before_any_other_is_made_and_helpers_wait(
+    gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 40, 2)
+    with cloud_of(tmp_path, 2, creating_s=2.0) as cloud:
+        team = gather(base, cloud)
+        run = team.run("--canary", str(N))
+        helper = team.work()
+        until(lambda: alone(team, run))
+        states = [snapshot["state"] for snapshot in cloud.state()["snapshots"]]
+        assert states.count("NORMAL") >= N
+        err = run.communicate(timeout=90)[1]
+        assert run.returncode == 0, err
+        assert f"canary: {N} snapshots are ready, going on with the rest" in err
+        assert helper.wait(90) == 0, helper.communicate()
+        team.check(40)
+
+
+@pytest.mark.long
+def test_who_makes_the_canary_dies_and_another_goes_on_with_it(
+    gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 30, 2)
+    with cloud_of(tmp_path, 2, creating_s=8.0) as cloud:
+        team = gather(base, cloud)
+        killed = team.run("--canary", str(N))
+        until(lambda: team.made() == N)
+        killed.kill()
+        killed.wait()
+        assert team.base.sql("select phase from batchsnap.ledger") == [("canary",)]
+        other = Database(base.address())  # a third is at it
+        other.run("select pg_advisory_lock(%s)", schema.run_lock(team.ledger))
+        following = team.work()
+        assert following.stderr is not None
+        assert any("another process makes the canary" in line for line in following.stderr)
+        assert team.made() == N
+        other.close()
+        until(lambda: alone(team, following))
+        err = following.communicate(timeout=90)[1]
+        assert following.returncode == 0, err
+        team.check(30)
+        assert team.events()["doubled"] == 0
+
+
+@pytest.mark.long
+def test_a_canary_that_failed_halts_the_run_and_is_replaced_by_the_next(
+    gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 20, 1)
+    with cloud_of(tmp_path, 1) as cloud:
+        cloud.scenario(script=[{"match": {"disk_id": disk(1)}, "do": "not_found"}])
+        team = gather(base, cloud)
+        failed = team.run("--canary", str(N))
+        helper = team.work()
+        err = failed.communicate(timeout=90)[1]
+        assert failed.returncode == 3, err
+        assert "the canary failed: 1 of its 4 rows" in err
+        assert helper.wait(60) == 3, helper.communicate()
+        assert team.made() <= N
+        following = team.run()
+        until(lambda: alone(team, following))
+        err = following.communicate(timeout=90)[1]
+        assert following.returncode == 1, err
+        assert sorted(cloud.per_disk().values()) == [1] * 19
+
+
+@pytest.mark.long
+def test_a_canary_of_which_nothing_is_told_halts_the_run(
+    gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 20, 2)
+    denied = {"do": "error", "code": "UnauthorizedOperation"}
+    with cloud_of(tmp_path, 2) as cloud:
+        cloud.scenario(script=[{"match": {"action": "DescribeSnapshots"}, **denied}])
+        team = gather(base, cloud)
+        run = team.run("--canary", str(N))
+        err = run.communicate(timeout=90)[1]
+        assert run.returncode == 3, err
+        assert "none comes ready" in err
+        assert team.made() == N
