@@ -46,7 +46,7 @@ class Prepared:
         self.manifest = manifest
         self.store = opened.store
         self.ledger = ledger = opened.ledger
-        self.elder = opened.elder  # locked too: it is superseded before anything is sent
+        self.earlier = opened.earlier  # locked too: it is superseded before anything is sent
         self.told = opened.told
         self.taps: list[Callable[[Record], None]] = []  # each sees every record that is written
         self.fold = ledger.fold if ledger is not None else Fold()
@@ -107,10 +107,10 @@ class Prepared:
         """Let go of ledger and manifest."""
         self.manifest.close()
         self.intake.close()
-        for ledger in (self.ledger, self.elder):
+        for ledger in (self.ledger, self.earlier):
             if ledger is not None:
                 ledger.release()
-        self.ledger = self.elder = None
+        self.ledger = self.earlier = None
 
     async def execute(
         self, endpoint: str, credentials: CredentialSource, stop: Stop, say: Say
@@ -129,8 +129,8 @@ class Prepared:
         await _need_credentials(credentials, profiles)
         for text in await shared(credentials, profiles, endpoint, self.settings.region):
             say(text)
-        if self.elder is not None:
-            await supersede(self.elder, self.spec, credentials, stop, say, by=self.store)
+        if self.earlier is not None:
+            await supersede(self.earlier, self.spec, credentials, stop, say, by=self.store)
         clock: Clock = LoopClock()
         ledger = self._open_ledger(clock)
         ledger.taps.extend(self.taps)

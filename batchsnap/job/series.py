@@ -29,7 +29,7 @@ _SETTLE_MOST_S = 900.0  # twice what the longest schedule of a doubt takes, last
 GOES_ON_S = 12 * 3600.0  # a run born less than so long ago is the one that was meant
 
 
-class ElderFate(Enum):
+class Earlier(Enum):
     """What becomes of an earlier day's ledger."""
 
     ENDED = auto()  # today's begins
@@ -37,12 +37,12 @@ class ElderFate(Enum):
     SUPERSEDED = auto()  # its doubts are settled, it is closed, today's begins
 
 
-def fate_of(fold: Fold, now: datetime) -> ElderFate:
+def earlier_is(fold: Fold, now: datetime) -> Earlier:
     """What becomes of an earlier day's ledger that stands so."""
     if fold.ended is not None:
-        return ElderFate.ENDED
+        return Earlier.ENDED
     young = now.timestamp() - unstamp(fold.header["at"]) < GOES_ON_S
-    return ElderFate.GOES_ON if young else ElderFate.SUPERSEDED
+    return Earlier.GOES_ON if young else Earlier.SUPERSEDED
 
 
 @dataclass(slots=True)
@@ -51,11 +51,11 @@ class Opened:
 
     store: Store
     ledger: RecordSink | None = None
-    elder: RecordSink | None = None
+    earlier: RecordSink | None = None
     told: str = ""  # what the person should hear of the choice
 
     def release(self) -> None:
-        for ledger in (self.ledger, self.elder):
+        for ledger in (self.ledger, self.earlier):
             if ledger is not None:
                 ledger.release()
 
@@ -73,34 +73,32 @@ def open_newest(series: Series, now: datetime, *, new: bool) -> Opened:
             return Opened(series.newest, ledger)
         ledger.release()
         return Opened(series.following)
-    if series.elder is None:
+    if series.earlier is None:
         return Opened(series.newest)
-    return _after(series.elder, series.newest, now)
+    return _after(series.earlier, series.newest, now)
 
 
-def _after(elder: Store, store: Store, now: datetime) -> Opened:
+def _after(earlier: Store, store: Store, now: datetime) -> Opened:
     """What an earlier day's ledger means for a run whose own is not there yet."""
     try:
-        ledger = elder.open()
+        ledger = earlier.open()
     except LedgerLocked:
-        if (
-            fate_of(folded(elder.records()), now) is ElderFate.ENDED
-        ):  # somebody waits, or rolls back
-            return Opened(store)
+        if earlier_is(folded(earlier.records()), now) is Earlier.ENDED:
+            return Opened(store)  # who has it only waits, or rolls back
         raise
     except LedgerDamaged as error:
         born = Fold()
-        born.apply(next(elder.records()))
-        if fate_of(born, now) is ElderFate.GOES_ON:
+        born.apply(next(earlier.records()))
+        if earlier_is(born, now) is Earlier.GOES_ON:
             raise
         return Opened(
-            store, told=f"{elder.label} is passed over, its doubts are not settled: {error}"
+            store, told=f"{earlier.label} is passed over, its doubts are not settled: {error}"
         )
-    fate = fate_of(ledger.fold, now)
-    if fate is ElderFate.GOES_ON:
-        return Opened(elder, ledger, told=f"{elder.name} is unfinished and goes on")
-    if fate is ElderFate.SUPERSEDED:
-        return Opened(store, elder=ledger)
+    meant = earlier_is(ledger.fold, now)
+    if meant is Earlier.GOES_ON:
+        return Opened(earlier, ledger, told=f"{earlier.name} is unfinished and goes on")
+    if meant is Earlier.SUPERSEDED:
+        return Opened(store, earlier=ledger)
     ledger.release()
     return Opened(store)
 
@@ -110,14 +108,14 @@ def stands(series: Series, now: datetime) -> Fold | None:
     begin a new one."""
     if series.newest.exists():
         return folded(series.newest.records())
-    if series.elder is None:
+    if series.earlier is None:
         return None
-    fold = folded(series.elder.records())
-    return fold if fate_of(fold, now) is ElderFate.GOES_ON else None
+    fold = folded(series.earlier.records())
+    return fold if earlier_is(fold, now) is Earlier.GOES_ON else None
 
 
 async def supersede(
-    elder: RecordSink,
+    earlier: RecordSink,
     order: JobSpec,
     credentials: CredentialSource,
     stop: Stop,
@@ -131,28 +129,28 @@ async def supersede(
     Raises:
         LedgerError: it can't be written.
     """
-    header = elder.fold.header
+    header = earlier.fold.header
     cloud_is_there = not header["simulated"] and not order.simulated
     if cloud_is_there and order.endpoint in {"", header["endpoint"]}:
-        reopened = Reopened(elder, endpoint="", given={})
+        reopened = Reopened(earlier, endpoint="", given={})
         if doubts := reopened.doubts:
             what = "a doubt of it is" if doubts == 1 else f"{doubts:,} doubts of it are"
-            say(f"{elder.label} was left unfinished: {what} settled first")
+            say(f"{earlier.label} was left unfinished: {what} settled first")
             await _settle(reopened, credentials, stop, say)
     if stop.stopping:
         return
-    left = sum(elder.fold.counts[state] for state in UNCERTAIN)
+    left = sum(earlier.fold.counts[state] for state in UNCERTAIN)
     record: Record = {
         "event": Event.FINISHED,
         "at": stamp(LoopClock().wall()),
         "exit": Exit.UNFINISHED,
         "superseded_by": by.label,
     }
-    async with committing(elder):
-        await elder.durable(elder.append(record))
+    async with committing(earlier):
+        await earlier.durable(earlier.append(record))
     say(
-        f"{elder.label} was left unfinished, {counted(left, 'row')} in doubt, and is closed: "
-        f"{by.name} supersedes it. What it lacks: batchsnap status {elder.label}"
+        f"{earlier.label} was left unfinished, {counted(left, 'row')} in doubt, and is closed: "
+        f"{by.name} supersedes it. What it lacks: batchsnap status {earlier.label}"
     )
 
 

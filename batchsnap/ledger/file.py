@@ -110,7 +110,7 @@ def series_of(template: str, now: datetime) -> Series:
     if DATE not in template or series.newest.exists():
         return series
     earlier = max(_dated(template), default=None)
-    return replace(series, elder=_numbered(earlier)[0] if earlier is not None else None)
+    return replace(series, earlier=_numbered(earlier)[0] if earlier is not None else None)
 
 
 def series_beside(first: Path) -> Series:

@@ -205,4 +205,4 @@ class Series:
 
     newest: Store  # of today; it need not exist
     following: Store  # where --new makes the next
-    elder: Store | None = None  # the newest of an earlier day, where today has none
+    earlier: Store | None = None  # the newest of an earlier day, where today has none

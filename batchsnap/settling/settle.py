@@ -3,8 +3,8 @@
 A doubt is a row that may have been executed. It is asked about several times after the fault, since
 a snapshot may become visible late and a request may arrive late. Found ends it. Absence counts only
 at the last look, and only if this credential sees the disk. A row that was settled absent and sent
-again is asked about once more when no earlier signature can be alive and what came with its last
-breath can be seen. Doubts hold no slot and stop no feed.
+again is asked about once more when no earlier signature can be alive, and what came just before it
+died can be seen. Doubts hold no slot and stop no feed.
 
 The time line of a doubt, with looks at 5, 15, 30 and 60 s and a signature that lives for 300 s. A
 call for disk-1 is sent at 0:00 and its reply is lost; the cloud carries it out at 0:20.

@@ -28,7 +28,7 @@ class Control:
 
     def __init__(self, cloud: Cloud, authenticator: Authenticator) -> None:
         self._cloud = cloud
-        self._desk = authenticator
+        self._authenticator = authenticator
         self._lent: tuple[str, TempKey] | None = None
 
     async def answer(self, request: web.BaseRequest, now: float) -> web.Response:
@@ -64,7 +64,7 @@ class Control:
         life_s = self._cloud.scenario.role_ttl_s
         if self._lent is None or self._lent[1].expires - server_time < life_s / 2:
             seed = self._cloud.scenario.seed
-            self._lent = self._desk.lend(seed, server_time + life_s, f"{ROLE}:machine")
+            self._lent = self._authenticator.lend(seed, server_time + life_s, f"{ROLE}:machine")
         secret_id, key = self._lent
         return {
             "Code": "Success",

@@ -203,13 +203,13 @@ def test_a_series_is_of_one_name_and_its_newest_day_counts(tmp_path: Path) -> No
         (tmp_path / name).touch()
     flat = series_of(f"{tmp_path}/a.{{date}}.jsonl", NOW)
     assert flat.newest.name == "a.20261126.jsonl"
-    assert flat.elder == FileStore(tmp_path / "a.20261124.2.jsonl")
+    assert flat.earlier == FileStore(tmp_path / "a.20261124.2.jsonl")
     deep = series_of(f"{tmp_path}/{{date}}/a.jsonl", NOW)
     assert deep.newest == FileStore(tmp_path / "20261126" / "a.jsonl")
-    assert deep.elder == FileStore(tmp_path / "20261124" / "a.jsonl")
-    assert series_of(f"{tmp_path}/c.{{date}}.jsonl", NOW).elder is None
+    assert deep.earlier == FileStore(tmp_path / "20261124" / "a.jsonl")
+    assert series_of(f"{tmp_path}/c.{{date}}.jsonl", NOW).earlier is None
     (tmp_path / "a.20261126.jsonl").touch()
-    assert series_of(f"{tmp_path}/a.{{date}}.jsonl", NOW).elder is None
+    assert series_of(f"{tmp_path}/a.{{date}}.jsonl", NOW).earlier is None
     with pytest.raises(UsageError, match="no folder"):
         series_of(f"{tmp_path}/nowhere/{{date}}.jsonl", NOW)
 
