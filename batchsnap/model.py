@@ -55,6 +55,10 @@ class PlannedRequest(NamedTuple):
     source_id: str = ""  # the snapshot that is to be copied; "" where one is to be made
 
 
+RegionKey = tuple[str, str]
+"""(profile, region): whose rows, and where."""
+
+
 class Quota(NamedTuple):
     """What a gate stands for: the cloud counts calls by who asks, which door, which action."""
 

@@ -40,7 +40,7 @@ from batchsnap.lifecycle import Event
 from batchsnap.model import Ruling, Verdict
 from batchsnap.retry import DOUBTS_MAX, Do
 from batchsnap.settings import written
-from batchsnap.settling.evidence import Claimed
+from batchsnap.settling.evidence import GivenOn
 from batchsnap.settling.row import Row, RunContext, Stage
 from batchsnap.settling.settle import Settled, Settler
 from batchsnap.settling.snapshots import Pile, Snapshot
@@ -65,7 +65,7 @@ class Dispatcher:
         *,
         halts: Halts,
         limits: Limits,
-        claimed: Claimed,
+        claimed: GivenOn,
         intents: Intents,
         ask_first: Gap,
         send: bool,

@@ -23,10 +23,11 @@ from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import Event, State
+from batchsnap.model import RegionKey
 from batchsnap.settings import Settings, Waits
 from batchsnap.settling.makers import Reach, maker_of
 from batchsnap.settling.row import RunContext
-from batchsnap.settling.snapshots import Pile, Scope, Snapshot, accepted_in, piled, snapshot_of
+from batchsnap.settling.snapshots import Pile, Snapshot, accepted_in, piled, snapshot_of
 
 
 @dataclass(slots=True)
@@ -153,7 +154,7 @@ def _quota_of(work: Work, of: Queue | Snapshot | Pile) -> tuple[str, str]:
     return of.profile, endpoint_url(work.endpoint, of.region)
 
 
-def _by_quota(work: Work, earlier: dict[Scope, Pile]) -> dict[tuple[str, str], list[Queue]]:
+def _by_quota(work: Work, earlier: dict[RegionKey, Pile]) -> dict[tuple[str, str], list[Queue]]:
     """Queues that share a credential and a host share a dispatcher; one that has none may have
     snapshots to await."""
     dispatchers: dict[tuple[str, str], list[Queue]] = {}
@@ -164,7 +165,7 @@ def _by_quota(work: Work, earlier: dict[Scope, Pile]) -> dict[tuple[str, str], l
     return dispatchers
 
 
-def _accepted_earlier(ledger: RecordSink) -> dict[Scope, Pile]:
+def _accepted_earlier(ledger: RecordSink) -> dict[RegionKey, Pile]:
     """The snapshots that earlier processes were given and did not see ready."""
     standing = ledger.fold.standing
     accepted = frozenset({State.ACCEPTED})

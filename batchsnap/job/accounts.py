@@ -14,8 +14,8 @@ from batchsnap.cloud.credentials import STS_REGION, StaticCredentials, region_he
 from batchsnap.cloud.roles import Caller, Sts
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.errors import CredentialsError
-from batchsnap.job.intake import RegionKey
 from batchsnap.manifest.cells import region_flaw
+from batchsnap.model import RegionKey
 from batchsnap.settings import Settings
 
 if TYPE_CHECKING:

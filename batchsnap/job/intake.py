@@ -21,12 +21,9 @@ from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, Standing, State
 from batchsnap.manifest.reader import Manifest
-from batchsnap.model import DiskRow, PlannedRequest, Problem
+from batchsnap.model import DiskRow, PlannedRequest, Problem, RegionKey
 from batchsnap.settings import Settings, Waits
 from batchsnap.settling.row import in_force, request_in, was_suspect
-
-RegionKey = tuple[str, str]
-"""(profile, region)"""
 
 
 @dataclass(slots=True)

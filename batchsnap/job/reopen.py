@@ -20,12 +20,12 @@ from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, Event, State
-from batchsnap.model import PlannedRequest
+from batchsnap.model import PlannedRequest, RegionKey
 from batchsnap.report.summary import Summary, summary_of
 from batchsnap.settings import MAX_DURATION_S, Settings, Waits
 from batchsnap.settling.rollback import Rollback, seconds_in
 from batchsnap.settling.row import request_in
-from batchsnap.settling.snapshots import Pile, Scope, accepted_in, piled
+from batchsnap.settling.snapshots import Pile, accepted_in, piled
 from batchsnap.version import __version__
 
 _DELETABLE = frozenset({State.ACCEPTED, State.READY, State.VANISHED, State.DELETING})
@@ -79,7 +79,7 @@ class Reopened:
         """Until every accepted snapshot is ready or gone."""
         return await self._execute({}, credentials, stop, say, wait=True)
 
-    def deletable(self) -> dict[Scope, Pile]:
+    def deletable(self) -> dict[RegionKey, Pile]:
         """The snapshots that a rollback may delete. A row that owes its last question is asked
         about first: once its snapshot is deleted, a second one would pass for it."""
         standing = self.fold.standing
@@ -87,7 +87,7 @@ class Reopened:
         return piled(snapshot for snapshot in found if not standing(snapshot.key).owed)
 
     async def rollback(
-        self, snapshots: dict[Scope, Pile], credentials: CredentialSource, stop: Stop, say: Say
+        self, snapshots: dict[RegionKey, Pile], credentials: CredentialSource, stop: Stop, say: Say
     ) -> tuple[Result, Counter[str]]:
         """Delete what is `deletable`; (how it stands, what was left and why)."""
         clock = LoopClock()

@@ -22,9 +22,7 @@ from batchsnap.cloud.pages import DiskFact, SnapshotFact
 from batchsnap.ledger.ports import Store
 from batchsnap.report.files import csv_text
 from batchsnap.report.story import RowFact, read_story
-
-Reach = Callable[[str, str], Account]
-"""(profile, region) -> the way there."""
+from batchsnap.settling.makers import Reach
 
 _Fact = TypeVar("_Fact", DiskFact, SnapshotFact)
 _NO_WORD = re.compile(r"[^a-z0-9]+")

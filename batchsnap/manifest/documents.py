@@ -165,7 +165,7 @@ class _Reading:
         if header is None:
             if len(self.headers) >= _HEADERS_MAX:
                 self.headers.clear()
-            header = Header.from_names(names, source=self.source, line=line, region=self.region)
+            header = Header(names, source=self.source, line=line, region=self.region)
             self.headers[names] = header
             self._ignore(header.ignored)
         # Every row has a header of its own here, so each answers for it.

@@ -42,7 +42,8 @@ class Header:
     def __init__(
         self, names: Sequence[str], *, source: str, line: int = 1, region: str = ""
     ) -> None:
-        """`region` is for rows that name none. What is wrong with the header is in `problems`."""
+        """`region` is for rows that name none. `problems` and `usable` say how well these column
+        names make a header."""
         names = list(names)
         while names and not trimmed(names[-1]):
             names.pop()
@@ -65,13 +66,6 @@ class Header:
                 f"no Region or Zone column{_found(names)}; add one, or give --region for all rows",
             )
         self.row = self._compiled()
-
-    @classmethod
-    def from_names(
-        cls, names: Sequence[str], *, source: str, line: int = 1, region: str = ""
-    ) -> Header:
-        """The header that these column names make; `problems` and `usable` say how well."""
-        return cls(names, source=source, line=line, region=region)
 
     def _complain(self, line: int, column: str, what: str) -> None:
         self.problems.append(Problem(self.source, line, column, what))

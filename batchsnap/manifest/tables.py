@@ -51,7 +51,7 @@ def rows(
         names = next(reader)
     except csv.Error as error:
         return iter((_fault(error, source, skipped + 1, skipped + reader.line_num),))
-    header = Header.from_names(names, source=source, line=skipped + 1, region=region)
+    header = Header(names, source=source, line=skipped + 1, region=region)
     ignored += [name for name in header.ignored if name not in ignored]
     # chain, not one more generator: a million rows pass through here.
     return chain(header.problems, _body(reader, header, skipped) if header.usable else ())

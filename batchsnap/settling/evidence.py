@@ -18,7 +18,7 @@ from batchsnap.lifecycle import DONE
 from batchsnap.settings import FRESH_MARGIN_S
 from batchsnap.settling.row import Row
 
-Claimed = Callable[[str], set[str]]
+GivenOn = Callable[[str], set[str]]
 """Snapshot ids on a disk that rows of this ledger were given."""
 CREATE_TIME_ZONE = timezone(timedelta(hours=8))
 """Shanghai, as recorded replies of the cloud have it (there is no summer time). Were it UTC in
@@ -27,7 +27,7 @@ _COUNTS = frozenset({"NORMAL", "CREATING"})
 _FORM = "%Y-%m-%d %H:%M:%S"
 
 
-def matches(row: Row, facts: Sequence[SnapshotFact], fold: Fold, claimed: Claimed) -> list[str]:
+def matches(row: Row, facts: Sequence[SnapshotFact], fold: Fold, claimed: GivenOn) -> list[str]:
     """Ids of the snapshots, among the facts, that are this row's."""
     before = set(row.baseline or ())
     ids = [
@@ -44,7 +44,7 @@ def matches(row: Row, facts: Sequence[SnapshotFact], fold: Fold, claimed: Claime
     return ids
 
 
-def own(row: Row, fold: Fold, claimed: Claimed) -> str:
+def own(row: Row, fold: Fold, claimed: GivenOn) -> str:
     """The snapshot that the row was given, "" where it has none or which is unknown."""
     latest = fold.latest.get(row.key, {})
     known = row.snapshot_id or latest.get("snapshot_id", "")
@@ -55,7 +55,7 @@ def own(row: Row, fold: Fold, claimed: Claimed) -> str:
     return on_disk.pop() if len(on_disk) == 1 else ""
 
 
-def second(row: Row, ids: list[str], fold: Fold, claimed: Claimed) -> list[str]:
+def second(row: Row, ids: list[str], fold: Fold, claimed: GivenOn) -> list[str]:
     """All snapshots of a row that has its own, where one of `ids`, its matches, is not that: its
     own may be too fresh to be shown, or gone."""
     mine = own(row, fold, claimed)

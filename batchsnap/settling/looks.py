@@ -54,7 +54,7 @@ class Doubt:
 class Looks:
     """The doubts of one account, by when they are to be asked about."""
 
-    def __init__(self, account: Account, context: RunContext, claimed: evidence.Claimed) -> None:
+    def __init__(self, account: Account, context: RunContext, claimed: evidence.GivenOn) -> None:
         self._account = account
         self._context = context
         self._claimed = claimed

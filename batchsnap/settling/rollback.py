@@ -40,7 +40,7 @@ _Judge = Callable[[Look], Awaitable[list[Snapshot]]]
 
 
 class Rollback:
-    """Deletes the snapshots of one access. `left` counts by reason what it did not delete."""
+    """Deletes the snapshots of one account. `left` counts by reason what it did not delete."""
 
     def __init__(self, account: Account, context: RunContext) -> None:
         self.left: Counter[str] = Counter()

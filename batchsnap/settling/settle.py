@@ -55,7 +55,7 @@ class Settled(StrEnum):
 class Settler:
     """Settles the doubts of one account."""
 
-    def __init__(self, account: Account, context: RunContext, claimed: evidence.Claimed) -> None:
+    def __init__(self, account: Account, context: RunContext, claimed: evidence.GivenOn) -> None:
         self._account = account
         self._context = context
         self._claimed = claimed

@@ -23,6 +23,7 @@ from batchsnap.client.account import Account
 from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import Event, State
+from batchsnap.model import RegionKey
 from batchsnap.settings import Patience, patience
 from batchsnap.settling.row import RunContext
 
@@ -108,13 +109,9 @@ class Pile:
         return [Snapshot._make((*who, *scope, *rest)) for who, *rest in orjson.loads(packed)]
 
 
-Scope = tuple[str, str]
-"""(profile, region)"""
-
-
-def piled(snapshots: Iterable[Snapshot]) -> dict[Scope, Pile]:
+def piled(snapshots: Iterable[Snapshot]) -> dict[RegionKey, Pile]:
     """The snapshots by profile and region."""
-    piles: dict[Scope, Pile] = {}
+    piles: dict[RegionKey, Pile] = {}
     for snapshot in snapshots:
         scope = snapshot.profile, snapshot.region
         if scope not in piles:

@@ -19,7 +19,7 @@ Intents = Callable[[Set[str]], Mapping[str, Record]]
 
 
 class Watcher:
-    """Awaits the snapshots of one access."""
+    """Awaits the snapshots of one account."""
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ EVERYDAY = re.findall(
 
 
 def header(*names: str, region: str = "") -> Header:
-    return Header.from_names(names, source="f.csv", region=region)
+    return Header(names, source="f.csv", region=region)
 
 
 def judged(**cells: str) -> DiskRow | list[Problem]:
