@@ -36,9 +36,11 @@ _ORPHAN_S = 10.0  # unowned for so long, a quota is taken above the bound
 _HOLD_BACK_S = 6.0  # after the server's start: owners get theirs back first
 _FACTS = (
     "select l.phase, l.reason, extract(epoch from now() - pg_postmaster_start_time())::float8, "
-    "exists (select from batchsnap.record r join batchsnap.quota q on q.id = r.quota "
-    "where q.ledger = l.id and q.source <> '') from batchsnap.ledger l where l.id = %s"
+    "exists (select from batchsnap.quota q where q.ledger = l.id and q.source <> '' and "
+    "(select max(r.seq) from batchsnap.record r where r.quota = q.id) is not null) "
+    "from batchsnap.ledger l where l.id = %s"
 )
+"""By the primary key, quota by quota: as a join it might read all records of other ledgers."""
 _STOP = (
     "update batchsnap.ledger set phase = 'stopped', reason = %s "
     "where id = %s and phase in ('canary', 'open')"
