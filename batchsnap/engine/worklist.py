@@ -31,7 +31,7 @@ class Worklist:
         self._fresh = 0  # rows before those that go last
         self._read = 0
         self._bytes = 0
-        self._marks = array("Q")  # where every so manieth row begins
+        self._marks = array("Q")  # where each 64th row begins
         self._taken: set[int] = set()  # rows ahead that had their turn
 
     def __len__(self) -> int:

@@ -1,6 +1,6 @@
 """Owns what happens to one call: (scenario, call) -> Outcome, nothing else read.
 
-Chance is a hash of (seed, disk, how manieth try of that disk), so a seed gives every disk the same
+Chance is a hash of (seed, disk, number of that disk's try), so a seed gives every disk the same
 faults in whatever order the calls arrive and however many were refused as too fast. A generator
 would hand out its numbers in order of arrival, which no two runs share.
 """

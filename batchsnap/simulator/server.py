@@ -15,7 +15,6 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from email.utils import formatdate
 from functools import partial
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from aiohttp import web
@@ -234,12 +233,7 @@ class EmbeddedSimulator:
         self._ready.result()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         if self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
