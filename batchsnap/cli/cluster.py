@@ -38,7 +38,8 @@ def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
     finished = there is not None and there.ledger.phase == "finished"
     if there is not None and finished and not edited and not spec.retry_failed:
         result = conclude(address, there)
-        if not result.summary.gave_up:  # else those get another try
+        awaited = spec.wait and result.summary.accepted
+        if not result.summary.gave_up and not awaited:  # else there is something to try, or await
             say(f"finished at {_end(there)}; nothing is left to do. --new starts another run")
             return show_result(result, as_json=options["as_json"])
     if there is not None and not edited:

@@ -98,11 +98,11 @@ class Claims:
             if ledger.phase != ("open" if choose is None else "canary"):
                 return []
             told = [ledger.header, *_run_records(database, now.values())]
-            return [
-                read_share(database, now[quota.id], told, self._waits, choose)
-                for quota in wanted
-                if now[quota.id].ended is None
-            ]
+            wanted = [quota for quota in wanted if now[quota.id].ended is None]
+            shares = [read_share(database, q, told, self._waits, choose) for q in wanted]
+        for share in shares:
+            share.wait = ledger.wait
+        return shares
 
     async def _claim(self, locked: Database, share: Share) -> Claimed | None:
         """Write its `claimed`; None where somebody else wrote, or the lock's session is gone."""

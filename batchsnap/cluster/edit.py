@@ -146,4 +146,4 @@ def _plan(
             "retry_failed": retry_failed,
         },
     )
-    database.run(schema.OPEN, prepared.settings.canary > 0, ledger.id)
+    database.run(schema.OPEN, prepared.settings.canary > 0, prepared.spec.wait, ledger.id)

@@ -22,7 +22,9 @@ from batchsnap.postgres.reading import LedgerRow, find, reader
 from batchsnap.postgres.recovery import newest_of, server_of
 
 _BATCH = 1000
-_LEDGER = "insert into batchsnap.ledger (name, header, phase) values (%s, %s, %s) returning id"
+_LEDGER = (
+    "insert into batchsnap.ledger (name, header, phase) values (%s, %s, 'stopped') returning id"
+)
 _QUOTA = "insert into batchsnap.quota (ledger, source, host) values (%s, %s, %s) returning id"
 _ROWS = "update batchsnap.quota set rows = %s, profiles = %s where id = %s"
 
@@ -45,8 +47,10 @@ def pairs_of(
     return pairs
 
 
-def load(address: Address, header: Record, pairs: Mapping[Pair, list[Queue]]) -> LedgerRow:
-    """Make the ledger with all its rows.
+def load(
+    address: Address, header: Record, pairs: Mapping[Pair, list[Queue]], *, wait: bool
+) -> LedgerRow:
+    """Make the ledger with all its rows; `wait`: the run ends when all is ready.
 
     Raises:
         LedgerLocked: another process loads it, or has loaded it meanwhile.
@@ -59,7 +63,7 @@ def load(address: Address, header: Record, pairs: Mapping[Pair, list[Queue]]) ->
                 # Of the transaction, for a pooler may give the next one another session.
                 if not database.one("select pg_try_advisory_xact_lock(%s)", lock)[0]:
                     raise _beaten(address)
-                _load(database, address.ledger, header, pairs)
+                _load(database, address.ledger, header, pairs, wait=wait)
         except Fenced:
             raise _beaten(address) from None
         except Away as away:
@@ -75,16 +79,23 @@ def _beaten(address: Address) -> LedgerLocked:
     )
 
 
-def _load(database: Database, name: str, header: Record, pairs: Mapping[Pair, list[Queue]]) -> None:
+def _load(
+    database: Database,
+    name: str,
+    header: Record,
+    pairs: Mapping[Pair, list[Queue]],
+    *,
+    wait: bool,
+) -> None:
     stored = {**header, "server": server_of(database)._asdict()}
-    phase = "canary" if header["settings"]["canary"] else "open"
-    [(ledger,)] = database.run(_LEDGER, name, orjson.dumps(stored).decode(), phase)
+    [(ledger,)] = database.run(_LEDGER, name, orjson.dumps(stored).decode())
     add_quota(database, ledger, Pair("", ""))
     ids = {pair: add_quota(database, ledger, pair) for pair in pairs}
     counts = plan_rows(database, pairs, ids)
     for pair, quota in ids.items():
         profiles = sorted({queue.profile for queue in pairs[pair]})
         database.run(_ROWS, counts[quota], orjson.dumps(profiles).decode(), quota)
+    database.run(schema.OPEN, header["settings"]["canary"] > 0, wait, ledger)
 
 
 def add_quota(database: Database, ledger: int, pair: Pair) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import anyio.to_thread
@@ -36,7 +37,7 @@ _OWN = "select id from batchsnap.quota where ledger = %s and source = ''"
 _LINES = "select line from batchsnap.record where quota = %s order by seq"
 _REOPEN = (
     "update batchsnap.quota set ended = null where ledger = %s and source <> '' "
-    "and (ended <> 'done' or failed > 0 or %s)"
+    "and (ended <> 'done' or failed > 0 or %s or %s)"
 )
 _ZERO = "update batchsnap.quota set failed = 0 where ledger = %s and failed <> 0"
 _FINISH = (
@@ -96,7 +97,6 @@ def check_spec(spec: JobSpec) -> None:
         raise UsageError("with a ledger in PostgreSQL the manifest must be a file")
     left_out = {
         "--simulate": (spec.simulated, "rehearse with a ledger in a file"),
-        "--wait": (spec.wait, "watch with `batchsnap status`"),
         "--max-creating": (spec.given.get("max_creating"), "lower --rate instead"),
     }
     for option, (given, remedy) in left_out.items():
@@ -127,7 +127,9 @@ async def load_run(address: Address, prepared: Prepared, credentials: Credential
     queues = prepared.intake.queues.values()
     sources = await sources_of({queue.profile for queue in queues}, credentials)
     pairs = pairs_of(queues, sources, prepared.endpoint)
-    await anyio.to_thread.run_sync(load, address, prepared.header(), pairs)
+    await anyio.to_thread.run_sync(
+        partial(load, address, prepared.header(), pairs, wait=prepared.spec.wait)
+    )
 
 
 def is_edited(there: KnownRun, spec: JobSpec) -> bool:
@@ -162,9 +164,9 @@ def take_up(address: Address, there: KnownRun, spec: JobSpec) -> None:
         try:
             with database.transaction():
                 append_own(database, _own(database, there.ledger), record)
-                database.run(_REOPEN, there.ledger.id, spec.retry_failed)
+                database.run(_REOPEN, there.ledger.id, spec.retry_failed, spec.wait)
                 database.run(_ZERO, there.ledger.id)
-                database.run(schema.OPEN, settings.canary > 0, there.ledger.id)
+                database.run(schema.OPEN, settings.canary > 0, spec.wait, there.ledger.id)
         except Fenced:
             raise LedgerLocked(
                 "another process takes the run up at this moment: run the same command again"
@@ -220,7 +222,7 @@ def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Res
             owed=bool(fold.owed),
             stop=stop.exit if stop is not None else None,
             halted=halted,
-            wait=False,
+            wait=ledger.wait,
         )
         if code in {Exit.DONE, Exit.SOME_FAILED} and ledger.phase != "finished":
             record: Record = {"event": Event.FINISHED, "at": _now(), "exit": code}

@@ -86,6 +86,7 @@ class Share:
     read_on: Server | None = None
     lost: str = ""  # why durable records may be missing
     retry_failed: bool = False
+    wait: bool = False  # until its snapshots are ready
     endpoint: str = ""
     remaining: Remaining = field(init=False)
     intake: Intake = field(init=False)

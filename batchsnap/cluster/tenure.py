@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
@@ -18,6 +19,7 @@ from batchsnap.cloud.transport import Transport
 from batchsnap.cluster.canary import Canary
 from batchsnap.cluster.claims import Claimed
 from batchsnap.cluster.gates import LeasedGates
+from batchsnap.cluster.share import records_of
 from batchsnap.engine.executor import LocalExecutor, Work
 from batchsnap.errors import Exit, LedgerError, first_of_ours
 from batchsnap.failpoints import failpoint
@@ -26,8 +28,10 @@ from batchsnap.lifecycle import Event, State
 from batchsnap.pacing.gate import FIRST_WAIT_S
 from batchsnap.pacing.quota_file import state_folder
 from batchsnap.postgres import schema
+from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.lease import grace_s
+from batchsnap.postgres.reading import reader, records
 from batchsnap.postgres.session import Session
 from batchsnap.postgres.sink import QuotaSink
 
@@ -44,8 +48,8 @@ class Shared:
     credentials: CredentialSource
     clock: Clock
     say: Say
-    records: Callable[[], Iterator[Record]]  # of the whole ledger
-    label: str
+    address: Address
+    run_waits: Callable[[], bool]  # until all snapshots are ready
 
 
 class Tenure:
@@ -55,6 +59,7 @@ class Tenure:
         """`canary`: only some rows are to be made, and it hears of them."""
         self.hold, self.share = claimed
         self._canary = canary
+        self._waits = self.share.wait or canary is not None
         self.stop = Stop()
         self.ended: str | None = None  # 'done', 'halted', 'gave_up'; None: to be claimed again
         self._drained = False
@@ -63,9 +68,9 @@ class Tenure:
             world.session,
             self.hold,
             self.share.fold,
-            label=world.label,
+            label=world.address.label,
             lost=self.share.lost,
-            records=world.records,
+            records=partial(_records, world.address, self.hold.quota),
         )
         if canary is not None:
             self._sink.taps.append(canary.heard)
@@ -125,7 +130,8 @@ class Tenure:
             endpoint=share.endpoint,
             ask_first=self._sink.gap,
             rows=share.quota.rows,
-            wait=self._canary is not None,
+            wait=self._waits,
+            whole=partial(records, world.address, primary=True),
         )
         gates = LocalGates(
             share.settings,
@@ -156,9 +162,12 @@ class Tenure:
     def _end(self, *, halted: bool) -> str | None:
         """How the quota's part of the run ended."""
         fold = self.share.fold
-        awaited = fold.counts[State.ACCEPTED] if self._canary is not None else 0
-        if not self.share.remaining.rows and not fold.owed and not awaited:
-            return "done"
+        awaited = fold.counts[State.ACCEPTED] if self._waits or self._world.run_waits() else 0
+        if not self.share.remaining.rows and not fold.owed:
+            if not awaited:
+                return "done"
+            if not self._waits:
+                return None  # it is to wait since it was claimed: once more, so
         if halted:
             return "halted"
         return None if self._drained else "gave_up"
@@ -186,6 +195,13 @@ class Tenure:
         with suppress(Away, Fenced):  # then the next owner waits its grace and finds no work
             await world.session.call(give)
         failpoint("released")
+
+
+def _records(address: Address, quota: int) -> Iterator[Record]:
+    """Those of one quota."""
+    with reader(address, primary=True) as database, database.snapshot():
+        for _, record in records_of(database, quota):
+            yield record
 
 
 def _assume_the_worst(connections: Connections, profile: str, url: str) -> None:

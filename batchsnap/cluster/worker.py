@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import anyio
@@ -26,7 +25,7 @@ from batchsnap.cluster.tenure import Shared, Tenure
 from batchsnap.errors import Exit, LedgerError
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database
-from batchsnap.postgres.reading import LedgerRow, QuotaRow, quotas, records
+from batchsnap.postgres.reading import LedgerRow, QuotaRow, quotas
 from batchsnap.postgres.session import Session
 from batchsnap.settings import Settings, Waits
 
@@ -35,7 +34,8 @@ _EVERY_S = 2.0
 _ORPHAN_S = 10.0  # unowned for so long, a quota is taken above the bound
 _HOLD_BACK_S = 6.0  # after the server's start: owners get theirs back first
 _FACTS = (
-    "select l.phase, l.reason, extract(epoch from now() - pg_postmaster_start_time())::float8, "
+    "select l.phase, l.reason, l.wait, "
+    "extract(epoch from now() - pg_postmaster_start_time())::float8, "
     "exists (select from batchsnap.quota q where q.ledger = l.id and q.source <> '' and "
     "(select max(r.seq) from batchsnap.record r where r.quota = q.id) is not null) "
     "from batchsnap.ledger l where l.id = %s"
@@ -54,6 +54,7 @@ class Facts:
 
     phase: str = "open"
     reason: str = ""
+    wait: bool = False  # until all snapshots are ready
     server_up_s: float = 0.0
     begun: bool = True  # somebody has owned a part of it, and may come back for it
     quotas: tuple[QuotaRow, ...] = ()
@@ -127,8 +128,8 @@ class Worker:
                 credentials=self._offer.credentials,
                 clock=self._clock,
                 say=self._say,
-                records=partial(records, self._address, primary=True),
-                label=self._address.label,
+                address=self._address,
+                run_waits=lambda: self.facts.wait,
             )
             self._stop.tell(self._drain)
             async with anyio.create_task_group() as session:
@@ -249,9 +250,9 @@ class Worker:
 
     def _observe(self, database: Database) -> None:
         """After each heartbeat, in the session's thread."""
-        phase, reason, up_s, begun = database.one(_FACTS, self._ledger.id)
+        phase, reason, wait, up_s, begun = database.one(_FACTS, self._ledger.id)
         rows = tuple(quotas(database, self._ledger.id))
-        self.facts = Facts(phase, reason, up_s, begun, rows, seen=True)
+        self.facts = Facts(phase, reason, wait, up_s, begun, rows, seen=True)
 
     def _wake(self) -> None:
         self._changed.set()

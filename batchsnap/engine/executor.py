@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Set
+from collections.abc import AsyncIterator, Callable, Iterator, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -43,6 +43,7 @@ class Work:
     rows: int = 0  # of the manifest
     send: bool = True  # False: settle only
     wait: bool = False  # until every accepted snapshot is ready
+    whole: Callable[[], Iterator[Record]] | None = None  # all records, where `ledger` is a part
 
 
 class LocalExecutor:
@@ -84,7 +85,7 @@ class LocalExecutor:
                 context,
                 halts=halts,
                 limits=limits,
-                claimed=partial(_claimed, ledger),
+                claimed=partial(_claimed, work.whole or ledger.records),
                 intents=partial(_intents, ledger),
                 ask_first=work.ask_first,
                 send=work.send,
@@ -169,14 +170,16 @@ def _accepted_earlier(ledger: RecordSink) -> dict[RegionKey, Pile]:
     """The snapshots that earlier processes were given and did not see ready."""
     standing = ledger.fold.standing
     accepted = frozenset({State.ACCEPTED})
+    if not ledger.fold.counts[State.ACCEPTED]:
+        return {}
     return piled(accepted_in(ledger.records(), lambda key: standing(key).state, accepted))
 
 
-def _claimed(ledger: RecordSink, disk_id: str) -> set[str]:
+def _claimed(records: Callable[[], Iterator[Record]], disk_id: str) -> set[str]:
     """Snapshot ids that rows on a disk were given; rare, so all is simply read."""
     return {
         record["snapshot_id"]
-        for record in ledger.records()
+        for record in records()
         if record["event"] == Event.ACCEPTED and record["disk_id"] == disk_id
     }
 

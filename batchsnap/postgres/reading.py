@@ -21,7 +21,7 @@ from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database
 
-_LEDGER = "select id, header, phase, reason from batchsnap.ledger where name = %s"
+_LEDGER = "select id, header, phase, reason, wait from batchsnap.ledger where name = %s"
 _NEXT = (
     "select k.id, n.* from unnest(%s::integer[], %s::bigint[]) k (id, seen) cross join lateral "
     "(select max(r.seq), count(*), '[' || string_agg(r.line, ',' order by r.seq) || ']' from "
@@ -31,9 +31,8 @@ _NEXT = (
 _AHEAD = 8192  # so many records are read ahead at a time, of all quotas together
 _AHEAD_LEAST = 32
 _LIST = (
-    "select l.name, l.phase, l.header, (select sum(rows) from batchsnap.quota q "
-    "where q.ledger = l.id), (select count(*) from batchsnap.quota q where q.ledger = l.id "
-    "and q.source <> '') from batchsnap.ledger l order by l.id"
+    "select l.name, l.phase, l.header, sum(q.rows), count(*) filter (where q.source <> '') "
+    "from batchsnap.ledger l join batchsnap.quota q on q.ledger = l.id group by l.id order by l.id"
 )
 _QUOTAS = (
     "select id, source, host, profiles, rows, failed, ended from batchsnap.quota where ledger = %s "
@@ -62,6 +61,7 @@ class LedgerRow:
     header: Record
     phase: str
     reason: str
+    wait: bool  # until all snapshots are ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,10 @@ def reader(address: Address, *, primary: bool = False) -> Iterator[Database]:
 def find(database: Database, name: str) -> LedgerRow | None:
     """The ledger of that name; None where there is none."""
     if database.one("select to_regclass('batchsnap.ledger')")[0] is None:
-        raise LedgerError(
-            "the database holds no ledgers yet: batchsnap ledger init URL, once, by its owner"
-        )
-    for number, header, phase, reason in database.run(_LEDGER, name):
-        return LedgerRow(number, orjson.loads(header), phase, reason)
+        what = "batchsnap ledger init URL, once, by its owner"
+        raise LedgerError(f"the database holds no ledgers yet: {what}")
+    for number, header, *rest in database.run(_LEDGER, name):
+        return LedgerRow(number, orjson.loads(header), *rest)
     return None
 
 

@@ -105,10 +105,13 @@ NEWEST = (
 LINE = "select line from batchsnap.record where quota = %s and seq = %s"
 
 OPEN = (
-    "update batchsnap.ledger set phase = "
-    "case when %s and phase <> 'open' then 'canary' else 'open' end, reason = '' where id = %s"
+    "update batchsnap.ledger l set reason = '', "
+    "phase = case when g.canary and l.phase <> 'open' then 'canary' else 'open' end, "
+    "wait = g.wait or (l.wait and l.phase in ('canary', 'open')) "
+    "from (values (%s::boolean, %s::boolean)) g (canary, wait) where l.id = %s"
 )
-"""Let it be worked on, after the canary where one is asked for; who is past it stays so."""
+"""Let it be worked on, by (canary, wait): a run that is past its canary stays so, and one that
+waits until all is ready goes on to."""
 
 TRY_LOCKS = "select n, pg_try_advisory_lock(n) from unnest(%s::bigint[]) n"
 HELD = (

@@ -1,7 +1,6 @@
 """The open part of a ledger that one quota is: what the engine appends to.
 
-Its fold knows this quota's rows; `records` reads the whole ledger, for two rows of one disk may be
-in two quotas.
+Its fold and its records are of this quota's rows alone.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ class QuotaSink:
         self.append(record)
 
     def records(self) -> Iterator[Record]:
-        """All records of the whole ledger."""
+        """Those of this quota."""
         return self._records()
 
     async def commit(self) -> None:

@@ -171,7 +171,6 @@ def test_what_is_left_out_says_so_and_what_to_do(
     url = base.url("nightly")
     for options, remedy in (
         (("--simulate",), "a ledger in a file"),
-        (("--wait",), "batchsnap status"),
         (("--max-creating", "5"), "--rate"),
     ):
         refused = cli.run("run", "fleet.csv", "--ledger", url, "--yes", *options)
