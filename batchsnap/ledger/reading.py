@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from batchsnap.errors import LedgerDamaged, LedgerError
-from batchsnap.ledger.record import Record, decode
+from batchsnap.ledger.record import Record, decoded
 from batchsnap.ledger.scan import Scan
 
 _BLOCK = 1 << 20
@@ -65,8 +65,7 @@ class FileFollower:
         except OSError as error:
             raise LedgerError(f"can't read the ledger {self._path}: {error.strerror}") from error
         found: list[Record] = []
-        for line in block.splitlines(keepends=True):
-            record = decode(line) if line.endswith(b"\n") else None
+        for line, record in decoded(block.splitlines(keepends=True)):
             if record is None:
                 break  # still growing
             found.append(record)

@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from batchsnap.errors import LedgerDamaged, LedgerForeign
-from batchsnap.ledger.record import VERSION, Record, decode
+from batchsnap.ledger.record import VERSION, Record, decode, decoded
 from batchsnap.lifecycle import Event
 
 
@@ -64,8 +64,8 @@ class Scan:
         first = next(self._lines, b"")
         yield _born(first)
         end, expected, synced = len(first), 1, 0
-        for line in self._lines:
-            record = decode(line)
+        lines = decoded(self._lines)
+        for line, record in lines:
             if record is None or record.get("seq") != expected:
                 break
             declared = record.get("synced")
@@ -81,17 +81,17 @@ class Scan:
             return
         self.end, self.last_seq, self.synced = end, expected - 1, synced
         self.damaged = True
-        if self._highest_synced() >= expected:
+        if _highest_synced(lines) >= expected:
             raise LedgerDamaged(
                 f"damaged at byte {end}: record {expected} was durable and can't be read. Put a "
                 "good copy of the file in its place; do not edit or delete it"
             )
 
-    def _highest_synced(self) -> int:
-        """The highest seq that the lines behind the damage declare durable."""
-        records = (decode(line) for line in self._lines)
-        declared = (record.get("synced") for record in records if record is not None)
-        return max((number for number in declared if isinstance(number, int)), default=0)
+
+def _highest_synced(lines: Iterable[tuple[bytes, Record | None]]) -> int:
+    """The highest seq that lines declare durable."""
+    declared = (record.get("synced") for _, record in lines if record is not None)
+    return max((number for number in declared if isinstance(number, int)), default=0)
 
 
 def _born(line: bytes) -> Record:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsnap.ledger.record import Record, decode, encode, row_record, stamp, unstamp
+from batchsnap.ledger.record import Record, decode, decoded, encode, row_record, stamp, unstamp
 from tests.records import AT, birth, row
 
 _VALUES = st.recursive(
@@ -47,6 +47,21 @@ def test_any_json_reader_can_check_the_crc(record: Record) -> None:
     crc = json.loads(line)["crc"]
     without = line.rstrip(b"\n").removesuffix(b',"crc":%d}' % crc) + b"}"
     assert crc32(without) == crc
+
+
+@given(st.lists(_RECORDS, min_size=1, max_size=5), st.integers(1, 40), st.data())
+def test_many_lines_are_read_as_each_alone(
+    records: list[Record], times: int, data: st.DataObject
+) -> None:
+    """Whichever of them are damaged: one byte of all is another, or a piece is gone."""
+    whole = b"".join(encode(record) for record in records) * times
+    first = data.draw(st.integers(0, len(whole)))
+    piece = data.draw(st.sampled_from([b"", b"\n", b"}", b",", b"{}\n", b"1"]))
+    broken = whole[:first] + piece + whole[first + data.draw(st.integers(0, 300)) :]
+    for ledger in (whole, broken):
+        lines = ledger.splitlines(keepends=True)
+        assert list(decoded(lines)) == [(line, decode(line)) for line in lines]
+    assert None not in [record for _, record in decoded(whole.splitlines(keepends=True))]
 
 
 @given(_RECORDS, st.data())

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from batchsnap.errors import LedgerDamaged, LedgerError, LedgerForeign, LedgerUnwritable
-from batchsnap.ledger import disk, gap, reading
+from batchsnap.ledger import disk, gap, reading, record
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode
 from batchsnap.ledger.scan import Scan
@@ -245,6 +245,7 @@ def test_a_repair_while_it_is_read_is_no_damage(
 ) -> None:
     """The reader has buffered a part of the torn end when a writer cuts it and goes on."""
     monkeypatch.setattr(reading, "_BLOCK", 32)
+    monkeypatch.setattr(record, "_AT_ONCE", 1)
     path.write_bytes(b"".join(LINES[:3]) + b"\0" * 4000)
     reader = records(path)
     got = [next(reader)["event"] for _ in range(3)]
