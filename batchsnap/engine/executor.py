@@ -94,15 +94,17 @@ class LocalExecutor:
             for (profile, url), queues in by_quota.items()
         }
 
-        def heard(record: Record) -> None:
-            limits.heard(record)
-            if watching and record["event"] == Event.ACCEPTED:
+        def watch(record: Record) -> None:
+            if record["event"] == Event.ACCEPTED:
                 snapshot = snapshot_of(record)
                 dispatchers[_quota_of(work, snapshot)].watch(snapshot)
 
         for pile in earlier.values():
             dispatchers[_quota_of(work, pile)].watch(pile)
-        ledger.taps.append(heard)
+        if limits.counting:
+            ledger.taps.append(limits.heard)
+        if watching:
+            ledger.taps.append(watch)
         async with committing(ledger), anyio.create_task_group() as tasks:
             for quota, dispatcher in dispatchers.items():
                 if work.send and by_quota[quota]:

@@ -88,6 +88,11 @@ class Limits:
         """Whether it must be known when snapshots are ready."""
         return bool(self._canary or self._settings.max_creating)
 
+    @property
+    def counting(self) -> bool:
+        """Whether it must be told of records."""
+        return self._errors_max is not None or self._canary > 0
+
     def join(self, limited: Limited) -> None:
         """One more begins."""
         self._limited.append(limited)
@@ -133,7 +138,7 @@ class Limits:
     def review(self) -> str:
         """Stop the run where a brake says so, and say why; let it go on where the canary is
         well."""
-        if self._stop.stopping or (self._errors_max is None and not self._canary):
+        if self._stop.stopping or not self.counting:
             return ""
         counts = self._fold.counts
         failed = self._failed
