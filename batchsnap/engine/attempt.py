@@ -10,7 +10,6 @@ taken by the dispatcher before all this.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 
 from batchsnap.client.account import Account, Start
@@ -59,6 +58,7 @@ async def attempt(
     start = await _intend(row, gate, context, may_leave)
     started()
     if start is None:
+        context.note(Event.UNSENT, row)
         return None, Decision(Do.WAIT)
     failpoint("token_taken")
     offset = account.offset_s
@@ -131,12 +131,13 @@ async def _intend(
     await sink.durable(
         context.note(Event.INTENT, row, snapshot_name=row.request.name, baseline=row.baseline)
     )
-    with suppress(Shut):  # the stop ends a wait
+    try:
         token = await gate.start()
-        if may_leave():
-            return Start(gate, token, context.clock, may_leave)
-        gate.replied(token, throttled=False)
-    context.note(Event.UNSENT, row)
+    except Shut:  # the stop ends a wait
+        return None
+    if may_leave():
+        return Start(gate, token, context.clock, may_leave)
+    gate.replied(token, throttled=False)
     return None
 
 
@@ -196,8 +197,8 @@ def _record_outcome(
 ) -> None:
     event = event_of(ruling, decision)
     if event is Event.ACCEPTED:
-        made = {"snapshot_id": ruling.snapshot_id, "request_id": ruling.request_id}
-        context.note(event, row, **made, **timing)
+        made, request_id = ruling.snapshot_id, ruling.request_id
+        context.note(event, row, snapshot_id=made, request_id=request_id, **timing)
         return
     details = details_of(ruling)
     if decision.do is Do.WAIT:
