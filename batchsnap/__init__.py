@@ -39,6 +39,7 @@ postgres        the ledger in PostgreSQL
 client          how a credential reaches a host: sign, pace, send, ask
 settling        what is remembered of a row that is not at rest, and asking what became of it
 engine          rows in, records out: each row's life
+owners          a run seen from outside, where each quota has an owner
 report          what happened, for people and scripts
 simulator       a local cloud, faults included, that shares no code with the client
 job             one run from the manifest to the exit code, and what comes after it

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -162,14 +163,20 @@ async def working(
 
 async def _lines(address: Address, talk: Callable[[str], None]) -> None:
     """The whole run, a line now and then."""
-    from batchsnap.cluster.view import RunView
+    from batchsnap.cli.progress import Frame, line
+    from batchsnap.errors import LedgerError
+    from batchsnap.owners.view import RunView
+    from batchsnap.postgres.store import DatabaseStore
+    from batchsnap.report.progress import progress_of, why
 
-    view = RunView(address)
+    view = RunView(DatabaseStore(address))
     try:
         while True:
             await anyio.sleep(_PLAIN_S)
-            if text := await anyio.to_thread.run_sync(view.line):
-                talk(text)
+            with suppress(LedgerError):
+                await anyio.to_thread.run_sync(view.catch_up)
+                progress = progress_of(view.fold, time.time(), alive=True)
+                talk(line(Frame(progress, 0.0, "", why(view.fold, time.time()))))
     finally:
         view.close()
 

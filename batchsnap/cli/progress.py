@@ -6,7 +6,7 @@ Everything shown is read from the ledger's fold; nothing here is told to the eng
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,6 +39,7 @@ class Frame(NamedTuple):
     elapsed_s: float
     note: str
     why: str = ""  # rows wait
+    owners: Sequence[str] = ()  # who works on what, where quotas have owners
 
     def to_json(self) -> dict[str, Any]:
         """For the JSON log."""
@@ -73,7 +74,7 @@ def line(frame: Frame) -> str:
     )
 
 
-def view(frame: Frame) -> RenderableType:
+def drawn_frame(frame: Frame) -> RenderableType:
     """A frame as a few lines for a terminal."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -102,6 +103,8 @@ def view(frame: Frame) -> RenderableType:
         grid.add_row(part)
     if frame.why:
         grid.add_row(reason)
+    for owner in frame.owners:
+        grid.add_row(Text(owner, "dim", no_wrap=True, overflow="ellipsis"))
     return grid
 
 
@@ -165,10 +168,12 @@ async def _live(meter: Meter) -> None:
 
     console, writer = Console(stderr=True), talk_writer()
     with (
-        Live(view(meter.frame()), console=console, auto_refresh=False, transient=True) as live,
+        Live(
+            drawn_frame(meter.frame()), console=console, auto_refresh=False, transient=True
+        ) as live,
         spoken_above(console),
     ):
         while True:
             if writer is None or not writer.behind:  # pictures leave room for words
-                live.update(view(meter.frame()), refresh=True)
+                live.update(drawn_frame(meter.frame()), refresh=True)
             await anyio.sleep(_LIVE_S)

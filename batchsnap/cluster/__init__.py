@@ -13,6 +13,6 @@ worker   one machine's offer: claims while there is something free
 load     a manifest into the database, in one transaction
 edit     an edited manifest for a run that nobody works on
 run      a run taken up or loaded, stopped, and how it ends
-view     how the whole run stands, while it goes on
+phase    a run's ends, each told once
 export   a copy as one file
 """

@@ -143,6 +143,8 @@ class Claims:
             "source": share.quota.source,
             "host": share.quota.host,
             "worker": f"{socket.gethostname()}:{os.getpid()}",
+            "profiles": orjson.loads(share.quota.profiles),
+            "rows": share.quota.rows,
             "server": server._asdict(),
         }
         return {**record, "recovered": {"lost": share.lost}} if share.lost else record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -14,18 +13,18 @@ from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop, bounded
 from batchsnap.clock import LoopClock
 from batchsnap.cluster.load import append_own, load, pairs_of, sources_of
+from batchsnap.cluster.phase import end_open, now_stamp, own_quota, stop_open
 from batchsnap.cluster.worker import Offer, Worker
 from batchsnap.errors import Exit, LedgerError, LedgerLocked, UsageError
 from batchsnap.job.run import Prepared
 from batchsnap.job.series import Opened
 from batchsnap.job.spec import JobSpec, Result, check_same_cloud
-from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.replay import Fold, folded
 from batchsnap.lifecycle import Event
 from batchsnap.manifest.reader import Manifest
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
-from batchsnap.postgres.door import Away, Database, Fenced
+from batchsnap.postgres.door import Away, Fenced
 from batchsnap.postgres.reading import LedgerRow, find, quotas, reader, records
 from batchsnap.postgres.recovery import Outage
 from batchsnap.postgres.store import DatabaseStore
@@ -33,23 +32,12 @@ from batchsnap.report.summary import exit_of, summary_of
 from batchsnap.settings import Settings
 from batchsnap.version import __version__
 
-_OWN = "select id from batchsnap.quota where ledger = %s and source = ''"
 _LINES = "select line from batchsnap.record where quota = %s order by seq"
 _REOPEN = (
     "update batchsnap.quota set ended = null where ledger = %s and source <> '' "
     "and (ended <> 'done' or failed > 0 or %s or %s)"
 )
 _ZERO = "update batchsnap.quota set failed = 0 where ledger = %s and failed <> 0"
-_FINISH = (
-    "update batchsnap.ledger set phase = 'finished' "
-    "where id = %s and phase in ('canary', 'open') and not "
-    "exists (select from batchsnap.quota where ledger = %s and source <> '' and ended is null) "
-    "returning id"
-)
-_STOP = (
-    "update batchsnap.ledger set phase = 'stopped', reason = %s "
-    "where id = %s and phase in ('canary', 'open') returning id"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +64,9 @@ def known(address: Address) -> KnownRun | None:
             return None
         fold = Fold()
         fold.apply(ledger.header)
-        for (line,) in database.run(_LINES, _own(database, ledger)):
+        for (line,) in database.run(_LINES, own_quota(database, ledger.id)):
             fold.apply(orjson.loads(line))
         return KnownRun(ledger, fold)
-
-
-def _own(database: Database, ledger: LedgerRow) -> int:
-    """The quota that holds the run's own records."""
-    number: int = database.one(_OWN, ledger.id)[0]
-    return number
 
 
 def check_spec(spec: JobSpec) -> None:
@@ -154,7 +136,7 @@ def take_up(address: Address, there: KnownRun, spec: JobSpec) -> None:
     settings.check()
     record: dict[str, Any] = {
         "event": Event.RESUMED,
-        "at": _now(),
+        "at": now_stamp(),
         "tool": f"batchsnap/{__version__}",
         "manifest": there.fold.manifest,
         "settings": settings.to_json(),
@@ -163,7 +145,7 @@ def take_up(address: Address, there: KnownRun, spec: JobSpec) -> None:
     with reader(address, primary=True) as database:
         try:
             with database.transaction():
-                append_own(database, _own(database, there.ledger), record)
+                append_own(database, own_quota(database, there.ledger.id), record)
                 database.run(_REOPEN, there.ledger.id, spec.retry_failed, spec.wait)
                 database.run(_ZERO, there.ledger.id)
                 database.run(schema.OPEN, settings.canary > 0, spec.wait, there.ledger.id)
@@ -173,10 +155,11 @@ def take_up(address: Address, there: KnownRun, spec: JobSpec) -> None:
             ) from None
 
 
-def stop_run(address: Address, there: KnownRun, reason: str = "") -> bool:
+def stop_run(address: Address, there: KnownRun) -> bool:
     """Have every worker drain; False where the run was not open."""
     with reader(address, primary=True) as database:
-        return bool(database.run(_STOP, reason, there.ledger.id))
+        stopped = stop_open(database, there.ledger.id, Exit.UNFINISHED, reason="batchsnap stop")
+        return stopped is not None
 
 
 async def work_on(
@@ -206,7 +189,7 @@ async def work_on(
 
 
 def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Result:
-    """How the run stands. Where all its quotas have ended well, whoever is first says so.
+    """How the run stands. Where no quota is left to work on, whoever is first says so.
 
     Raises:
         LedgerError: it can't be read.
@@ -217,31 +200,13 @@ def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Res
         assert ledger is not None
         rows = quotas(database, ledger.id)
         halted = any(row.ended == "halted" for row in rows) or bool(ledger.reason)
-        code = exit_of(
-            summary_of(fold),
-            owed=bool(fold.owed),
-            stop=stop.exit if stop is not None else None,
-            halted=halted,
-            wait=ledger.wait,
-        )
-        if code in {Exit.DONE, Exit.SOME_FAILED} and ledger.phase != "finished":
-            record: Record = {"event": Event.FINISHED, "at": _now(), "exit": code}
-            if _finish(database, ledger, record):
-                fold.apply(record)
+
+        def exit_code(stop: Exit | None) -> Exit:
+            return exit_of(
+                summary_of(fold), owed=bool(fold.owed), stop=stop, halted=halted, wait=ledger.wait
+            )
+
+        if (record := end_open(database, ledger.id, exit_code(None))) is not None:
+            fold.apply(record)
+    code = exit_code(stop.exit if stop is not None else None)
     return Result(summary_of(fold), code, address.label)
-
-
-def _finish(database: Database, ledger: LedgerRow, record: Record) -> bool:
-    """Write the end, once."""
-    try:
-        with database.transaction():
-            if not database.run(_FINISH, ledger.id, ledger.id):
-                return False  # it was stopped, taken up again, or finished by another
-            append_own(database, _own(database, ledger), record)
-    except (Fenced, Away):
-        return False  # another process was first
-    return True
-
-
-def _now() -> str:
-    return stamp(datetime.now(UTC).timestamp())

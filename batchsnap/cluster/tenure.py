@@ -182,7 +182,13 @@ class Tenure:
             return
         hold.lease.end("given back")
         world.session.drop(hold)
-        record = {"event": Event.RELEASED, "at": stamp(world.clock.wall()), "ended": self.ended}
+        record = {
+            "event": Event.RELEASED,
+            "at": stamp(world.clock.wall()),
+            "source": self.share.quota.source,
+            "host": self.share.quota.host,
+            "ended": self.ended,
+        }
         line = orjson.dumps(record).decode()
 
         def give(database: Database) -> None:

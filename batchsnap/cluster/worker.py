@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import anyio
@@ -21,6 +22,7 @@ from batchsnap.cloud.transport import Transport
 from batchsnap.cluster.canary import Canary
 from batchsnap.cluster.claims import Claims
 from batchsnap.cluster.keys import Keys
+from batchsnap.cluster.phase import stop_open
 from batchsnap.cluster.tenure import Shared, Tenure
 from batchsnap.errors import Exit, LedgerError
 from batchsnap.postgres.address import Address
@@ -41,10 +43,6 @@ _FACTS = (
     "from batchsnap.ledger l where l.id = %s"
 )
 """By the primary key, quota by quota: as a join it might read all records of other ledgers."""
-_STOP = (
-    "update batchsnap.ledger set phase = 'stopped', reason = %s "
-    "where id = %s and phase in ('canary', 'open')"
-)
 _AT_WORK = ("canary", "open")  # phases
 
 
@@ -173,7 +171,8 @@ class Worker:
         if self._limit is not None and failed >= self._limit:
             why = f"{failed} rows failed, --max-errors {self._settings.max_errors}"
         if why and facts.phase in _AT_WORK:
-            await self.session.call(lambda db: db.run(_STOP, why, self._ledger.id))
+            stop = partial(stop_open, ledger=self._ledger.id, code=Exit.HALTED, reason=why)
+            await self.session.call(stop)
             facts = self.facts
             facts.phase, facts.reason = "stopped", why
             self._say(f"halting: {why}")

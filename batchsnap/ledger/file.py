@@ -13,7 +13,7 @@ from pathlib import Path
 
 from batchsnap.errors import LedgerError, UsageError
 from batchsnap.ledger.disk import held, volatile
-from batchsnap.ledger.ports import Series, Store
+from batchsnap.ledger.ports import Owned, Series, Store
 from batchsnap.ledger.reading import FileFollower, records
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.store import Ledger
@@ -79,7 +79,7 @@ class FileStore:
     def held(self) -> bool | None:
         return held(self.path)
 
-    def parts(self) -> list[str]:
+    def parts(self) -> list[Owned]:
         return []
 
     def warnings(self) -> list[str]:

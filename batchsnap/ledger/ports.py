@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from batchsnap.errors import LedgerUnwritable
 from batchsnap.ledger.gap import Gap
@@ -107,6 +107,17 @@ class RecordSink(Protocol):
         ...
 
 
+class Owned(NamedTuple):
+    """A quota of a ledger that many work on, as the ledger's place knows it."""
+
+    source: str
+    host: str
+    profiles: tuple[str, ...]  # whose rows these are
+    rows: int
+    ended: str  # done, halted, gave_up; "" while it is to be worked on
+    held: bool  # a living process owns it
+
+
 class Follower(Protocol):
     """Reads on where it stopped: for a view of a run that is going on."""
 
@@ -115,7 +126,16 @@ class Follower(Protocol):
 
         Raises:
             LedgerError: it can't be read.
+            LedgerAway: it can't be read now; the next call goes on.
         """
+        ...
+
+    def parts(self) -> list[Owned]:
+        """As `Store.parts`, now; raises as `more`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it reads from."""
         ...
 
 
@@ -190,8 +210,8 @@ class Store(Protocol):
         can't be told."""
         ...
 
-    def parts(self) -> list[str]:
-        """A line for each part that has an owner of its own, where many work on it."""
+    def parts(self) -> list[Owned]:
+        """Its parts, where each has an owner of its own; none where it is in one piece."""
         ...
 
     def warnings(self) -> list[str]:

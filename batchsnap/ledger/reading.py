@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from batchsnap.errors import LedgerDamaged, LedgerError
+from batchsnap.ledger.ports import Owned
 from batchsnap.ledger.record import Record, decoded
 from batchsnap.ledger.scan import Scan
 
@@ -71,6 +72,12 @@ class FileFollower:
             found.append(record)
             self._offset += len(line)
         return found
+
+    def parts(self) -> list[Owned]:
+        return []
+
+    def close(self) -> None:
+        """No file stays open."""
 
 
 class _AsItIs(io.RawIOBase):

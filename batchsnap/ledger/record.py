@@ -75,6 +75,8 @@ class Record(TypedDict, total=False):
     source: str
     host: str
     worker: str
+    profiles: list[str]
+    rows: int
     server: dict[str, str]
     retry_failed: bool
     ended: str | None

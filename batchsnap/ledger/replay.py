@@ -16,7 +16,6 @@ from batchsnap.ledger.record import Home, Kept, Record
 from batchsnap.ledger.tally import Tally
 from batchsnap.lifecycle import (
     DONE,
-    LIVES,
     MOVES,
     NEW,
     RUN_EVENTS,
@@ -149,7 +148,7 @@ class Fold:
         if event not in RUN_EVENTS:
             if event in MOVES:
                 raise IllegalMove(f"a record of event '{event}' must name its row")
-            if event in LIVES:
+            if event == Event.CLAIMED:
                 self.stopped = None  # somebody goes on
             return  # of a later version: it tells of the run, and moves no row
         if event == Event.FINISHED:

@@ -79,6 +79,35 @@ class WorstSecond:
         self._window = deque([_LONG_AGO] * len(self._window))
 
 
+class Pace:
+    """How many were made lately, in tenths of a second, so that the memory is bounded."""
+
+    __slots__ = ("_in_tenth", "_made", "_tenth")
+
+    def __init__(self) -> None:
+        self._made: deque[tuple[str, int]] = deque(maxlen=round(RECENT_S * 10) + 1)
+        self._tenth, self._in_tenth = "", 0  # the latest, and not among `_made` yet
+
+    def add(self, at: str) -> None:
+        """One was made then."""
+        tenth = at[:_TENTH]
+        if tenth == self._tenth:
+            self._in_tenth += 1
+        else:
+            self._made.append((self._tenth, self._in_tenth))
+            self._tenth, self._in_tenth = tenth, 1
+
+    def rate_per_s(self, now: float) -> float:
+        """Of the minute before `now` (Unix seconds), or of the time since the first in it."""
+        since = stamp(now - RECENT_S)[:_TENTH]
+        tenths = [*self._made, (self._tenth, self._in_tenth)]
+        recent = [(tenth, number) for tenth, number in tenths if number and tenth >= since]
+        if not recent:
+            return 0.0
+        lasted_s = now - unstamp(f"{recent[0][0]}00Z")
+        return sum(number for _, number in recent) / max(1.0, min(RECENT_S, lasted_s))
+
+
 class Tally:
     """The sum of a run's records, in ledger order."""
 
@@ -101,8 +130,7 @@ class Tally:
         self._made_at = ""  # when the latest life last made one
         self._life_began = 0.0
         self._owned: set[tuple[str, str]] = set()  # (source, host), where each has its owner
-        self._made: deque[tuple[str, int]] = deque(maxlen=round(RECENT_S * 10) + 1)
-        self._tenth, self._made_in_it = "", 0  # the latest, and not among `_made` yet
+        self._pace = Pace()
 
     def add(self, key: str, event: str, record: Record) -> None:
         """Take a record of a row, one that its life allows."""
@@ -120,7 +148,7 @@ class Tally:
             self._add_call(record)
         if event == _ACCEPTED:
             self._made_at = at
-            self._add_made(at[:_TENTH])
+            self._pace.add(at)
         else:
             self._add_other(key, event, record)
 
@@ -152,12 +180,7 @@ class Tally:
     def rate_per_s(self, now: float) -> float:
         """Accepted snapshots a second, of the minute before `now` (Unix seconds), or of the time
         since the first."""
-        tenths = [*self._made, (self._tenth, self._made_in_it)]
-        made = [(unstamp(f"{tenth}00Z"), number) for tenth, number in tenths if number]
-        recent = [(at, number) for at, number in made if now - at <= RECENT_S]
-        if not recent:
-            return 0.0
-        return sum(n for _, n in recent) / max(1.0, min(RECENT_S, now - recent[0][0]))
+        return self._pace.rate_per_s(now)
 
     def _add_call(self, record: Record) -> None:
         self.requests += 1
@@ -181,13 +204,6 @@ class Tally:
             self.doubled.add(key)
         elif event == Event.HALTED:
             self._add_halt(record)
-
-    def _add_made(self, tenth: str) -> None:
-        if tenth == self._tenth:
-            self._made_in_it += 1
-        else:
-            self._made.append((self._tenth, self._made_in_it))
-            self._tenth, self._made_in_it = tenth, 1
 
     def add_run(self, record: Record) -> None:
         """Take a record of the whole run, or of a life."""

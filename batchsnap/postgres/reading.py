@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
-from batchsnap.errors import LedgerError
+from batchsnap.errors import LedgerAway, LedgerError
+from batchsnap.ledger.ports import Owned
 from batchsnap.ledger.record import Record
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
@@ -38,17 +39,6 @@ _QUOTAS = (
     "select id, source, host, profiles, rows, failed, ended from batchsnap.quota where ledger = %s "
     "order by source, host"
 )
-_OWNED = (
-    "select q.id, (select r.line from batchsnap.record r where r.quota = q.id and "
-    "r.line::json ->> 'event' = 'claimed' order by r.seq desc limit 1), "
-    "(select count(*) from batchsnap.record r where r.quota = q.id and "
-    "r.line::json ->> 'event' = 'accepted'), "
-    "(select count(*) from batchsnap.record r where r.quota = q.id and "
-    "r.line::json ->> 'event' = 'accepted' and "
-    "(r.line::json ->> 'at')::timestamptz > now() - interval '15 seconds') "
-    "from batchsnap.quota q where q.ledger = %s"
-)
-_RECENT_S = 15.0
 _NEVER = "~"  # after every time
 _time: Callable[[tuple[str, Record]], str] = itemgetter(0)
 
@@ -225,43 +215,22 @@ def _next(
         yield quota, seq, orjson.loads(lines)
 
 
-class Owner(NamedTuple):
-    """Who works on a quota, and how far it is."""
-
-    quota: QuotaRow
-    worker: str  # "" where nobody does
-    since: str
-    left: int  # rows
-    rate_per_s: float  # lately
-
-    def __str__(self) -> str:
-        if self.quota.ended:
-            return f"  {self.quota.what}: {self.quota.ended.replace('_', ' ')}"
-        who = f"{self.worker} since {self.since}" if self.worker else "nobody works on it"
-        return f"  {self.quota.what}: {who}, {self.rate_per_s:.1f}/s, {self.left:,} left"
+def parts_in(database: Database, ledger: LedgerRow) -> list[Owned]:
+    """The quotas of a ledger, and which of them a living process owns."""
+    held = held_locks(database)
+    return [
+        Owned(
+            *(row.source, row.host, tuple(orjson.loads(row.profiles)), row.rows, row.ended or ""),
+            schema.pair_lock(row.source, row.host) in held,
+        )
+        for row in quotas(database, ledger.id)
+        if row.source
+    ]
 
 
-def owners(address: Address) -> list[Owner]:
-    """A line a quota. Whoever holds its lock is the one whose `claimed` is its newest.
-
-    Raises:
-        LedgerError: there is no such ledger, or it can't be read.
-    """
-    with reader(address) as database:
-        ledger = need(database, address)
-        held = {number for (number,) in database.run(schema.HELD)}
-        told = {quota: rest for quota, *rest in database.run(_OWNED, ledger.id)}
-        found = []
-        for quota in quotas(database, ledger.id):
-            line, made, lately = told[quota.id]
-            if not quota.source or line is None:
-                line = "{}"
-            owned = schema.pair_lock(quota.source, quota.host) in held
-            claimed = orjson.loads(line) if owned else {}
-            left = max(0, quota.rows - made - quota.failed)
-            worker, since = claimed.get("worker", ""), claimed.get("at", "")
-            found.append(Owner(quota, worker, since, left, lately / _RECENT_S))
-    return [owner for owner in found if owner.quota.source]
+def held_locks(database: Database) -> set[int]:
+    """The locks that living processes have in this database."""
+    return {number for (number,) in database.run(schema.HELD)}
 
 
 class DatabaseFollower:
@@ -277,23 +246,31 @@ class DatabaseFollower:
         """Records since the last call, not necessarily all.
 
         Raises:
-            LedgerError: they can't be read.
+            LedgerError: there is no such ledger. LedgerAway: they can't be read now.
         """
-        try:
-            if self._database is None:
-                self._database = Database(self._address)
-            ledger = need(self._database, self._address)
+        with self._connected() as (database, ledger):
             if not self._begun:
                 self._begun = True
                 return [ledger.header]
-            ids = [quota.id for quota in quotas(self._database, ledger.id)]
-            return self._merging.more(self._database, ids)
+            ids = [quota.id for quota in quotas(database, ledger.id)]
+            return self._merging.more(database, ids)
+
+    def parts(self) -> list[Owned]:
+        """Its quotas now; raises as `more`."""
+        with self._connected() as (database, ledger):
+            return parts_in(database, ledger)
+
+    @contextmanager
+    def _connected(self) -> Iterator[tuple[Database, LedgerRow]]:
+        try:
+            if self._database is None:
+                self._database = Database(self._address)
+            yield self._database, need(self._database, self._address)
         except Away as away:
             self.close()
-            raise LedgerError(f"can't read {self._address.label}: {away}") from None
+            raise LedgerAway(f"can't read {self._address.label}: {away}") from None
 
     def close(self) -> None:
         if self._database is not None:
-            with suppress(Away):
-                self._database.close()
+            self._database.close()
             self._database = None

@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from batchsnap.errors import UsageError
-from batchsnap.ledger.ports import Store
+from batchsnap.ledger.ports import Owned, Store
 from batchsnap.ledger.record import Record, encode
 from batchsnap.postgres.address import Address
-from batchsnap.postgres.reading import DatabaseFollower, find, owners, reader, records
+from batchsnap.postgres.reading import (
+    DatabaseFollower,
+    find,
+    need,
+    parts_in,
+    reader,
+    records,
+)
 from batchsnap.postgres.whole import WholeSink
 
 
@@ -62,13 +69,19 @@ class DatabaseStore:
         return sha256.hexdigest()
 
     def held(self) -> bool | None:
-        return None  # many may be at work, and their claims are in the records
+        """Of a run that was stopped; else anybody may take it up at any moment."""
+        with reader(self.address) as database:
+            ledger = need(database, self.address)
+            if any(part.held for part in parts_in(database, ledger)):
+                return True
+            return None if ledger.phase == "open" else False
 
     def beside(self, word: str) -> list[tuple[str, Store]]:
         return []
 
-    def parts(self) -> list[str]:
-        return [str(owner) for owner in owners(self.address)]
+    def parts(self) -> list[Owned]:
+        with reader(self.address) as database:
+            return parts_in(database, need(database, self.address))
 
     def warnings(self) -> list[str]:
         with reader(self.address) as database:

@@ -27,7 +27,15 @@ from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.hold import Batch, Hold
-from batchsnap.postgres.reading import LedgerRow, QuotaRow, need, owners, quotas, records
+from batchsnap.postgres.reading import (
+    LedgerRow,
+    QuotaRow,
+    held_locks,
+    need,
+    quotas,
+    reader,
+    records,
+)
 from batchsnap.postgres.recovery import newest_of, try_locks
 from batchsnap.postgres.session import Session
 
@@ -37,6 +45,11 @@ _HOLD = (
 _PLACES = (
     "select distinct quota, coalesce(request::json ->> 'profile', ''), "
     "coalesce(request::json ->> 'region', '') from batchsnap.planned where quota = any(%s)"
+)
+_CLAIMED = (
+    "select q.id, (select r.line from batchsnap.record r where r.quota = q.id and "
+    """r.line like '{"event":"claimed"%%' order by r.seq desc limit 1) """
+    "from batchsnap.quota q where q.id = any(%s)"
 )
 
 
@@ -83,12 +96,8 @@ class WholeSink:
     def _take(self, database: Database) -> None:
         locks = {self._lock(row): row for row in self._rows.values()}
         if set(locks) - try_locks(database, list(locks)):
-            living = [str(one) for one in owners(self._address) if one.worker]
-            raise LedgerLocked(
-                "\n".join(
-                    (f"other processes work on {self.label}: `batchsnap stop` it first", *living)
-                )
-            )
+            first = f"other processes work on {self.label}: `batchsnap stop` it first"
+            raise LedgerLocked("\n".join((first, *_living(self._address))))
         database.run(_HOLD, self._ledger.id)
         for record in records(self._address, primary=True):
             self.fold.apply(record)
@@ -211,3 +220,24 @@ class WholeSink:
 
     def _ended(self, why: str) -> None:
         self.failure = self.failure or LedgerUnwritable(f"{self.label}: {why}")
+
+
+def _living(address: Address) -> list[str]:
+    """A line a quota that a living process owns: whose `claimed` is its newest.
+
+    Raises:
+        LedgerError: there is no such ledger, or it can't be read.
+    """
+    with reader(address) as database:
+        rows, held = quotas(database, need(database, address).id), held_locks(database)
+        owned = {
+            row.id: row
+            for row in rows
+            if row.source and schema.pair_lock(row.source, row.host) in held
+        }
+        told = []
+        for quota, line in database.run(_CLAIMED, list(owned)):
+            record = orjson.loads(line or "{}")
+            since = f" since {record['at']}" if record else ""
+            told.append(f"  {owned[quota].what}: {record.get('worker', 'a process')}{since}")
+        return told

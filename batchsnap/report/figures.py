@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 from batchsnap.ledger.record import Record, of_later_version, unstamp
 from batchsnap.lifecycle import Event
+from batchsnap.owners.parts import Takeover
 
 _POINTS_MAX = 1500
 _THROTTLED = "THROTTLED"
 _MARKS_MAX = 30
+_TOGETHER_S = 30.0  # quotas that one death set free are claimed within it
 _MARKS: dict[str, tuple[str, str, str]] = {
     Event.RESUMED: ("resumed", "another process went on", "mark"),
-    Event.CLAIMED: ("taken over", "{host} went on with a quota", "mark"),
-    Event.STOPPED: ("stopped", "the process was told to stop", "wait"),
+    Event.STOPPED: ("stopped", "stopped: {reason}", "wait"),
     Event.HALTED: ("halted", "halted by {code}", "bad"),
     Event.DOUBLED: ("twice", "{disk_id} was found to have two", "bad"),
 }
@@ -30,11 +31,21 @@ class Mark(NamedTuple):
     kind: str  # a colour of the page: mark, wait or bad
 
 
+class _Takeovers(NamedTuple):
+    """Quotas of one owner that others went on with at about the same time."""
+
+    began: float
+    place: int  # among the marks
+    quotas: dict[str, None]
+    owners: dict[str, None]
+
+
 class Marks:
     """What happened to the run as a whole: other lives and owners, halts, the canary, doubles."""
 
     def __init__(self) -> None:
         self.found: list[Mark] = []
+        self._takeovers: dict[str, _Takeovers] = {}  # by former owner, the latest of it
         self.more = 0  # that are not kept
         self._canary = 0  # snapshots that must be ready before the rest goes
 
@@ -46,14 +57,34 @@ class Marks:
         if event == Event.READY and self._canary:
             self._canary -= 1
             if not self._canary:
-                self._mark(record, "canary", "the canary was ready", "mark")
+                self._mark(unstamp(record["at"]), "canary", "the canary was ready", "mark")
         elif event in _MARKS and "at" in record:
             word, text, kind = _MARKS[event]
-            self._mark(record, word, text.format_map(defaultdict(str, record)), kind)
+            known = defaultdict(
+                lambda: "?", {"reason": f"exit {record.get('exit', '?')}", **record}
+            )
+            self._mark(unstamp(record["at"]), word, text.format_map(known), kind)
 
-    def _mark(self, record: Record, word: str, text: str, kind: str) -> None:
+    def take_over(self, takeover: Takeover) -> None:
+        """Another process goes on with a quota; one mark for all that the same death set free."""
+        at = unstamp(takeover.at)
+        group = self._takeovers.get(takeover.former)
+        if group is None or at - group.began > _TOGETHER_S:
+            place = len(self.found)
+            self._mark(at, "taken over", "", "mark")
+            if place == len(self.found):
+                return
+            group = self._takeovers[takeover.former] = _Takeovers(at, place, {}, {})
+        group.owners[takeover.owner] = group.quotas[takeover.quota] = None
+        what = next(iter(group.quotas))
+        if len(group.quotas) > 1:
+            what = f"{len(group.quotas)} quotas"
+        text = f"{', '.join(group.owners)} took over {what} of {takeover.former}"
+        self.found[group.place] = self.found[group.place]._replace(text=text)
+
+    def _mark(self, at: float, word: str, text: str, kind: str) -> None:
         if len(self.found) < _MARKS_MAX:
-            self.found.append(Mark(unstamp(record["at"]), word, text, kind))
+            self.found.append(Mark(at, word, text, kind))
         else:
             self.more += 1
 

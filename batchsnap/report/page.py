@@ -20,6 +20,8 @@ import orjson
 from batchsnap.cloud.faults import hint
 from batchsnap.errors import Exit
 from batchsnap.ledger.ports import Store
+from batchsnap.ledger.record import unstamp
+from batchsnap.owners.quotas import QuotaLine, head, owner_text, since_text, worst_first
 from batchsnap.report.figures import Marks, columns
 from batchsnap.report.files import write_whole
 from batchsnap.report.story import Lines, RowFact, Story, lines_of, read_story
@@ -40,6 +42,8 @@ _TILES = (
     ("doubled", "doubled", "rows with a second one", "bad"),
 )
 _ALWAYS = frozenset({"accepted", "ready", "in_doubt", "rejected", "gave_up", "doubled"})
+_KINDS = {"done": "", "halted": "bad", "gave_up": "bad"}
+_QUOTAS_SHOWN = 12
 _COLUMNS = (
     *("disk", "region", "profile", "state", "source", "snapshot", "code", "remedy", "request"),
     *("name", "at"),
@@ -91,6 +95,7 @@ def render_page(story: Story) -> str:
         regions=_regions(lines.facts),
         halts=[{**halt, "hint": hint(halt["code"])} for halt in story.summary.halted],
         reasons=story.reasons,
+        quotas=_quotas(story.quotas, story.as_of),
         details=_details(story),
         data=Markup(data),  # noqa: S704 - JSON without a `<`
         styles=styles,
@@ -179,6 +184,24 @@ def _regions(facts: list[RowFact]) -> list[dict[str, Any]]:
         }
         for name, (made, ready, total) in ordered
     ]
+
+
+def _quotas(lines: list[QuotaLine], as_of: str) -> dict[str, Any]:
+    """The table of owners, those first that need a look; the rest of many is folded."""
+    if not lines:
+        return {}
+    rows = [
+        {
+            "line": line,
+            "rate": f"{line.rate_per_s:.1f}" if line.owner else "",
+            "owner": owner_text(line),
+            "since": since_text(line.since, unstamp(as_of)) if line.since else "",
+            "kind": _KINDS.get(line.ended, "" if line.owner else "wait"),
+        }
+        for line in sorted(lines, key=worst_first)
+    ]
+    tables = [rows[:_QUOTAS_SHOWN], rows[_QUOTAS_SHOWN:]]
+    return {"head": head(lines), "tables": list(filter(None, tables))}
 
 
 def _details(story: Story) -> list[tuple[str, str]]:

@@ -11,11 +11,13 @@ from typing import Any
 from batchsnap.cloud.faults import remedy
 from batchsnap.errors import UsageError
 from batchsnap.ledger.ports import Store
-from batchsnap.ledger.record import Record
+from batchsnap.ledger.record import Record, unstamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import HAS_SNAPSHOT, WORD, Event, State
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import DiskRow
+from batchsnap.owners.parts import Parts
+from batchsnap.owners.quotas import QuotaLine
 from batchsnap.plan import key_of
 from batchsnap.report.figures import Marks, TimeSeries
 from batchsnap.report.summary import Reason, Summary, outcomes_of, reasons_of, summary_of
@@ -128,6 +130,7 @@ class Story:
     marks: Marks
     as_of: str  # when the latest record was written
     reasons: list[Reason]
+    quotas: list[QuotaLine]  # none where it is in one piece
 
     @property
     def began(self) -> str:
@@ -146,14 +149,16 @@ def read_story(store: Store) -> Story:
     Raises:
         LedgerError: it can't be read.
     """
-    fold, facts, series, marks = Fold(), RowFacts(), TimeSeries(), Marks()
+    parts, facts, series, marks = Parts(), RowFacts(), TimeSeries(), Marks()
     count, as_of = 0, ""
     for record in store.records():
         count, as_of = count + 1, record.get("at", as_of)
         marks.add(record)
-        fold.apply(record)
+        if (takeover := parts.apply(record)) is not None:
+            marks.take_over(takeover)
         facts.add(record)
         series.add(record)
+    fold = parts.fold
     facts.close(fold)
     return Story(
         store=store,
@@ -169,6 +174,7 @@ def read_story(store: Store) -> Story:
         marks=marks,
         as_of=as_of,
         reasons=reasons_of(outcomes_of(fold)),
+        quotas=parts.now(store.parts(), unstamp(as_of)) if as_of else [],
     )
 
 

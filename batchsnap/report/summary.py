@@ -4,7 +4,7 @@ text with the reasons behind it."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from batchsnap.cloud.faults import hint, remedy
 from batchsnap.errors import Exit, worst
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import HAS_SNAPSHOT, MADE, WORD
+from batchsnap.owners.quotas import QuotaLine
 from batchsnap.settings import counted
 
 _LINES = (
@@ -115,9 +116,12 @@ class Reason(NamedTuple):
     example: str = ""  # a row's key
 
 
-def summary_json(summary: Summary) -> str:
-    """One object; the keys are the contract of `--json`."""
-    return orjson.dumps(summary.to_json(), option=orjson.OPT_INDENT_2).decode()
+def summary_json(summary: Summary, quotas: Sequence[QuotaLine] = ()) -> str:
+    """One object; the keys are the contract of `--json`. `quotas` where each has an owner."""
+    told = summary.to_json()
+    if quotas:
+        told["quotas"] = [line.to_json() for line in quotas]
+    return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode()
 
 
 def summary_text(summary: Summary, reasons: Iterable[Reason] = ()) -> str:

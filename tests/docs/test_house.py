@@ -17,7 +17,7 @@ ROOMS = sorted(HOUSE.rglob("*.py"))
 LINES_MAX, FUNCTION_LINES_MAX, ROOMS_MAX = 300, 60, 12
 HOUSE_MAX = 105  # rooms
 _COMMANDS = HOUSE / "cli" / "commands"  # a file each
-_BESIDE = (_COMMANDS, HOUSE / "cluster", HOUSE / "postgres")
+_BESIDE = (_COMMANDS, HOUSE / "cluster", HOUSE / "owners", HOUSE / "postgres")
 
 
 def _tree(path: Path) -> ast.Module:

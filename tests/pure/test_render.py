@@ -286,17 +286,19 @@ def test_what_changed_the_run_is_marked_on_its_time_line() -> None:
         moved("ready", snapshot_id="snap-3"),
         moved("halted", code="AuthFailure"),
         {"event": "resumed", "at": stamp(BORN + 9)},
-        {"event": "claimed", "at": stamp(BORN + 9), "host": "ops-2"},
+        {"event": "stopped", "at": stamp(BORN + 9), "exit": 5},
+        {"event": "stopped", "at": stamp(BORN + 9), "exit": 130, "reason": "SIGINT"},
         moved("doubled", snapshot_ids=["snap-1", "snap-4"]),
     ):
         marks.add(record)
     assert [mark.word for mark in marks.found] == [
-        *("canary", "halted", "resumed", "taken over", "twice")
+        *("canary", "halted", "resumed", "stopped", "stopped", "twice")
     ]
-    assert [mark.text for mark in marks.found][1:4:2] == [
+    assert [mark.text for mark in marks.found if mark.word in {"halted", "stopped"}] == [
         "halted by AuthFailure",
-        "ops-2 went on with a quota",
+        "stopped: exit 5",
+        "stopped: SIGINT",
     ]
     for _ in range(50):
         marks.add({"event": "resumed", "at": stamp(BORN + 9)})
-    assert (len(marks.found), marks.more) == (30, 25)
+    assert (len(marks.found), marks.more) == (30, 26)

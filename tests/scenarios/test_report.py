@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from batchsnap.cli.commands.status import View
+from batchsnap.cli.commands.status import view_screen
 from batchsnap.errors import LedgerError, UsageError
 from batchsnap.ledger import file as file_module
 from batchsnap.ledger.file import FileStore
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode
+from batchsnap.owners.view import RunView
 from batchsnap.report.files import write_whole
 from batchsnap.report.page import render_page, write_page
 from batchsnap.report.story import Story, lines_of, read_story
@@ -228,12 +229,11 @@ def test_the_page_lists_rows_never_tried_and_says_where_it_cannot(tmp_path: Path
 
 
 def test_the_live_view_says_where_it_stands_and_why(tmp_path: Path) -> None:
-    view = View()
-    for record in records(write_ledger(tmp_path / "l.jsonl", 400, halted=True, finished=False)):
-        view.add(record)
+    view = RunView(FileStore(write_ledger(tmp_path / "l.jsonl", 400, halted=True, finished=False)))
+    view.read()
     console = Console(file=io.StringIO(), width=100, color_system=None)
 
-    console.print(view.screen())
+    console.print(view_screen(view))
     drawn = console.file.getvalue()  # type: ignore[attr-defined]
 
     summary = summary_of(view.fold)

@@ -123,6 +123,8 @@ async def _draw(
 
 
 def _rendered(story: Story, kind: str, *, failed: bool) -> str:
+    from batchsnap.ledger.record import unstamp
+    from batchsnap.owners.quotas import quota_lines
     from batchsnap.report.files import facts_csv, failed_manifest
     from batchsnap.report.page import render_page
     from batchsnap.report.story import lines_of
@@ -131,7 +133,8 @@ def _rendered(story: Story, kind: str, *, failed: bool) -> str:
     if kind == "html" and not failed:
         return render_page(story)
     if kind == "text" and not failed:
-        return summary_text(story.summary, story.reasons)
+        owners = quota_lines(story.quotas, unstamp(story.as_of)) if story.quotas else []
+        return "\n".join((summary_text(story.summary, story.reasons), *owners))
     lines = lines_of(story)
     if failed:
         if lines.note and not lines.rows:
@@ -147,6 +150,7 @@ def _rendered(story: Story, kind: str, *, failed: bool) -> str:
         "summary": story.summary.to_json(),
         "reasons": [reason._asdict() for reason in story.reasons],
         "note": lines.note,
+        "quotas": [line.to_json() for line in story.quotas],
         "rows": [{**asdict(fact), "remedy": fact.remedy} for fact in lines.facts],
     }
     return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode()

@@ -13,13 +13,11 @@ from batchsnap.cli.options import ledger_argument
 from batchsnap.cli.output import show
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
-    from batchsnap.ledger.ports import Follower, Store
-    from batchsnap.ledger.record import Record
+    from batchsnap.owners.view import RunView
 
 _EVERY_S = 1.0
-_AGAIN = "to go on, run the same command again"
 _REASONS_SHOWN = 3  # in the live view; the plain text has more
 
 
@@ -30,121 +28,107 @@ _REASONS_SHOWN = 3  # in the live view; the plain text has more
     is_flag=True,
     help="Follow it until the run has ended or stopped; Ctrl-C ends the view only.",
 )
+@click.option("--quotas", is_flag=True, help="A line for each, where each has an owner.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
-def command(ledger: str, *, watch: bool, as_json: bool) -> int:
+def command(ledger: str, *, watch: bool, quotas: bool, as_json: bool) -> int:
     """Say where the run of LEDGER stands. Reads only; a run that is going on is not disturbed."""
     from batchsnap.job.spec import store_at
+    from batchsnap.owners.view import RunView
     from batchsnap.report.summary import summary_json, summary_of
 
-    view, store = View(), store_at(ledger)
-    for record in store.records():
-        view.add(record)
-    if watch and not as_json and not view.over(store):
-        view = _watch(store, view)
+    view = RunView(store_at(ledger))
+    view.read()
+    if watch and not as_json and not view.over:
+        view = _watch(view)
     if as_json:
-        return show(summary_json(summary_of(view.fold)))
-    return show("\n".join((view.text(store), *store.parts())))
+        return show(summary_json(summary_of(view.fold), view.quotas(time.time())))
+    return show(view_text(view, each=quotas))
 
 
-class View:
-    """What a ledger's records come to, so far."""
+def view_text(view: RunView, *, each: bool = False) -> str:
+    """A screenful; `each`: a line for each quota, however many."""
+    from batchsnap.owners.quotas import quota_lines
+    from batchsnap.report.progress import status_lines
+    from batchsnap.report.summary import outcomes_of, reasons_of, summary_of, summary_text
 
-    def __init__(self) -> None:
-        from batchsnap.ledger.replay import Fold
-
-        self.fold = Fold()
-
-    def add(self, record: Record) -> None:
-        """Take the next record."""
-        self.fold.apply(record)
-
-    @property
-    def finished(self) -> Record | None:
-        return self.fold.ended
-
-    def over(self, store: Store) -> str:
-        """How its run ended or stopped, or that nobody is at work on it; "" while it goes on."""
-        if self.finished is not None:
-            return _end(self.finished)
-        if (stopped := self.fold.stopped) is not None:
-            why = f" ({stopped['reason']})" if "reason" in stopped else ""
-            return f"  stopped at {stopped['at']}{why}, exit {stopped['exit']}: {_AGAIN}"
-        return f"  no process is at work on it: {_AGAIN}" if store.held() is False else ""
-
-    def text(self, store: Store) -> str:
-        """A screenful."""
-        from batchsnap.report.progress import status_lines
-        from batchsnap.report.summary import outcomes_of, reasons_of, summary_of, summary_text
-
-        lines = [summary_text(summary_of(self.fold), reasons_of(outcomes_of(self.fold)))]
-        end = self.over(store)
-        lines += status_lines(self.fold, time.time(), over=bool(end))
-        return "\n".join([*lines, *[end] * bool(end)])
-
-    def screen(self) -> RenderableType:
-        """A few lines for a terminal: the picture that `run` draws, and why rows wait or failed."""
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        from batchsnap.cli.progress import Frame, view
-        from batchsnap.report.progress import progress_of, waits
-        from batchsnap.report.summary import outcomes_of, reasons_of, summary_of
-
-        fold, now = self.fold, time.time()
-        summary = summary_of(fold)
-        note = f"{summary.ready:,} ready, at most {summary.worst_second} in any second"
-        frame = Frame(progress_of(fold, now), summary.elapsed_s, note)
-        picture = Table.grid()  # a bar ends no line by itself
-        drawn = view(frame)
-        for part in drawn.renderables if isinstance(drawn, Group) else [drawn]:
-            picture.add_row(part)
-        lines = [
-            Text(line, "yellow", no_wrap=True, overflow="ellipsis") for line in waits(fold, now)
+    fold, now, over = view.fold, time.time(), view.over
+    return "\n".join(
+        [
+            summary_text(summary_of(fold), reasons_of(outcomes_of(fold))),
+            *status_lines(fold, now, over=bool(over)),
+            *quota_lines(view.quotas(now), now, each=each),
+            *[f"  {over}"] * bool(over),
         ]
-        for halt in summary.halted:
-            what = f"  halted {halt.get('region') or halt['scope']}: {halt['code']}"
-            lines.append(Text(what, "bold red", no_wrap=True, overflow="ellipsis"))
-        for reason in reasons_of(outcomes_of(fold), most=_REASONS_SHOWN):
-            why = Text("  ", no_wrap=True, overflow="ellipsis")
-            why.append(f"{reason.rows:,} {reason.word.replace('_', ' ')}: {reason.code}", "bold")
-            lines.append(why.append(f"  {reason.hint}", "dim"))
-        return Group(picture, *lines)
+    )
 
 
-def _end(finished: Record) -> str:
-    if by := finished.get("superseded_by"):
-        return f"  closed unfinished at {finished['at']}: superseded by {by}"
-    return f"  finished at {finished['at']} with exit {finished['exit']}"
+def view_screen(view: RunView) -> RenderableType:
+    """A few lines for a terminal: the picture that `run` draws, who works on it, and why rows wait
+    or failed."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from batchsnap.cli.progress import Frame, drawn_frame
+    from batchsnap.owners.quotas import screen_lines
+    from batchsnap.report.progress import progress_of, waits
+    from batchsnap.report.summary import outcomes_of, reasons_of, summary_of
+
+    fold, now = view.fold, time.time()
+    summary = summary_of(fold)
+    note = f"{summary.ready:,} ready, at most {summary.worst_second} in any second"
+    owners = screen_lines(view.quotas(now), now)
+    drawn = drawn_frame(Frame(progress_of(fold, now), summary.elapsed_s, note, owners=owners))
+    picture = Table.grid()  # a bar ends no line by itself
+    for part in drawn.renderables if isinstance(drawn, Group) else [drawn]:
+        picture.add_row(part)
+    lines = [Text(line, "yellow", no_wrap=True, overflow="ellipsis") for line in waits(fold, now)]
+    for halt in summary.halted:
+        what = f"  halted {halt.get('region') or halt['scope']}: {halt['code']}"
+        lines.append(Text(what, "bold red", no_wrap=True, overflow="ellipsis"))
+    for reason in reasons_of(outcomes_of(fold), most=_REASONS_SHOWN):
+        why = Text("  ", no_wrap=True, overflow="ellipsis")
+        why.append(f"{reason.rows:,} {reason.word.replace('_', ' ')}: {reason.code}", "bold")
+        lines.append(why.append(f"  {reason.hint}", "dim"))
+    return Group(picture, *lines)
 
 
-def _watch(store: Store, seen: View) -> View:
-    """Follow the file until its run has finished or the watcher leaves; draws on a terminal only,
-    so that a file or pipe gets the outcome and no half screens. Returns the last whole view."""
+def _watch(seen: RunView) -> RunView:
+    """Follow it until its run has finished or the watcher leaves; draws on a terminal only, so that
+    a file or pipe gets the outcome and no half screens. Returns the last whole view."""
     from rich.console import Console
     from rich.live import Live
 
-    view, follower = View(), store.follow()
+    from batchsnap.owners.view import RunView
+
+    view = RunView(seen.store)
     screen = sys.stdout
     drawn = screen.isatty()
     console = Console(quiet=not drawn)
     try:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while True:
-                view = seen = _caught_up(view, follower)
+                seen, over = view, _caught_up(view, console)
                 gone = drawn and not screen.isatty()  # the terminal, and its watcher with it
-                if view.over(store) or gone:
-                    return _caught_up(view, follower)  # what was written before it let go
-                live.update(view.screen(), refresh=True)
+                if over or gone:
+                    view.catch_up()  # what was written before it let go
+                    return view
+                live.update(view_screen(view), refresh=True)
                 time.sleep(_EVERY_S)
     except KeyboardInterrupt:
         return seen
 
 
-def _caught_up(view: View, follower: Follower) -> View:
-    """The view with all that the file has now: it reads on from where it stopped."""
-    while more := follower.more():
-        for record in more:
-            view.add(record)
-    # a repair cut the file: it is read again from its start
-    return _caught_up(View(), follower) if more is None else view
+def _caught_up(view: RunView, console: Console) -> bool:
+    """Read what is new; whether the run is over. A database that does not answer may come back,
+    and the run with it."""
+    from batchsnap.errors import LedgerError
+
+    try:
+        view.catch_up()
+        return bool(view.over)
+    except LedgerError as error:
+        if view.store.own_files:  # a file that is gone does not
+            raise
+        console.print(str(error), markup=False, highlight=False)
+        return False
