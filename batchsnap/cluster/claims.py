@@ -76,9 +76,13 @@ class Claims:
         try:
             read = partial(self._read, [by_lock[lock] for lock in got], choose)
             shares = await anyio.to_thread.run_sync(read)
-            for share in shares:
-                if (one := await self._claim(database, share)) is not None:
-                    claimed.append(one)
+            if shares:
+                await self._claim(database, shares, claimed)
+        except BaseException:  # nobody will work on those that are ours
+            for one in claimed:
+                self._session.drop(one.hold)
+            claimed.clear()
+            raise
         finally:
             ours = {id(one.share) for one in claimed}
             for share in shares:
@@ -104,37 +108,43 @@ class Claims:
             share.wait = ledger.wait
         return shares
 
-    async def _claim(self, locked: Database, share: Share) -> Claimed | None:
-        """Write its `claimed`; None where somebody else wrote, or the lock's session is gone."""
-        quota = share.quota
-        session = self._session
+    async def _claim(self, locked: Database, shares: list[Share], claimed: list[Claimed]) -> None:
+        """Write their `claimed` together, and tell which are ours; one by one where somebody wrote
+        to one meanwhile, which is left alone then."""
+        try:
+            await self._write(locked, shares)
+        except Fenced:
+            if len(shares) > 1:
+                for share in shares:
+                    await self._claim(locked, [share], claimed)
+            return
+        for share in shares:
+            quota = share.quota
+            lock = schema.pair_lock(quota.source, quota.host)
+            hold = Hold(quota.id, lock, share.newest + 1, self._session.clocks, quota.what)
+            self._session.adopt(hold)
+            claimed.append(Claimed(hold, share))
+        failpoint("claim_written")
 
-        def write(database: Database) -> tuple[str, Server]:
+    async def _write(self, locked: Database, shares: list[Share]) -> None:
+        """One statement for all `claimed`; raises Fenced where one of them can't be written."""
+
+        def write(database: Database) -> None:
             if database is not locked:
                 raise Fenced("the session that had the lock is gone")
-            if (server := server_of(database)) != share.read_on:  # of several, one was deposed
-                raise Fenced("it was read from another server")
-            if other := _other_history(share.server, server):
-                share.lost = share.lost or other
-                share.clean = False  # whoever claimed it since is not known here
-            line = orjson.dumps(self._record(share, server)).decode()
-            database.run(schema.APPEND, [quota.id], [share.newest + 1], [line])
-            return line, server
+            server = server_of(database)
+            lines = []
+            for share in shares:
+                if server != share.read_on:  # of several, one was deposed
+                    raise Fenced("it was read from another server")
+                if other := _other_history(share.server, server):
+                    share.lost = share.lost or other
+                    share.clean = False  # whoever claimed it since is not known here
+                lines.append(orjson.dumps(self._record(share, server)).decode())
+            ids = [share.quota.id for share in shares]
+            database.run(schema.APPEND, ids, [share.newest + 1 for share in shares], lines)
 
-        hold = Hold(
-            quota.id,
-            schema.pair_lock(quota.source, quota.host),
-            share.newest + 1,
-            session.clocks,
-            quota.what,
-        )
-        try:
-            await session.call(write)
-        except Fenced:
-            return None
-        failpoint("claim_written")
-        session.adopt(hold)
-        return Claimed(hold, share)
+        await self._session.call(write)
 
     def _record(self, share: Share, server: Server) -> dict[str, Any]:
         record = {

@@ -23,7 +23,7 @@ def test_killed_there_each_row_is_made_once(
     write_wide_fleet(tmp_path, 40, 2)
     with cloud_of(tmp_path, 2) as cloud:
         team = gather(base, cloud)
-        cli.env["BATCHSNAP_CRASH"] = f"{point}:2" if point in {"claim_written"} else f"{point}:1"
+        cli.env["BATCHSNAP_CRASH"] = f"{point}:1"
         killed = team.run()
         assert killed.wait(60) == -9, killed.communicate()
         del cli.env["BATCHSNAP_CRASH"]
@@ -42,7 +42,7 @@ def test_frozen_there_for_twelve_seconds_it_sends_nothing_that_another_sent(
     with cloud_of(tmp_path, 2) as cloud:
         team = gather(base, cloud)
         cli.env["BATCHSNAP_STALL"] = (
-            f"{point}:2:12" if point == "claim_written" else f"{point}:9:12"
+            f"{point}:1:12" if point == "claim_written" else f"{point}:9:12"
         )
         frozen = team.run()
         del cli.env["BATCHSNAP_STALL"]
