@@ -117,7 +117,7 @@ def _ledger_meant(_ctx: click.Context, _param: click.Parameter, given: str) -> s
 
 
 _PREFIX = "BATCHSNAP_"
-_OTHERS = frozenset({"BATCHSNAP_CRASH", "BATCHSNAP_STALL"})  # of the tests
+_OTHERS = frozenset({"BATCHSNAP_CRASH", "BATCHSNAP_STALL", "BATCHSNAP_STOP"})  # of the tests
 _read: dict[str, str] = {}  # option -> the variable that its value came from
 
 

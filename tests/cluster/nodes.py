@@ -42,7 +42,7 @@ def binaries() -> Path:
     return Path(wheel.POSTGRES_VERSIONS[wheel.TARGET_POSTGRES_VERSION])
 
 
-def _user() -> str | None:
+def system_user() -> str | None:
     """PostgreSQL does not run as root: the wheel has made a user for that."""
     if os.geteuid():
         return None
@@ -65,7 +65,7 @@ class Node(Server):
         return self.folder / "data"
 
     def command(self, program: str, *args: str) -> None:
-        user = _user()
+        user = system_user()
         words = [str(binaries() / program), *args]
         if user is not None:
             words = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *words]
@@ -132,7 +132,7 @@ class Nodes:
     def _folder(self) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="batchsnap-node-"))
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        if (user := _user()) is not None:
+        if (user := system_user()) is not None:
             shutil.chown(folder, user)
             folder.chmod(0o755)
         return folder
@@ -143,6 +143,8 @@ class Nodes:
         node = Node(folder or self._folder(), prefix=prefix, more=more)
         node.command("initdb", "-D", str(node.data), "-U", "postgres", "-A", "trust", "-N")
         node.configure()
+        with (node.data / "pg_hba.conf").open("a") as file:
+            file.write("host all all 10.0.0.0/8 trust\n")
         self._start(node)
         return node
 

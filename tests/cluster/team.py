@@ -65,8 +65,8 @@ class Team:
         command = ("run", manifest, "--ledger", self.url, "--yes", "--json")
         return self._start(*command, "--endpoint", self.cloud.url, *SETTLING, *options)
 
-    def work(self, *options: str) -> subprocess.Popen[str]:
-        return self._start("work", self.url, *options)
+    def work(self, *options: str, url: str = "") -> subprocess.Popen[str]:
+        return self._start("work", url or self.url, *options)
 
     def _start(self, *command: str) -> subprocess.Popen[str]:
         where = elsewhere(self.cli.folder, len(self.started))

@@ -61,10 +61,11 @@ class Witness:
 
     def _owner(self, request: web.BaseRequest) -> int:
         connection = request.protocol
-        if connection not in self._owners:
+        if not self._owners.get(connection):  # the list of sockets may be read in its change
             assert request.transport is not None
             port = request.transport.get_extra_info("peername")[1]
-            self._owners[connection] = _pid_of(port, self.pids())
+            found = (_pid_of(port, self.pids()) for _ in range(3))
+            self._owners[connection] = next(filter(None, found), 0)
         return self._owners[connection]
 
 
