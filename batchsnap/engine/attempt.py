@@ -68,7 +68,6 @@ async def attempt(
     failpoint("reply_read")
     ruling = faults.rule(outcome, doubted=doubted, made=maker.made)
     start.replied(throttled=ruling.verdict is Verdict.THROTTLED)
-    timing = _timing(outcome, start.left_at, *began)
     if ruling.code.startswith(_SHARED_LIMIT):
         gate.pause(context.waits.throttled_account_s)
     if ruling.verdict is Verdict.HALT and await _mended(
@@ -88,7 +87,7 @@ async def attempt(
         )
     if ruling.verdict is Verdict.SUSPECT and decision.do is not Do.HOLD:
         ruling = refusal(row, ruling)
-    _record_outcome(row, ruling, decision, context, timing)
+    _record_outcome(row, ruling, decision, context, _timing(outcome, start.left_at, *began))
     return ruling, decision
 
 
