@@ -129,7 +129,7 @@ class Tally:
         self._sending_s = 0.0  # of these, until their last snapshot was made
         self._made_at = ""  # when the latest life last made one
         self._life_began = 0.0
-        self._owned: set[tuple[str, str]] = set()  # (source, host), where each has its owner
+        self._owners: dict[tuple[str, str], str] = {}  # worker of each (source, host)
         self._pace = Pace()
 
     def add(self, key: str, event: str, record: Record) -> None:
@@ -225,12 +225,14 @@ class Tally:
     def _add_owner(self, record: Record) -> None:
         """Many processes, each with quotas of its own: their lives run side by side."""
         quota = record.get("source", ""), record.get("host", "")
+        former = self._owners.pop(quota, None)
         if record["event"] == Event.RELEASED:
-            self._owned.discard(quota)
             return
-        if not self._owned:
+        if former is not None:  # it gave nothing back, so it is dead
+            self._owners = {q: owner for q, owner in self._owners.items() if owner != former}
+        if not self._owners:
             self._begin_life(record)
-        self._owned.add(quota)
+        self._owners[quota] = record.get("worker", "")
         self._taken_over |= self._halted.keys()
 
     def _begin_life(self, record: Record) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from batchsnap.ledger.reading import records
 from tests.cluster.fleet import cloud_of, write_wide_fleet
 from tests.cluster.team import Gather, until
 from tests.postgres import Base, new_base, own_server
@@ -44,12 +45,23 @@ def test_a_run_is_loaded_worked_on_and_told_as_with_a_file(
         assert listed.out.split("\t")[:3] == ["nightly", "finished", "30 rows"]
         assert cli.run("ledger", "export", team.url, "-o", "copy.jsonl").code == 0
         assert cli.run("status", "copy.jsonl", "--json").json == status.json
+        lives = quotas_of(folder / "copy.jsonl")
+        assert lives["claimed"] == lives["released"]
         assert cli.run("report", "copy.jsonl", "--format", "csv").out.count("accepted") == 30
         assert cli.run("report", team.url, "--format", "csv").out.count("accepted") == 30
         assert cli.run("ledger", "export", team.url, "-o", "copy.jsonl").code == 2
         asks = cli.run("plan", "fleet.csv", "--ledger", "copy.jsonl")
         assert asks.code == 0, asks.err
     assert sum("elapsed_s" in line for line in out.splitlines()) == 1
+
+
+def quotas_of(ledger: Path) -> dict[str, set[tuple[str, str]]]:
+    """The quotas that were claimed, and those that were given back."""
+    found: dict[str, set[tuple[str, str]]] = {"claimed": set(), "released": set()}
+    for record in records(ledger):
+        if record["event"] in found:
+            found[record["event"]].add((record["source"], record["host"]))
+    return found
 
 
 @pytest.mark.long

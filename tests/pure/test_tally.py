@@ -57,9 +57,9 @@ def test_words_add_up_to_the_rows_in_every_state() -> None:
 
 
 CLAIMS = [
-    of_run(10, "claimed", source="a", host="x"),
-    of_run(12, "claimed", source="b", host="x"),
-    of_run(14, "claimed", source="c", host="y"),
+    of_run(10, "claimed", source="a", host="x", worker="one:1"),
+    of_run(12, "claimed", source="b", host="x", worker="two:1"),
+    of_run(14, "claimed", source="c", host="y", worker="two:1"),
 ]
 
 
@@ -73,6 +73,16 @@ def test_lives_beside_each_other_count_once() -> None:
     fold.apply(of_run(100, "claimed", source="b", host="x"))  # nobody lived in between
     fold.apply(at(105, "unsent"))
     assert fold.tally.elapsed_s == 25.0
+
+
+def test_the_time_in_which_all_owners_were_dead_is_no_life() -> None:
+    def claims(second: float, worker: str) -> list[Record]:
+        return [of_run(second, "claimed", source=s, host="x", worker=worker) for s in ("a", "b")]
+
+    fold = folded([born(), *claims(10, "one:1"), at(20, "intent")])
+    for record in (*claims(500, "two:1"), at(505, "unsent")):
+        fold.apply(record)
+    assert fold.tally.elapsed_s == 15.0
 
 
 def test_a_claim_of_one_quota_leaves_the_halts_of_others() -> None:
