@@ -40,15 +40,25 @@ def test_retry_for_runs_from_the_first_fault_however_many_rows(
     assert last(world) == ["deferred"] * rows
 
 
-def test_a_doubt_is_asked_about_before_the_run_gives_up(tmp_path: Path) -> None:
-    """`--retry-for` below `--settle-for`: the row gets its second try, and no third."""
-    mended, _ = life(tmp_path, ["reset", "ok"], 1, retry_for_s=5.0)
-    lost, took_s = life(tmp_path, ["reset"], 1, retry_for_s=5.0)
+@pytest.mark.parametrize(
+    ("settle_for_s", "asked_s"),
+    [(1.0, 15.0), (60.0, 60.0), (600.0, 600.0)],  # a second is too short for a real cloud
+)
+def test_a_doubt_is_asked_about_before_the_run_gives_up(
+    tmp_path: Path, settle_for_s: float, asked_s: float
+) -> None:
+    """`--retry-for` below `--settle-for`: the row gets its second try, and no third. A doubt is
+    listened to as long as its cloud needs, whatever the option says."""
+    given = {"retry_for_s": 5.0, "settle_for_s": settle_for_s}
+    mended, _ = life(tmp_path, ["reset", "ok"], 1, **given)
+    lost, took_s = life(tmp_path, ["reset"], 1, **given)
 
     assert mended.cloud.creates == 2
     assert len(mended.cloud.made["disk-00000000"]) == 1
+    first, second = mended.cloud.asked("CreateSnapshot")
+    assert asked_s <= second - first < asked_s + 10.0
     assert lost.cloud.creates == 2
-    assert took_s < 130.0
+    assert took_s < 2 * asked_s + 10.0
 
 
 def test_snapshots_that_are_found_are_a_sign_of_life(tmp_path: Path) -> None:
