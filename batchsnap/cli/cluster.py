@@ -80,7 +80,7 @@ async def _run(
     from batchsnap.cloud.credentials import Credentials
     from batchsnap.cloud.transport import get_unsigned
     from batchsnap.cluster.run import known
-    from batchsnap.cluster.worker import Offer
+    from batchsnap.cluster.worker import Bound, Offer
 
     credentials = Credentials(get_unsigned)
     if there is None:
@@ -89,7 +89,8 @@ async def _run(
         await _edit(address, spec, options, credentials)
     there = known(address)
     assert there is not None
-    offer = Offer(credentials, waits=spec.waits, max_quotas=options["max_quotas"])
+    bound = Bound(0 if options["no_work"] else options["max_quotas"])
+    offer = Offer(credentials, bound, spec.waits)
     return await working(address, there, offer, options, say)
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from batchsnap.client.account import Account
-from batchsnap.client.ports import CredentialSource, Gate, Gates, Say
+from batchsnap.client.ports import CredentialSource, Gate, Gates, RightToSend, Say
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
 from batchsnap.cloud import actions
@@ -86,6 +86,62 @@ class LocalGates:
     def close(self) -> None:
         for gate in self._gates.values():
             gate.close()
+
+
+class LeasedGate:
+    """A gate behind a lease, for a ledger that another machine may take over. A start that has no
+    lease waits for it, and for another token.
+
+    A durable intent whose call has not left is stopped here, and nowhere else: by the time at which
+    a new owner starts anything, every former owner's lease has run out.
+    """
+
+    def __init__(self, gate: Gate, lease: RightToSend) -> None:
+        self._gate = gate
+        self._lease = lease
+
+    @property
+    def rate_per_s(self) -> float:
+        return self._gate.rate_per_s
+
+    async def start(self) -> int:
+        """Wait for the lease and the next lawful start; raises Shut once the quota is lost."""
+        while await self._lease.held():
+            token = await self._gate.start()
+            if self._lease.holds():
+                return token
+            self._gate.replied(token, throttled=False)
+        raise Shut(f"nothing more is sent for this quota: {self._lease.ended}")
+
+    def leave(self, token: int) -> bool:
+        """May the call leave now: asked of the lease directly before its bytes are written."""
+        if self._lease.holds():
+            return self._gate.leave(token)
+        self._gate.replied(token, throttled=False)
+        return False
+
+    def left(self, token: int) -> None:
+        self._gate.left(token)
+
+    def replied(self, token: int, *, throttled: bool) -> None:
+        self._gate.replied(token, throttled=throttled)
+
+    def pause(self, seconds: float) -> None:
+        self._gate.pause(seconds)
+
+
+class LeasedGates:
+    """The gates of one tenure: creates and questions alike need its lease."""
+
+    def __init__(self, gates: Gates, lease: RightToSend) -> None:
+        self._gates = gates
+        self._lease = lease
+        self._leased: dict[Quota, LeasedGate] = {}
+
+    def of(self, quota: Quota) -> Gate:
+        if quota not in self._leased:
+            self._leased[quota] = LeasedGate(self._gates.of(quota), self._lease)
+        return self._leased[quota]
 
 
 class Connections:

@@ -3,7 +3,6 @@
 Nothing is scheduled and nobody leads. A worker tries the locks of free quotas; what it got it owns
 until the work there is done, it is stopped, or it dies, and then another gets the lock.
 
-gates    a gate behind the quota's lease
 keys     which quotas this machine can work on
 share    what the database has of a quota, sorted into what is to be done
 claims   lock, read, and write `claimed` as the next record
@@ -14,5 +13,6 @@ load     a manifest into the database, in one transaction
 edit     an edited manifest for a run that nobody works on
 run      a run taken up or loaded, stopped, and how it ends
 phase    a run's ends, each told once
+serve    a machine that works on all open ledgers, as they come
 export   a copy as one file
 """

@@ -21,7 +21,7 @@ class Keys:
     @property
     def lacking(self) -> list[str]:
         """Profiles whose quotas are left to others."""
-        return sorted(profile or "the default one" for profile in self._lacking)
+        return [f"profile {profile or 'of the default chain'}" for profile in sorted(self._lacking)]
 
     def fit(self, quota: QuotaRow) -> bool:
         """Whether nothing that is known so far speaks against it."""
@@ -44,7 +44,7 @@ class Keys:
 
     def _leave(self, profile: str, why: str) -> None:
         self._lacking[profile] = why
-        name = profile or "the default one"
+        name = profile or "of the default chain"
         self._say(f"its quotas are left to others: profile {name}: {why}")
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import orjson
 
-from batchsnap.client.connections import Connections, LocalGates
+from batchsnap.client.connections import Connections, LeasedGates, LocalGates
 from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
@@ -18,7 +18,6 @@ from batchsnap.cloud.endpoints import endpoint_url, is_local
 from batchsnap.cloud.transport import Transport
 from batchsnap.cluster.canary import Canary
 from batchsnap.cluster.claims import Claimed
-from batchsnap.cluster.gates import LeasedGates
 from batchsnap.cluster.share import records_of
 from batchsnap.engine.executor import LocalExecutor, Work
 from batchsnap.errors import Exit, LedgerError, first_of_ours

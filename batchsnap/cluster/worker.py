@@ -64,12 +64,25 @@ class Facts:
         return [quota for quota in self.quotas if quota.source and quota.ended is None]
 
 
+class Bound:
+    """How many quotas a machine owns at once, of all ledgers that it works on; 0: it looks on."""
+
+    def __init__(self, most: int = MAX_QUOTAS) -> None:
+        self.most = most
+        self.owned = 0
+
+    @property
+    def room(self) -> int:
+        return self.most - self.owned
+
+
 class Offer(NamedTuple):
     """What this machine gives."""
 
     credentials: CredentialSource
-    max_quotas: int = MAX_QUOTAS
+    bound: Bound
     waits: Waits = Waits()
+    keep: bool = False  # also where nothing is left that this machine has keys for
 
 
 class Worker:
@@ -108,11 +121,6 @@ class Worker:
     def owned(self) -> int:
         return len(self._tenures)
 
-    @property
-    def lacking(self) -> list[str]:
-        """Profiles whose quotas this machine leaves to others."""
-        return self._keys.lacking
-
     async def run(self) -> None:
         """Until every quota has ended, the run is stopped, or nothing is left for this machine.
 
@@ -147,6 +155,7 @@ class Worker:
             with suppress(Away):  # the session connects again
                 await self._review()
                 if self._over():
+                    self._tell_lacking()
                     return
                 now = self._clock.monotonic()
                 if now >= next_claim and self._may_claim():
@@ -161,7 +170,15 @@ class Worker:
             return False
         if self._stop.stopping:
             return True
-        return self.facts.seen and (self.facts.phase not in _AT_WORK or not self._mine())
+        facts = self.facts
+        left = facts.open if self._offer.keep else self._mine()
+        return facts.seen and (facts.phase not in _AT_WORK or not left)
+
+    def _tell_lacking(self) -> None:
+        """Say why this machine leaves a run that goes on."""
+        if self.facts.phase in _AT_WORK and self.facts.open and not self._stop.stopping:
+            names = ", ".join(self._keys.lacking)
+            self._say(f"nothing is left that this machine has the keys for; it lacks: {names}")
 
     async def _review(self) -> None:
         """What the heartbeat saw: a stop from elsewhere, or too many failures."""
@@ -183,7 +200,7 @@ class Worker:
         facts = self.facts
         ready = facts.seen and facts.phase in _AT_WORK and not self.session.away
         settled = facts.server_up_s >= _HOLD_BACK_S or not facts.begun
-        return ready and settled and not self._stop.stopping
+        return ready and settled and not self._stop.stopping and self._offer.bound.most > 0
 
     def _mine(self) -> list[QuotaRow]:
         """Open quotas that this machine could own."""
@@ -197,7 +214,7 @@ class Worker:
             return
         free = [quota for quota in self._mine() if quota.id not in self._tenures]
         since = self._unowned_since = {q.id: self._unowned_since.get(q.id, now) for q in free}
-        room = self._offer.max_quotas - len(self._tenures)
+        room = self._offer.bound.room
         if canary is not None:
             free = canary.wanted(free)
         elif room <= 0:
@@ -211,6 +228,7 @@ class Worker:
         for one in claimed:
             tenure = Tenure(world, one, canary)
             self._tenures[one.hold.quota] = tenure
+            self._offer.bound.owned += 1
             tasks.start_soon(self._work, tenure)
         if claimed:
             self._say(f"owns {len(self._tenures)} quotas, {len(claimed)} of them new")
@@ -234,6 +252,7 @@ class Worker:
         finally:
             self.session.drop(tenure.hold)
             del self._tenures[tenure.hold.quota]
+            self._offer.bound.owned -= 1
             if not self._tenures:
                 self._canary.recount()
             self._wake()

@@ -180,10 +180,7 @@ class Database:
                     f"the server runs with {name}=off: after a crash it may have lost what was "
                     "told to be durable. Turn it on"
                 )
-        if self.one("select to_regclass('batchsnap.version')")[0] is None:
-            raise LedgerError(
-                "the database holds no ledgers yet: batchsnap ledger init URL, once, by its owner"
-            )
+        schema.need(self.one(schema.THERE)[0])
         if (version := self.one("select schema from batchsnap.version")[0]) != schema.VERSION:
             raise LedgerError(
                 f"the database's schema is {version}, this batchsnap knows {schema.VERSION}: use "

@@ -92,9 +92,7 @@ def reader(address: Address, *, primary: bool = False) -> Iterator[Database]:
 
 def find(database: Database, name: str) -> LedgerRow | None:
     """The ledger of that name; None where there is none."""
-    if database.one("select to_regclass('batchsnap.ledger')")[0] is None:
-        what = "batchsnap ledger init URL, once, by its owner"
-        raise LedgerError(f"the database holds no ledgers yet: {what}")
+    schema.need(database.one(schema.THERE)[0])
     for number, header, *rest in database.run(_LEDGER, name):
         return LedgerRow(number, orjson.loads(header), *rest)
     return None

@@ -10,6 +10,7 @@ from hashlib import blake2b
 
 import orjson
 
+from batchsnap.errors import LedgerError
 from batchsnap.model import PlannedRequest
 
 VERSION = 2
@@ -113,6 +114,7 @@ OPEN = (
 """Let it be worked on, by (canary, wait): a run that is past its canary stays so, and one that
 waits until all is ready goes on to."""
 
+THERE = "select to_regclass('batchsnap.ledger') is not null"
 TRY_LOCKS = "select n, pg_try_advisory_lock(n) from unnest(%s::bigint[]) n"
 HELD = (
     "select (l.classid::bigint << 32) | l.objid::bigint from pg_locks l "
@@ -142,6 +144,14 @@ def request_of(text: str) -> PlannedRequest:
     values = {**_EMPTY, **orjson.loads(text)}
     values["tags"] = tuple((key, value) for key, value in values["tags"])
     return PlannedRequest(**values)
+
+
+def need(there: bool) -> None:
+    """Raises LedgerError where the tables are not there."""
+    if not there:
+        raise LedgerError(
+            "the database holds no ledgers yet: batchsnap ledger init URL, once, by its owner"
+        )
 
 
 def pair_lock(source: str, host: str) -> int:

@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from batchsnap.client.connections import LeasedGate
 from batchsnap.client.ports import Gate
-from batchsnap.cluster.gates import LeasedGate
 from batchsnap.pacing import law
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import QuotaFile

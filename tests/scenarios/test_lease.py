@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from batchsnap.cluster.gates import LeasedGate
+from batchsnap.client.connections import LeasedGate
 from batchsnap.pacing.gate import LocalGate
 from batchsnap.pacing.quota_file import Shut
 from batchsnap.postgres.lease import LEASE_S, Clocks, Lease, Moment, grace_s

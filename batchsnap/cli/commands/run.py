@@ -53,6 +53,7 @@ def run_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             metavar="N",
             help="At most, with a ledger in PostgreSQL. [default: 100]",
         ),
+        option("--no-work", is_flag=True, help="Load it into PostgreSQL, and look on."),
         option("--new", is_flag=True, help="Start a new run beside a finished one."),
         setting("region", "For rows without one.", type=Region(), metavar="R"),
         cloud_options(),

@@ -10,9 +10,11 @@ import click
 from batchsnap.cli.options import command as new_command
 from batchsnap.cli.options import option, verbosity
 from batchsnap.cli.output import say
+from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
     from batchsnap.cluster.run import KnownRun
+    from batchsnap.cluster.worker import Offer
     from batchsnap.job.spec import Result
     from batchsnap.postgres.address import Address
 
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
     metavar="N",
     help="Owned at once. [default: 100]",
 )
+@click.option("--keep", is_flag=True, help="Serve every open ledger until a signal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 @verbosity()
 def command(url: str, **options: Any) -> int:
     """Offer this machine to the run of postgresql://HOST/DATABASE/LEDGER until it has ended.
 
+    Without /LEDGER, or with --keep, it serves every open ledger of the database until a signal.
     Any number of machines may do so, each with the keys of the profiles that it is to work for.
     Exit codes are the run's; 5 also where nothing is left that this machine has keys for.
     """
@@ -39,9 +43,11 @@ def command(url: str, **options: Any) -> int:
     from batchsnap.cli.cluster import say_cautions, show_result
     from batchsnap.cluster.run import known
     from batchsnap.errors import LedgerError
-    from batchsnap.postgres.address import given, need_ledger
+    from batchsnap.postgres.address import given
 
-    address = need_ledger(given(url))
+    address = given(url)
+    if options["keep"] or not address.ledger:
+        return anyio.run(partial(_serve, address.of(""), options))
     there = known(address)
     if there is None:
         raise LedgerError(
@@ -55,9 +61,33 @@ def command(url: str, **options: Any) -> int:
 
 async def _work(address: Address, there: KnownRun, options: dict[str, Any]) -> Result:
     from batchsnap.cli.cluster import working
+
+    return await working(address, there, _offer(options), options, say)
+
+
+async def _serve(address: Address, options: dict[str, Any]) -> int:
+    """Until a signal, which is its usual end."""
+    import anyio
+
+    from batchsnap.cli.cluster import show_result
+    from batchsnap.client.stopping import Stop, watch_signals
+    from batchsnap.cluster.serve import serve
+
+    def ended(result: Result) -> None:
+        show_result(result, as_json=options["as_json"])
+
+    stop = Stop()
+    say(f"serves the open ledgers of {address.label} until a signal")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
+        await serve(address, _offer(options), stop, say, ended)
+        tasks.cancel_scope.cancel()
+    return int(stop.exit or Exit.INTERRUPTED)
+
+
+def _offer(options: dict[str, Any]) -> Offer:
     from batchsnap.cloud.credentials import Credentials
     from batchsnap.cloud.transport import get_unsigned
-    from batchsnap.cluster.worker import Offer
+    from batchsnap.cluster.worker import Bound, Offer
 
-    offer = Offer(Credentials(get_unsigned), max_quotas=options["max_quotas"])
-    return await working(address, there, offer, options, say)
+    return Offer(Credentials(get_unsigned), Bound(options["max_quotas"]))

@@ -1,0 +1,61 @@
+"""`work` without a ledger: a machine that serves whatever is open, until a signal."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.fleet import cloud_of, write_wide_fleet
+from tests.cluster.team import Gather, until
+from tests.postgres import Base
+from tests.process import Cli, disk
+
+
+def test_every_open_ledger_is_served_until_a_signal(
+    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 20, 2)
+    lines = [f"{disk(100 + i)},ap-tokyo,p{i % 2}" for i in range(20)]
+    (tmp_path / "other.csv").write_text("\n".join(["DiskId,Region,Profile", *lines]) + "\n")
+    with cloud_of(tmp_path, 2) as cloud:
+        first, second = gather(base, cloud, "first"), gather(base, cloud, "second")
+        server = cli.start("work", base.url())
+        first.started.append(server)
+        one = first.run("--no-work")
+        assert one.wait(90) == 0, one.communicate()
+        two = second.run("--no-work", manifest="other.csv")
+        assert two.wait(90) == 0, two.communicate()
+        assert first.made() == 40
+        assert first.owned_by(server) == first.events()["claimed"] >= 4
+        assert server.poll() is None
+        server.send_signal(signal.SIGTERM)
+        out, err = server.communicate(timeout=60)
+        assert server.returncode == 143, err
+        assert "first: owns" in err
+        assert "second: owns" in err
+        assert out.count("accepted") >= 2
+        first.check(40)
+
+
+@pytest.mark.long
+def test_a_ledger_is_served_again_once_it_is_open_again(
+    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 120, 2)
+    with cloud_of(tmp_path, 2) as cloud:
+        team = gather(base, cloud)
+        run = team.run("--no-work", "--rate", "5")
+        server = cli.start("work", team.url, "--keep", "--max-quotas", "1")
+        team.started.append(server)
+        until(lambda: team.made() > 5)
+        server.send_signal(signal.SIGSTOP)  # as a machine that hangs, and comes back
+        assert cli.run("stop", team.url).code == 0
+        assert run.wait(60) == 5, run.communicate()
+        server.send_signal(signal.SIGCONT)
+        again = team.run("--no-work", "--rate", "20")
+        assert again.wait(90) == 0, again.communicate()
+        assert server.poll() is None
+        team.check(120)
+        assert team.events()["doubled"] == 0
