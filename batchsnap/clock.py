@@ -30,11 +30,8 @@ class Clock(Protocol):
 class LoopClock:
     """The host's monotonic clock, which is the event loop's too, and the host's wall clock."""
 
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def wall(self) -> float:
-        return time.time()
+    monotonic = staticmethod(time.monotonic)
+    wall = staticmethod(time.time)
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)

@@ -11,6 +11,7 @@ the ledger is dead for this process: every waiter gets the failure and nothing m
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import tempfile
@@ -47,7 +48,7 @@ class Group:
         self.holds_intent = False  # among those lines
         self.awaited = False
         self.due = math.inf  # when it is synced, awaited or not
-        self.done = anyio.Event()
+        self.done = asyncio.Event()
 
 
 class Ledger:
@@ -66,7 +67,7 @@ class Ledger:
         self._end = os.fstat(fd).st_size
         self._seq = self._synced = last_seq
         self._group = Group()
-        self._wake = anyio.Event()
+        self._wake = asyncio.Event()
         self._closing = False
 
     @classmethod
@@ -239,7 +240,7 @@ class Ledger:
             while True:
                 with anyio.CancelScope(deadline=self._group.due):
                     await self._wake.wait()
-                self._wake = anyio.Event()
+                self._wake.clear()
                 await self._commit_group(scribe)
                 if self._closing and not self._group.last_seq:
                     return
