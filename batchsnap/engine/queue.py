@@ -7,12 +7,11 @@ is told by its `turn`. Every other live row is counted by its `Stage`, in `Queue
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import math
 from collections import deque
 from itertools import count
-
-import anyio
 
 from batchsnap.engine.worklist import Worklist
 from batchsnap.model import PlannedRequest
@@ -40,7 +39,7 @@ class Queue:
         self._ready: deque[Row] = deque()
         self._later: list[tuple[float, int, Row]] = []
         self._order = count()
-        self._room = anyio.Event()
+        self._room = asyncio.Event()
 
     def seal(self) -> None:
         """End the writing of what is to do. Raises as `Worklist.seal` does."""
@@ -100,7 +99,7 @@ class Queue:
     async def room(self, ahead: int, live: int) -> None:
         """Wait until fewer than `ahead` rows are ready, and fewer than `live` are taken up."""
         while len(self._ready) >= ahead or len(self._later) + sum(self.at) >= live:
-            self._room = anyio.Event()
+            self._room.clear()
             await self._room.wait()
 
     def rests(self, now: float) -> bool:
@@ -168,17 +167,14 @@ class Disks:
         self._owner: dict[str, str] = {}  # disk -> key of the row that is at work on it
         self._behind: dict[str, deque[tuple[Queue, Row]]] = {}
 
-    def take(self, row: Row) -> None:
-        """The row has its disk, unless another has it already."""
-        self._owner.setdefault(row.disk_id, row.key)
+    def take(self, row: Row) -> bool:
+        """The row has its disk, unless another has it already; whether it has."""
+        return self._owner.setdefault(row.disk_id, row.key) == row.key
 
-    def waits(self, queue: Queue, row: Row) -> bool:
-        """Whether another row has the disk; then this one is put behind it."""
-        if self._owner.get(row.disk_id, row.key) == row.key:
-            return False
+    def wait(self, queue: Queue, row: Row) -> None:
+        """Put the row behind the one that has its disk."""
         self._behind.setdefault(row.disk_id, deque()).append((queue, row))
         queue.move(row, Stage.BEHIND)
-        return True
 
     def leave(self, row: Row) -> None:
         """The row is done with its disk: the next one on it may go."""

@@ -62,7 +62,6 @@ class Turns:
             queue.move(row, Stage.STAGED)
             self.slots.take(self.at[Stage.STAGED])
             self._halts.started(queue, row)
-            self.disks.take(row)
             if row.turn is None:
                 return picked
             row.turn.set()
@@ -157,8 +156,9 @@ class Turns:
             if probing and not self._halts.wants_probe(queue):
                 continue
             while (row := queue.probe(now) if probing else queue.pick(now)) is not None:
-                if not self.disks.waits(queue, row):
+                if self.disks.take(row):
                     return queue, row
+                self.disks.wait(queue, row)
         return None
 
     def _drop(self, queue: Queue) -> None:
