@@ -190,7 +190,7 @@ class Feeder:
         latest = self._context.sink.fold.latest
         wall, now = self._context.clock.wall(), self._context.clock.monotonic()
         for row in rows:
-            not_before = latest.get(row.key, {}).get("not_before", "")
+            not_before = latest[row.key].get("not_before", "") if row.key in latest else ""
             ahead = unstamp(not_before) - wall if not_before else 0.0
             if ahead > 0:
                 row.due = now + min(ahead, self._context.waits.busy_max_s)
@@ -198,7 +198,7 @@ class Feeder:
             elif scouts:
                 queue.scouts.append(row)
             else:
-                queue.put([row])
+                queue.put(row)
         self._changed()
 
     async def _resume_owed(self, queue: Queue) -> None:

@@ -85,9 +85,9 @@ class Queue:
         left = self._ready or self._later or self.scouts or self.out or self.unsettled
         return self.closed or (self.exhausted and not left)
 
-    def put(self, rows: list[Row]) -> None:
-        """Rows that have waited for nothing yet."""
-        self._ready.extend(rows)
+    def put(self, row: Row) -> None:
+        """A row that has waited for nothing yet."""
+        self._ready.append(row)
 
     def put_back(self, row: Row, now: float) -> None:
         """A row that has waited: it goes first when it is due."""

@@ -92,9 +92,9 @@ def in_force(fold: Fold, key: str, *, ask_first: bool) -> Record | None:
 
 def resumed(fold: Fold, request: PlannedRequest, *, ask_first: bool) -> Row:
     """The row as earlier processes left it."""
-    latest = fold.latest.get(request.key)
-    intent = in_force(fold, request.key, ask_first=ask_first)
-    return Row(request, intent, attempt=latest["attempt"] if latest else 0)
+    key, latest = request.key, fold.latest
+    intent = in_force(fold, key, ask_first=ask_first)
+    return Row(request, intent, attempt=latest[key]["attempt"] if key in latest else 0)
 
 
 def was_suspect(record: Record | None) -> bool:
