@@ -66,10 +66,11 @@ class Claims:
         """
         chosen = list(wanted)
         random.shuffle(chosen)  # or all workers would want the same
-        by_lock = {schema.pair_lock(q.source, q.host): q for q in chosen[: min(most, BATCH)]}
-        if not by_lock:
+        by_lock = {schema.pair_lock(q.source, q.host): q for q in chosen}
+        if not by_lock or most < 1:
             return []
-        database, got = await self._session.call(lambda db: (db, _locked(db, by_lock)))
+        lock = partial(_locked, wanted=by_lock, most=min(most, BATCH))
+        database, got = await self._session.call(lambda db: (db, lock(db)))
         failpoint("claim_locked")
         claimed: list[Claimed] = []
         shares: list[Share] = []
@@ -160,14 +161,17 @@ class Claims:
         return {**record, "recovered": {"lost": share.lost}} if share.lost else record
 
 
-def _locked(database: Database, wanted: Mapping[int, QuotaRow]) -> list[int]:
-    """The locks that were free, of so many quotas as may be read at once. What must not be held
-    for ever is free at the next try."""
-    sizes = newest_of(database, [quota.id for quota in wanted.values()])
+def _locked(database: Database, wanted: Mapping[int, QuotaRow], most: int) -> list[int]:
+    """The locks that were free, of at most so many quotas as may be read at once. What must not be
+    held for ever is free at the next try, so those that are held are tried too, after all others.
+    """
+    held = {lock for (lock,) in database.run(schema.HELD)}
+    likely = sorted(wanted, key=held.__contains__)[:most]
+    sizes = newest_of(database, [wanted[lock].id for lock in likely])
     locks: list[int] = []
     records = 0
-    for lock, quota in wanted.items():
-        records += sizes.get(quota.id, 0)
+    for lock in likely:
+        records += sizes.get(wanted[lock].id, 0)
         if locks and records > RECORDS:
             break
         locks.append(lock)

@@ -136,3 +136,19 @@ def test_a_session_that_is_lost_in_the_middle_keeps_nothing_that_nobody_works_on
         assert not locked(ledger)
 
     play(ledger, scene)
+
+
+def test_free_ones_are_taken_before_those_that_others_have(ledger: Base) -> None:
+    """Among a hundred that others own, chance alone would find the last ones in minutes."""
+    owned = [f"other {number}" for number in range(100)]
+    for name in owned:
+        ledger.sql(
+            "insert into batchsnap.quota (ledger, source, host) values (1, %s, %s)", name, name
+        )
+
+    async def scene(of: Claims, session: Session) -> None:
+        with reader(ledger.address("x")) as other:
+            other.run(schema.TRY_LOCKS, list(locks(*owned)))
+            assert await take(ledger, of) == QUOTAS
+
+    play(ledger, scene)
