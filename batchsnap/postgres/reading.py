@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from operator import itemgetter
 from typing import Any
 
@@ -40,6 +42,7 @@ _QUOTAS = (
     "order by source, host"
 )
 _NEVER = "~"  # after every time
+_at: Callable[[Record], str] = itemgetter("at")
 _time: Callable[[tuple[str, Record]], str] = itemgetter(0)
 
 
@@ -134,8 +137,11 @@ def records(address: Address, *, primary: bool = False) -> Iterator[Record]:
         ledger = need(database, address)
         yield ledger.header
         ids, merging = [quota.id for quota in quotas(database, ledger.id)], Merging()
-        while more := merging.more(database, ids):
-            yield from more
+        with ThreadPoolExecutor(1) as ahead:  # the server reads on while these are looked at
+            coming = ahead.submit(merging.more, database, ids)
+            while more := coming.result():
+                coming = ahead.submit(merging.more, database, ids)
+                yield from more
 
 
 class _Part:
@@ -149,14 +155,11 @@ class _Part:
         self.half = ""  # of the one in the middle of those that were read last
         self.to_its_end = False
 
-    def take(self, seq: int, told: list[Record]) -> Iterator[tuple[str, Record]]:
+    def take(self, seq: int, told: list[Record]) -> Iterable[tuple[str, Record]]:
         """Records that follow, each with its time."""
-        self.seq = seq
-        for number, record in enumerate(told):
-            self.until = max(self.until, record["at"])
-            if number == len(told) // 2:
-                self.half = self.until
-            yield self.until, record
+        times = list(accumulate(map(_at, told), max, initial=self.until))[1:]
+        self.seq, self.until, self.half = seq, times[-1], times[len(times) // 2]
+        return zip(times, told, strict=True)
 
 
 class Merging:
