@@ -41,6 +41,7 @@ from batchsnap.postgres.hold import Hold
 from batchsnap.postgres.reading import need, quotas, reader
 from batchsnap.postgres.session import Session
 from batchsnap.postgres.sink import QuotaSink
+from batchsnap.settings import Waits
 from tests.ledgers import BORN, header, request
 
 STARTS_PER_S = 400
@@ -137,7 +138,7 @@ async def claim(url: str, number: str) -> dict[str, float]:
             wanted = [row for row in quotas(database, need(database, address).id) if row.source]
         await session.call(lambda database: None)
         began = time.perf_counter()
-        got = await claims.Claims(address, session, clock).take(wanted, int(number))
+        got = await claims.Claims(address, session, clock, Waits()).take(wanted, int(number))
         claim_s = time.perf_counter() - began
         assert len(got) == int(number), len(got)
         holds = [one.hold for one in got]

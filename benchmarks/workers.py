@@ -70,7 +70,7 @@ def load(fleet: Fleet, base: Base, **settings: Any) -> Cost:
 
 def over_file(fleet: Fleet) -> Cost:
     """The whole fleet made by one process with a ledger in a file."""
-    command = ["-m", "batchsnap", "run", "fleet.csv", "-q", "--endpoint", fleet.cloud.url]
+    command = ["-m", "batchsnap", "run", "fleet.csv", "--endpoint", fleet.cloud.url]
     done = cost(command, fleet.folder, **elsewhere(fleet.folder, 100))
     assert done.code == 0, done.err
     return done
@@ -78,7 +78,7 @@ def over_file(fleet: Fleet) -> Cost:
 
 def over_database(fleet: Fleet, base: Base, workers: int = 1) -> list[Cost]:
     """The whole fleet made by workers that begin together, each as on a machine of its own."""
-    command = ["-m", "batchsnap", "work", base.url(LEDGER), "-q"]
+    command = ["-m", "batchsnap", "work", base.url(LEDGER)]
     command += ["--max-quotas", str(-(-fleet.quotas // workers))]
 
     def work(number: int) -> Cost:
