@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
 
-from batchsnap.cli.output import fail_softly, on_terminal, say, show
-from batchsnap.errors import Exit
+from batchsnap.cli.output import fail_softly, note, on_terminal, say
+from batchsnap.errors import Exit, LedgerAway, LedgerError
 
 if TYPE_CHECKING:
-    from batchsnap.cluster.run import KnownRun
+    from batchsnap.cluster.run import Conclusion, KnownRun
     from batchsnap.cluster.worker import Offer
     from batchsnap.job.run import Prepared
-    from batchsnap.job.spec import JobSpec, Result
+    from batchsnap.job.spec import JobSpec
     from batchsnap.postgres.address import Address
+    from batchsnap.report.progress import Glance
 
-_PLAIN_S = 10.0
+_BREATH_S = 0.005
 
 
 def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
@@ -31,6 +32,7 @@ def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
     from batchsnap.postgres.address import dated, given, need_ledger
 
     check_spec(spec)
+    same = shlex.join(["batchsnap", *sys.argv[1:]])
     address = need_ledger(given(dated(spec.ledger)))
     there = known(address)
     if there is not None and there.ledger.phase == "finished" and spec.new:
@@ -38,17 +40,19 @@ def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
     edited = there is not None and is_edited(there, spec)
     finished = there is not None and there.ledger.phase == "finished"
     if there is not None and finished and not edited and not spec.retry_failed:
-        result = conclude(address, there)
-        awaited = spec.wait and result.summary.accepted
-        if not result.summary.gave_up and not awaited:  # else there is something to try, or await
+        end = conclude(address, there)
+        awaited = spec.wait and end.result.summary.accepted
+        if (
+            not end.result.summary.gave_up and not awaited
+        ):  # else there is something to try, or await
             say(f"finished at {_end(there)}; nothing is left to do. --new starts another run")
-            return show_result(result, as_json=options["as_json"])
+            return show_result(end, as_json=options["as_json"], same=same)
     if there is not None and not edited:
         take_up(address, there, spec)
         say(f"joins the run of {address.label}")
         say_cautions(address)
-    result = anyio.run(partial(_run, address, there, spec, options, edited=edited))
-    return show_result(result, as_json=options["as_json"])
+    end = anyio.run(partial(_run, address, there, spec, options, edited=edited))
+    return show_result(end, as_json=options["as_json"], same=same)
 
 
 def _end(there: KnownRun) -> str:
@@ -76,11 +80,12 @@ async def _run(
     options: dict[str, Any],
     *,
     edited: bool,
-) -> Result:
+) -> Conclusion:
     from batchsnap.cloud.credentials import Credentials
     from batchsnap.cloud.transport import get_unsigned
+    from batchsnap.cluster.machine import Machine
     from batchsnap.cluster.run import known
-    from batchsnap.cluster.worker import Bound, Offer
+    from batchsnap.cluster.worker import Offer
 
     credentials = Credentials(get_unsigned)
     if there is None:
@@ -89,9 +94,9 @@ async def _run(
         await _edit(address, spec, options, credentials)
     there = known(address)
     assert there is not None
-    bound = Bound(0 if options["no_work"] else options["max_quotas"])
-    offer = Offer(credentials, bound, spec.waits)
-    return await working(address, there, offer, options, say)
+    machine = Machine(0 if options["no_work"] else options["max_quotas"])
+    offer = Offer(credentials, machine, spec.waits)
+    return await working(address, there, offer, options, whole=True)
 
 
 async def _load(address: Address, spec: JobSpec, options: dict[str, Any], credentials: Any) -> None:
@@ -140,56 +145,82 @@ def say_cautions(address: Address) -> None:
 
 
 async def working(
-    address: Address,
-    there: KnownRun,
-    offer: Offer,
-    options: dict[str, Any],
-    talk: Callable[[str], None],
-) -> Result:
-    """Work, with signals and a line now and then; leaves with 130 or 143 where it is cut off."""
+    address: Address, there: KnownRun, offer: Offer, options: dict[str, Any], *, whole: bool
+) -> Conclusion:
+    """Work, with signals and the view: of the `whole` run, or of what this machine owns; leaves
+    with 130 or 143 where it is cut off."""
+    from batchsnap.cli.metrics import measured_machine, serving
+    from batchsnap.cli.progress import shown
     from batchsnap.client.stopping import Stop, watch_signals
     from batchsnap.cluster.run import work_on
 
-    stop, result = Stop(), None
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
-        if not options.get("quiet"):
-            tasks.start_soon(_lines, address, talk)
-        result = await work_on(address, there, offer, stop, talk)
-        tasks.cancel_scope.cancel()
-    if result is None:
+    stop, machine, onlooker = Stop(), offer.machine, Onlooker(address)
+    end: Conclusion | None = None
+    with serving(measured_machine(machine), options["metrics_port"]):
+        sight = onlooker.look if whole else machine.sight
+        async with shown(sight, machine.taps, stop, options) as tasks:
+            tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
+            try:
+                end = await work_on(address, there, offer, stop, say)
+            finally:
+                onlooker.leave()
+    if end is None:
         raise click.exceptions.Exit(int(stop.exit or Exit.INTERRUPTED))
-    return result
+    return end
 
 
-async def _lines(address: Address, talk: Callable[[str], None]) -> None:
-    """The whole run, a line now and then."""
-    from batchsnap.cli.progress import Frame, line
-    from batchsnap.errors import LedgerError
-    from batchsnap.owners.view import RunView
-    from batchsnap.postgres.store import DatabaseStore
-    from batchsnap.report.progress import progress_of, why
+class Onlooker:
+    """Looks at the whole run, beside the work: it reads the ledger in a thread of its own."""
 
-    view = RunView(DatabaseStore(address))
-    try:
-        while True:
-            await anyio.sleep(_PLAIN_S)
-            with suppress(LedgerError):
-                await anyio.to_thread.run_sync(view.catch_up)
-                progress = progress_of(view.fold, time.time(), alive=True)
-                talk(line(Frame(progress, 0.0, "", why(view.fold, time.time()))))
-    finally:
-        view.close()
+    def __init__(self, address: Address) -> None:
+        from batchsnap.owners.view import RunView
+        from batchsnap.postgres.store import DatabaseStore
+
+        self._view = RunView(DatabaseStore(address))
+        self._left = self._began = False
+
+    async def look(self, now: float) -> Glance:
+        """How it is doing at `now` (Unix seconds)."""
+        glance = await anyio.to_thread.run_sync(self._look, now, abandon_on_cancel=True)
+        news = self._view.takeovers()
+        for text in news if self._began else []:  # those of earlier are none
+            note(text)
+        self._began = True
+        return glance
+
+    def _look(self, now: float) -> Glance:
+        from batchsnap.report.progress import look_at
+
+        try:
+            self._view.catch_up(self._breathe)
+            away = ""
+        except LedgerError as error:
+            away = str(error)
+        seen = look_at(self._view.fold, now)
+        return seen._replace(why=away or seen.why, quotas=tuple(self._view.quotas(now)))
+
+    def _breathe(self) -> None:
+        """Between records: whoever works on the run has the processor."""
+        if self._left:
+            raise LedgerAway("nobody looks any more")
+        time.sleep(_BREATH_S)
+
+    def leave(self) -> None:
+        """Nobody looks any more."""
+        self._left = True
+        self._view.close()
 
 
-def show_result(result: Result, *, as_json: bool) -> int:
-    """Print the summary; the exit code."""
-    from batchsnap.cli.commands.run import MEANING
-    from batchsnap.report.summary import summary_json, summary_text
+def show_result(end: Conclusion, *, as_json: bool, same: str) -> int:
+    """What came of a run on many machines; `same` is the command that goes on with it."""
+    from batchsnap.cli.commands.run import next_command, tell_end
 
-    text = summary_json(result.summary) if as_json else summary_text(result.summary)
-    code = show(text, result.exit, talk=not as_json)
-    if not as_json and result.exit is not Exit.DONE:
-        say(f"exit {int(result.exit)}: {MEANING[result.exit]}")
-        say(f"details: batchsnap status {result.ledger}")
-    return code
+    result = end.result
+    following = next_command(result, same)
+    return tell_end(end.fold, result, result.exit, following, quotas=end.quotas, as_json=as_json)
+
+
+def same_command(there: KnownRun, end: Conclusion) -> str:
+    """What goes on with the run, on the machine that has its manifest."""
+    manifest = str(there.fold.manifest["path"])
+    return shlex.join(["batchsnap", "run", manifest, "--ledger", end.result.ledger])

@@ -4,27 +4,56 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batchsnap.errors import UsageError
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import WORD, Event, State
 
 if TYPE_CHECKING:
+    from batchsnap.cluster.machine import Machine
     from batchsnap.job.run import Prepared
 
 _BUCKETS_S = (0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _RECENT_S = 10.0
 
 
+class Measured(NamedTuple):
+    """What is measured: a run, or what a worker owns of one."""
+
+    taps: list[Callable[[Record], None]]  # each is given every record that is written
+    words: Callable[[], Mapping[str, int]]  # rows by the word for where they stand
+    flying: Callable[[], int]  # calls that are out or about to leave
+    quotas: Callable[[], int] | None = None  # that a worker owns
+
+
+def measured_run(prepared: Prepared) -> Measured:
+    """A run with its ledger in a file."""
+    return Measured(
+        prepared.taps,
+        lambda: prepared.fold.words,
+        lambda: prepared.fold.counts[State.SENT],
+    )
+
+
+def measured_machine(machine: Machine) -> Measured:
+    """What this machine owns of runs that many work on."""
+    return Measured(
+        machine.taps,
+        lambda: machine.words,
+        lambda: machine.flying,
+        lambda: machine.quotas,
+    )
+
+
 class Metrics:
     """Counters that follow the records, gauges that look at the fold when scraped."""
 
-    def __init__(self, prepared: Prepared, client: Any) -> None:
+    def __init__(self, measured: Measured, client: Any) -> None:
         self.registry = client.CollectorRegistry()
-        self._prepared = prepared
+        self._measured = measured
         self._starts: deque[float] = deque()
         self._accepted_at = time.monotonic()
         in_ours = {"registry": self.registry}
@@ -40,8 +69,12 @@ class Metrics:
         rows = client.Gauge("batchsnap_rows", "Rows by state", ["state"], **in_ours)
         for word in dict.fromkeys(WORD.values()):
             rows.labels(word).set_function(lambda word=word: self._rows(word))
+        if measured.quotas is not None:
+            client.Gauge("batchsnap_quotas", "Quotas owned now", **in_ours).set_function(
+                measured.quotas
+            )
         for name, text, value in (
-            ("in_flight", "Calls that are out or about to leave", self._in_flight),
+            ("in_flight", "Calls that are out or about to leave", measured.flying),
             ("starts_per_second", "Starts in the last ten seconds, a second", self._rate),
             ("last_accepted_seconds", "Since the last accepted snapshot", self._since_accepted),
         ):
@@ -59,10 +92,7 @@ class Metrics:
         self._starts.append(time.monotonic())
 
     def _rows(self, word: str) -> float:
-        return float(self._prepared.fold.words[word])
-
-    def _in_flight(self) -> float:
-        return float(self._prepared.fold.counts[State.SENT])
+        return float(self._measured.words()[word])
 
     def _rate(self) -> float:
         horizon = time.monotonic() - _RECENT_S
@@ -75,7 +105,7 @@ class Metrics:
 
 
 @contextmanager
-def serving(prepared: Prepared, port: int | None) -> Iterator[None]:
+def serving(measured: Measured, port: int | None) -> Iterator[None]:
     """Serve /metrics on a port while the block runs; nothing without one.
 
     Raises:
@@ -88,8 +118,8 @@ def serving(prepared: Prepared, port: int | None) -> Iterator[None]:
         import prometheus_client
     except ImportError:
         raise UsageError("--metrics-port needs: pip install 'batchsnap[metrics]'") from None
-    metrics = Metrics(prepared, prometheus_client)
-    prepared.taps.append(metrics.take)
+    metrics = Metrics(measured, prometheus_client)
+    measured.taps.append(metrics.take)
     try:
         server, thread = prometheus_client.start_http_server(port, registry=metrics.registry)
     except OSError as error:

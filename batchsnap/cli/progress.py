@@ -6,8 +6,8 @@ Everything shown is read from the ledger's fold; nothing here is told to the eng
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from batchsnap.client.stopping import Stop
     from batchsnap.job.run import Prepared
     from batchsnap.ledger.record import Record
-    from batchsnap.report.progress import Progress
+    from batchsnap.report.progress import Glance, Progress
 
 _LIVE_S = 0.5  # a faster view costs the sender's loop
 _PLAIN_S = 10.0
@@ -30,6 +30,10 @@ _TOLD = (
     *("rows", "done", "pending", "deferred", "in_doubt", "failed", "owed", "flying"),
     "rate_per_s",
 )
+
+
+Sight = Callable[[float], Awaitable["Glance"]]
+"""What there is to show at a moment, in Unix seconds."""
 
 
 class Frame(NamedTuple):
@@ -44,33 +48,37 @@ class Frame(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """For the JSON log."""
         told = {name: getattr(self.progress, name) for name in _TOLD}
-        return {**told, "elapsed_s": self.elapsed_s, "note": self.note, "why": self.why}
+        rest = {"elapsed_s": self.elapsed_s, "note": self.note, "why": self.why}
+        owners = {"owners": [text.strip() for text in self.owners]} if self.owners else {}
+        return {**told, **rest, **owners}
 
 
 class Meter:
-    """Frames from a run's fold."""
+    """Frames of what `sight` looks at."""
 
-    def __init__(self, prepared: Prepared, stop: Stop) -> None:
-        self._prepared = prepared
+    def __init__(self, sight: Sight, stop: Stop) -> None:
+        self._sight = sight
         self._stop = stop
         self._began = time.monotonic()
 
-    def frame(self) -> Frame:
-        from batchsnap.report.progress import progress_of, why
+    async def frame(self) -> Frame:
+        from batchsnap.owners.quotas import screen_lines
 
-        progress = progress_of(self._prepared.fold, time.time(), alive=True)
-        reason = why(self._prepared.fold, time.time())
+        now = time.time()
+        progress, why, quotas = await self._sight(now)
         note = "draining" if self._stop.stopping else f"{progress.flying} out"
-        return Frame(progress, time.monotonic() - self._began, note, reason)
+        elapsed_s = time.monotonic() - self._began
+        return Frame(progress, elapsed_s, note, why, screen_lines(quotas, now))
 
 
 def line(frame: Frame) -> str:
-    """A frame as one plain line: at most 80 columns or so, and why rows wait."""
+    """A frame as one plain line: at most 80 columns or so, why rows wait, how many own quotas."""
     now = frame.progress
+    more = [frame.why, *(owner.strip() for owner in frame.owners[:1])]
     return (
         f"{now.done:,}/{now.rows:,} done, {now.rate_per_s:.1f}/s, ETA {now.eta}, "
         f"{now.deferred} deferred, {now.in_doubt} in doubt, {now.failed} failed"
-        + (f"; {frame.why}" if frame.why else "")
+        + "".join(f"; {text}" for text in more if text)
     )
 
 
@@ -108,19 +116,30 @@ def drawn_frame(frame: Frame) -> RenderableType:
     return grid
 
 
-@asynccontextmanager
-async def showing(
+def showing(
     prepared: Prepared, stop: Stop, options: dict[str, Any]
+) -> AbstractAsyncContextManager[TaskGroup]:
+    """Show a run's progress while the block runs, as `shown` does."""
+    from batchsnap.report.progress import look_at
+
+    async def sight(now: float) -> Glance:
+        return look_at(prepared.fold, now)
+
+    return shown(sight, prepared.taps, stop, options)
+
+
+@asynccontextmanager
+async def shown(
+    sight: Sight, taps: list[Callable[[Record], None]], stop: Stop, options: dict[str, Any]
 ) -> AsyncIterator[TaskGroup]:
     """Show progress while the block runs, and each kind of fault as it first comes; yields a task
     group that ends with it."""
-    meter = Meter(prepared, stop)
     if not options.get("verbose"):  # which says them all
-        prepared.taps.append(_faults_told())
-    async with tapped(prepared.taps, options) as tasks:
+        taps.append(_faults_told())
+    async with tapped(taps, options) as tasks:
         if not options.get("quiet"):
             drawn = on_terminal() and not options.get("verbose")
-            tasks.start_soon(_live if drawn else _plain, meter)
+            tasks.start_soon(_live if drawn else _plain, Meter(sight, stop))
         yield tasks
 
 
@@ -158,7 +177,7 @@ def _say_record(record: Record, verbose: int) -> None:
 async def _plain(meter: Meter) -> None:
     while True:
         await anyio.sleep(_PLAIN_S)
-        frame = meter.frame()
+        frame = await meter.frame()
         say(line(frame), progress=frame.to_json())
 
 
@@ -168,12 +187,10 @@ async def _live(meter: Meter) -> None:
 
     console, writer = Console(stderr=True), talk_writer()
     with (
-        Live(
-            drawn_frame(meter.frame()), console=console, auto_refresh=False, transient=True
-        ) as live,
+        Live(console=console, auto_refresh=False, transient=True) as live,
         spoken_above(console),
     ):
         while True:
             if writer is None or not writer.behind:  # pictures leave room for words
-                live.update(drawn_frame(meter.frame()), refresh=True)
+                live.update(drawn_frame(await meter.frame()), refresh=True)
             await anyio.sleep(_LIVE_S)

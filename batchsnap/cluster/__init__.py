@@ -9,10 +9,9 @@ claims   lock, read, and write `claimed` as the next record
 canary   the first N rows of a run, before all others
 tenure   one quota, from `claimed` to `released`
 worker   one machine's offer: claims while there is something free
-load     a manifest into the database, in one transaction
+load     a manifest into the database, in one transaction; a run's ends
 edit     an edited manifest for a run that nobody works on
 run      a run taken up or loaded, stopped, and how it ends
-phase    a run's ends, each told once
 serve    a machine that works on all open ledgers, as they come
-export   a copy as one file
+machine  how much this one may own, and what it owns: for its own view and metrics
 """

@@ -1,9 +1,11 @@
-"""A manifest into the database: one transaction, so that a load that dies leaves nothing."""
+"""What is written of a run as a whole: its manifest, in one transaction, so that a load that dies
+leaves nothing; and its ends, each told once, with the phase, by whoever is first."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -12,8 +14,9 @@ import orjson
 from batchsnap.client.ports import CredentialSource
 from batchsnap.cloud.endpoints import endpoint_url, host_of
 from batchsnap.engine.queue import Queue
-from batchsnap.errors import CredentialsError, LedgerError, LedgerLocked, UsageError
-from batchsnap.ledger.record import Record
+from batchsnap.errors import CredentialsError, Exit, LedgerError, LedgerLocked, UsageError
+from batchsnap.ledger.record import Record, stamp
+from batchsnap.lifecycle import Event
 from batchsnap.model import PlannedRequest
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
@@ -27,6 +30,20 @@ _LEDGER = (
 )
 _QUOTA = "insert into batchsnap.quota (ledger, source, host) values (%s, %s, %s) returning id"
 _ROWS = "update batchsnap.quota set rows = %s, profiles = %s where id = %s"
+_OWN = "select id from batchsnap.quota where ledger = %s and source = ''"
+_STOP = (
+    "update batchsnap.ledger set phase = 'stopped', reason = %s "
+    "where id = %s and phase in ('canary', 'open') returning id"
+)
+_ALL_ENDED = (
+    "not exists (select from batchsnap.quota where ledger = l.id and source <> '' "
+    "and ended is null)"
+)
+_END = (
+    "update batchsnap.ledger l set phase = %s where id = %s and phase in ('canary', 'open') and "  # noqa: S608
+    f"{_ALL_ENDED} returning id"
+)
+_TRIES = 3  # the run's own records have no owner: another process may write at the same moment
 
 
 class Pair(NamedTuple):
@@ -153,3 +170,52 @@ async def sources_of(profiles: set[str], credentials: CredentialSource) -> dict[
                 "the keys of all its rows, which are divided by whose quota they use"
             ) from None
     return found
+
+
+def own_quota(database: Database, ledger: int) -> int:
+    """The quota that holds the run's own records."""
+    number: int = database.one(_OWN, ledger)[0]
+    return number
+
+
+def stop_open(database: Database, ledger: int, code: Exit, *, reason: str) -> Record | None:
+    """Have every worker drain; None where the run is not open. Of one that is halted the reason
+    stays with the ledger too.
+
+    Raises:
+        Away: whether it was done is not known.
+    """
+    record: Record = {"event": Event.STOPPED, "at": now_stamp(), "exit": code, "reason": reason}
+    return _written(database, ledger, record, _STOP, reason if code is Exit.HALTED else "", ledger)
+
+
+def end_open(database: Database, ledger: int, code: Exit) -> Record | None:
+    """Write how a run ended of which no quota is left to work on; None where it is not so, or
+    where another was first.
+
+    Raises:
+        Away: whether it was done is not known.
+    """
+    well = code in {Exit.DONE, Exit.SOME_FAILED}
+    event = Event.FINISHED if well else Event.STOPPED
+    record: Record = {"event": event, "at": now_stamp(), "exit": code}
+    return _written(database, ledger, record, _END, "finished" if well else "stopped", ledger)
+
+
+def _written(
+    database: Database, ledger: int, record: Record, change: str, *values: object
+) -> Record | None:
+    for _ in range(_TRIES):
+        try:
+            with database.transaction():
+                if not database.run(change, *values):
+                    return None
+                append_own(database, own_quota(database, ledger), record)
+        except Fenced:
+            continue
+        return record
+    raise Away("other processes write the run's own records at the same moment")
+
+
+def now_stamp() -> str:
+    return stamp(datetime.now(UTC).timestamp())

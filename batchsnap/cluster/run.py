@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio.to_thread
 import orjson
@@ -12,20 +12,30 @@ import orjson
 from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop, bounded
 from batchsnap.clock import LoopClock
-from batchsnap.cluster.load import append_own, load, pairs_of, sources_of
-from batchsnap.cluster.phase import end_open, now_stamp, own_quota, stop_open
+from batchsnap.cluster.load import (
+    append_own,
+    end_open,
+    load,
+    now_stamp,
+    own_quota,
+    pairs_of,
+    sources_of,
+    stop_open,
+)
 from batchsnap.cluster.worker import Offer, Worker
 from batchsnap.errors import Exit, LedgerError, LedgerLocked, UsageError
 from batchsnap.job.run import Prepared
 from batchsnap.job.series import Opened
 from batchsnap.job.spec import JobSpec, Result, check_same_cloud
-from batchsnap.ledger.replay import Fold, folded
+from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import Event
 from batchsnap.manifest.reader import Manifest
+from batchsnap.owners.parts import Parts
+from batchsnap.owners.quotas import QuotaLine
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Fenced
-from batchsnap.postgres.reading import LedgerRow, find, quotas, reader, records
+from batchsnap.postgres.reading import LedgerRow, find, parts_in, reader, records
 from batchsnap.postgres.recovery import Outage
 from batchsnap.postgres.store import DatabaseStore
 from batchsnap.report.summary import exit_of, summary_of
@@ -162,13 +172,21 @@ def stop_run(address: Address, there: KnownRun) -> bool:
         return stopped is not None
 
 
+class Conclusion(NamedTuple):
+    """How a run stands, and the sum of its records."""
+
+    result: Result
+    fold: Fold
+    quotas: list[QuotaLine]
+
+
 async def work_on(
     address: Address,
     there: KnownRun,
     offer: Offer,
     stop: Stop,
     say: Say,
-) -> Result:
+) -> Conclusion:
     """Work until the run has ended or is stopped, or nothing is left for this machine.
 
     Raises:
@@ -188,25 +206,29 @@ async def work_on(
             await outage.endure(error.__cause__, closing=stop.stopping)
 
 
-def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Result:
+def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Conclusion:
     """How the run stands. Where no quota is left to work on, whoever is first says so.
 
     Raises:
         LedgerError: it can't be read.
     """
-    fold = folded(records(address, primary=True))
+    parts = Parts()
+    for record in records(address, primary=True):
+        parts.apply(record)
+    fold = parts.fold
     with reader(address, primary=True) as database:
         ledger = find(database, address.ledger)
         assert ledger is not None
-        rows = quotas(database, ledger.id)
-        halted = any(row.ended == "halted" for row in rows) or bool(ledger.reason)
+        owned = parts_in(database, ledger)
+        halted = any(part.ended == "halted" for part in owned) or bool(ledger.reason)
 
         def exit_code(stop: Exit | None) -> Exit:
             return exit_of(
                 summary_of(fold), owed=bool(fold.owed), stop=stop, halted=halted, wait=ledger.wait
             )
 
-        if (record := end_open(database, ledger.id, exit_code(None))) is not None:
-            fold.apply(record)
+        if (ended := end_open(database, ledger.id, exit_code(None))) is not None:
+            parts.apply(ended)
     code = exit_code(stop.exit if stop is not None else None)
-    return Result(summary_of(fold), code, address.label)
+    result = Result(summary_of(fold), code, address.label)
+    return Conclusion(result, fold, parts.now(owned, fold.tally.heard))

@@ -14,10 +14,9 @@ import anyio.to_thread
 
 from batchsnap.client.ports import Say
 from batchsnap.client.stopping import Stop
-from batchsnap.cluster.run import known, work_on
+from batchsnap.cluster.run import Conclusion, KnownRun, known, work_on
 from batchsnap.cluster.worker import Offer
 from batchsnap.errors import Exit, LedgerError, first_of_ours
-from batchsnap.job.spec import Result
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database
@@ -58,7 +57,11 @@ class _OpenLedgers:
 
 
 async def serve(
-    address: Address, offer: Offer, stop: Stop, say: Say, ended: Callable[[Result], None]
+    address: Address,
+    offer: Offer,
+    stop: Stop,
+    say: Say,
+    ended: Callable[[KnownRun, Conclusion], None],
 ) -> None:
     """Work on what is open, until the stop. `ended` is told how each ledger stood when nothing was
     left of it here.
@@ -76,7 +79,7 @@ async def serve(
 
     async def work(name: str) -> None:
         try:
-            ended(await _work(address.of(name), offer, stop, say))
+            ended(*await _work(address.of(name), offer, stop, say))
         except* LedgerError as group:  # of this ledger; it is looked at again
             say_once(f"{name}: {first_of_ours(group)}")
         at_work.discard(name)
@@ -101,7 +104,9 @@ async def serve(
         ledgers.close()
 
 
-async def _work(address: Address, offer: Offer, stop: Stop, say: Say) -> Result:
+async def _work(
+    address: Address, offer: Offer, stop: Stop, say: Say
+) -> tuple[KnownRun, Conclusion]:
     """One ledger, until nothing is left of it here."""
 
     def tell(text: str) -> None:
@@ -112,4 +117,4 @@ async def _work(address: Address, offer: Offer, stop: Stop, say: Say) -> Result:
     there = await anyio.to_thread.run_sync(known, address)
     if there is None:
         raise LedgerError("it is gone")
-    return await work_on(address, there, offer, own, tell)
+    return there, await work_on(address, there, offer, own, tell)

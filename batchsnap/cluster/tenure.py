@@ -3,7 +3,7 @@ between, over the quota's part of the ledger."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -49,6 +49,7 @@ class Shared:
     say: Say
     address: Address
     run_waits: Callable[[], bool]  # until all snapshots are ready
+    taps: Sequence[Callable[[Record], None]]  # each sees every record that is written
 
 
 class Tenure:
@@ -71,6 +72,7 @@ class Tenure:
             lost=self.share.lost,
             records=partial(_records, world.address, self.hold.quota),
         )
+        self._sink.taps.extend(world.taps)
         if canary is not None:
             self._sink.taps.append(canary.heard)
 
@@ -90,6 +92,13 @@ class Tenure:
             self._canary.ended(self.ended)
             self.ended = None  # there is more to do
         await self._give_back()
+
+    @property
+    def words(self) -> dict[str, int]:
+        """The quota's rows by the word for where they stand; `pending` are those of its own."""
+        words = self.share.fold.words
+        begun = words[State.DEFERRED] + words[State.IN_DOUBT]
+        return {**words, State.PENDING: max(0, self.share.remaining.rows - begun)}
 
     def drain(self, code: Exit, reason: str) -> None:
         """Come to an end: somebody stopped this process, or the run."""

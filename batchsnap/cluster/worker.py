@@ -22,16 +22,16 @@ from batchsnap.cloud.transport import Transport
 from batchsnap.cluster.canary import Canary
 from batchsnap.cluster.claims import Claims
 from batchsnap.cluster.keys import Keys
-from batchsnap.cluster.phase import stop_open
+from batchsnap.cluster.load import stop_open
+from batchsnap.cluster.machine import Machine
 from batchsnap.cluster.tenure import Shared, Tenure
 from batchsnap.errors import Exit, LedgerError
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database
 from batchsnap.postgres.reading import LedgerRow, QuotaRow, quotas
 from batchsnap.postgres.session import Session
-from batchsnap.settings import Settings, Waits
+from batchsnap.settings import Settings, Waits, counted
 
-MAX_QUOTAS = 100
 _EVERY_S = 2.0
 _ORPHAN_S = 10.0  # unowned for so long, a quota is taken above the bound
 _HOLD_BACK_S = 6.0  # after the server's start: owners get theirs back first
@@ -64,23 +64,11 @@ class Facts:
         return [quota for quota in self.quotas if quota.source and quota.ended is None]
 
 
-class Bound:
-    """How many quotas a machine owns at once, of all ledgers that it works on; 0: it looks on."""
-
-    def __init__(self, most: int = MAX_QUOTAS) -> None:
-        self.most = most
-        self.owned = 0
-
-    @property
-    def room(self) -> int:
-        return self.most - self.owned
-
-
 class Offer(NamedTuple):
     """What this machine gives."""
 
     credentials: CredentialSource
-    bound: Bound
+    machine: Machine
     waits: Waits = Waits()
     keep: bool = False  # also where nothing is left that this machine has keys for
 
@@ -136,6 +124,7 @@ class Worker:
                 say=self._say,
                 address=self._address,
                 run_waits=lambda: self.facts.wait,
+                taps=self._offer.machine.taps,
             )
             self._stop.tell(self._drain)
             async with anyio.create_task_group() as session:
@@ -200,7 +189,7 @@ class Worker:
         facts = self.facts
         ready = facts.seen and facts.phase in _AT_WORK and not self.session.away
         settled = facts.server_up_s >= _HOLD_BACK_S or not facts.begun
-        return ready and settled and not self._stop.stopping and self._offer.bound.most > 0
+        return ready and settled and not self._stop.stopping and self._offer.machine.most > 0
 
     def _mine(self) -> list[QuotaRow]:
         """Open quotas that this machine could own."""
@@ -214,7 +203,7 @@ class Worker:
             return
         free = [quota for quota in self._mine() if quota.id not in self._tenures]
         since = self._unowned_since = {q.id: self._unowned_since.get(q.id, now) for q in free}
-        room = self._offer.bound.room
+        room = self._offer.machine.room
         if canary is not None:
             free = canary.wanted(free)
         elif room <= 0:
@@ -228,10 +217,10 @@ class Worker:
         for one in claimed:
             tenure = Tenure(world, one, canary)
             self._tenures[one.hold.quota] = tenure
-            self._offer.bound.owned += 1
+            self._offer.machine.begin(tenure, self._clock.wall())
             tasks.start_soon(self._work, tenure)
         if claimed:
-            self._say(f"owns {len(self._tenures)} quotas, {len(claimed)} of them new")
+            self._say(f"owns {counted(len(self._tenures), 'quota')}, {len(claimed)} of them new")
 
     async def _makes_canary(self) -> bool:
         """Whether there is more of it to be claimed for, by this process."""
@@ -252,7 +241,7 @@ class Worker:
         finally:
             self.session.drop(tenure.hold)
             del self._tenures[tenure.hold.quota]
-            self._offer.bound.owned -= 1
+            self._offer.machine.end(tenure)
             if not self._tenures:
                 self._canary.recount()
             self._wake()

@@ -135,7 +135,7 @@ class Follower(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what it reads from."""
+        """Let go of what it reads from; a call that another thread waits in ends."""
         ...
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+
 from batchsnap.ledger.ports import Owned, Store
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
-from batchsnap.owners.parts import Parts
+from batchsnap.owners.parts import Parts, Takeover
 from batchsnap.owners.quotas import QuotaLine
+from batchsnap.settings import counted
 
+_BREATH = 1000  # records
 AGAIN = "to go on, run the same command again"
 
 
@@ -19,6 +24,7 @@ class RunView:
         self.parts = Parts()
         self._follower = store.follow()
         self._owned: list[Owned] = []
+        self._takeovers: list[Takeover] = []
 
     @property
     def fold(self) -> Fold:
@@ -26,7 +32,17 @@ class RunView:
 
     def add(self, record: Record) -> None:
         """Take the next record."""
-        self.parts.apply(record)
+        if (takeover := self.parts.apply(record)) is not None:
+            self._takeovers.append(takeover)
+
+    def takeovers(self) -> list[str]:
+        """Who went on with whose quotas since this was last asked, a line each."""
+        counts = Counter((one.owner, one.former) for one in self._takeovers)
+        self._takeovers.clear()
+        return [
+            f"{owner} took over {counted(number, 'quota')} of {former}, which gave none back"
+            for (owner, former), number in counts.items()
+        ]
 
     def read(self) -> None:
         """All that is there now, once.
@@ -38,8 +54,9 @@ class RunView:
             self.add(record)
         self._owned = self.store.parts()
 
-    def catch_up(self) -> None:
-        """What was written since the last call, from the start on; not after `read`.
+    def catch_up(self, breathe: Callable[[], None] = lambda: None) -> None:
+        """What was written since the last call, from the start on; not after `read`. `breathe` is
+        called each thousand records.
 
         Raises:
             LedgerError: it can't be read. LedgerAway: not now.
@@ -48,8 +65,10 @@ class RunView:
             if more is None:  # a repair cut the file: it is read again
                 self.parts = Parts()
                 continue
-            for record in more:
+            for number, record in enumerate(more, 1):
                 self.add(record)
+                if not number % _BREATH:
+                    breathe()
         self._owned = self._follower.parts()
 
     def quotas(self, now: float) -> list[QuotaLine]:
@@ -69,4 +88,5 @@ class RunView:
         return f"no process is at work on it: {AGAIN}" if self.store.held() is False else ""
 
     def close(self) -> None:
+        """Let go; a call that another thread waits in ends with LedgerAway."""
         self._follower.close()

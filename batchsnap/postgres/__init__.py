@@ -20,6 +20,6 @@ session   F1  the one writing session of a process: group commit, heartbeat, rec
 sink      F1  one quota's part of a ledger, as the engine appends to it
 whole     F1  a whole ledger taken up by one process: to settle, to wait, to roll back
 reading   F1  the list of ledgers, the records of one, for readers that lock nothing
-store     F1  a ledger by its address
+store     F1  a ledger by its address, and its copy as one file
 setup     F1  schema and grants, once a database
 """

@@ -74,6 +74,11 @@ class QuotaRow:
         """For people."""
         return f"{self.source} at {self.host}"
 
+    @property
+    def profile_names(self) -> tuple[str, ...]:
+        """Whose rows these are."""
+        return tuple(orjson.loads(self.profiles))
+
 
 @contextmanager
 def reader(address: Address, *, primary: bool = False) -> Iterator[Database]:
@@ -221,7 +226,7 @@ def parts_in(database: Database, ledger: LedgerRow) -> list[Owned]:
     held = held_locks(database)
     return [
         Owned(
-            *(row.source, row.host, tuple(orjson.loads(row.profiles)), row.rows, row.ended or ""),
+            *(row.source, row.host, row.profile_names, row.rows, row.ended or ""),
             schema.pair_lock(row.source, row.host) in held,
         )
         for row in quotas(database, ledger.id)
@@ -242,6 +247,7 @@ class DatabaseFollower:
         self._database: Database | None = None
         self._merging = Merging()
         self._begun = False
+        self._busy = False
 
     def more(self) -> list[Record]:
         """Records since the last call, not necessarily all.
@@ -266,12 +272,20 @@ class DatabaseFollower:
         try:
             if self._database is None:
                 self._database = Database(self._address)
+            self._busy = True
             yield self._database, need(self._database, self._address)
         except Away as away:
+            self._busy = False
             self.close()
             raise LedgerAway(f"can't read {self._address.label}: {away}") from None
+        finally:
+            self._busy = False
 
     def close(self) -> None:
-        if self._database is not None:
+        if self._database is None:
+            return
+        if self._busy:  # in another thread, which closes it then
+            self._database.sever()
+        else:
             self._database.close()
             self._database = None

@@ -4,14 +4,17 @@ view and status. What goes wrong for the first time is told at once."""
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from itertools import islice
+from typing import NamedTuple
 
 from batchsnap.cloud.faults import hint
 from batchsnap.ledger.record import Record, unstamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import WORD, Event, State
+from batchsnap.owners.quotas import QuotaLine
 from batchsnap.settings import (
     SETTLE_FOR_MIN_S,
     SETTLE_SCHEDULE_S,
@@ -79,6 +82,25 @@ def progress_of(fold: Fold, now: float, *, alive: bool | None = None) -> Progres
         flying=flying,
         rate_per_s=fold.tally.rate_per_s(now),
     )
+
+
+def total(parts: Iterable[Progress]) -> Progress:
+    """Of several parts of a run together."""
+    sums = [sum(values) for values in zip(*map(astuple, parts), strict=True)]
+    return Progress(*(sums or [0] * len(fields(Progress))))
+
+
+class Glance(NamedTuple):
+    """What there is to show of a run, or of a part of it, at one moment."""
+
+    progress: Progress
+    why: str  # rows wait
+    quotas: tuple[QuotaLine, ...] = ()  # where each has an owner
+
+
+def look_at(fold: Fold, now: float) -> Glance:
+    """At a run that is known to go on."""
+    return Glance(progress_of(fold, now, alive=True), why(fold, now))
 
 
 def status_lines(fold: Fold, now: float, *, over: bool = False) -> list[str]:

@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import socket
+import threading
+from contextlib import suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 from jsonschema import Draft202012Validator
 
 from tests.cluster.fleet import cloud_of, write_wide_fleet
-from tests.cluster.team import Gather, until
+from tests.cluster.team import SETTLING, Gather, elsewhere, until
 from tests.postgres import Base
 from tests.process import Cli
+from tests.terminal import on_a_terminal, screen
 
 HEAD = "2 quotas: "
+
+
+class Reading:
+    """Reads a terminal all the time, so that nobody waits for it."""
+
+    def __init__(self, fd: int) -> None:
+        self.text = ""
+        self._fd = fd
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with suppress(OSError):  # how a terminal's end reads
+            while more := os.read(self._fd, 1 << 16):
+                self.text += more.decode(errors="replace")
+
+    def end(self) -> None:
+        self._thread.join(60)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def test_owners_are_named_and_a_takeover_is_a_mark(
@@ -92,3 +124,57 @@ def test_a_quota_that_halted_says_why(cli: Cli, gather: Gather, tmp_path: Path, 
         assert f"{HEAD}1 done, 1 halted" in told.out
         assert "p1  halted, 10 left: AuthFailure" in told.out
         assert "exit 3: to go on, run the same command again" in told.out
+
+
+def test_a_terminal_shows_the_whole_run_to_who_runs_it_and_its_own_to_who_works(
+    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 400, 4)
+    with cloud_of(tmp_path, 4) as cloud:
+        team = gather(base, cloud)
+        options = ("--yes", "--endpoint", cloud.url, *SETTLING, "--rate", "3", "--max-quotas", "2")
+        run, seen = on_a_terminal(
+            cli, "run", "fleet.csv", "--ledger", team.url, *options, **elsewhere(tmp_path, 7)
+        )
+        until(lambda: team.made() > 0 or run.poll() is not None)
+        work, own = on_a_terminal(cli, "work", team.url, **elsewhere(tmp_path, 8))
+        team.started += [run, work]
+        until(lambda: team.owned_by(work) == 2)
+        whole, part = Reading(seen), Reading(own)
+        until(lambda: "4 quotas: 4 owned by 2 workers" in whole.text)
+        until(lambda: f":{work.pid} since" in part.text)
+        work.kill()
+        until(lambda: "took over 2 quotas of" in whole.text)
+        assert cli.run("stop", team.url).code == 0
+        whole.end(), part.end()
+        assert run.wait(60) == 5
+    assert " of 400 " in whole.text
+    assert " of 200 " in part.text
+    assert f":{run.pid}" not in part.text
+    lines = screen(whole.text)
+    assert "━" not in "".join(lines)
+    assert any(line.startswith("  4 quotas: 4 without an owner") for line in lines)
+    assert any(line.startswith("next: batchsnap run fleet.csv --ledger") for line in lines)
+
+
+def test_a_pipe_gets_plain_lines_and_metrics_tell_what_a_worker_owns(
+    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 200, 2)
+    with cloud_of(tmp_path, 2) as cloud:
+        team = gather(base, cloud)
+        run = team.run("--max-quotas", "1", "--rate", "2", "--log-format", "json")
+        port = free_port()
+        work = team.work("--metrics-port", str(port))
+        until(lambda: team.owned_by(work) == 1 and team.made() > 4)
+        with urlopen(f"http://127.0.0.1:{port}/metrics") as reply:
+            told = reply.read().decode()
+        assert "batchsnap_quotas 1.0" in told
+        rows = re.findall(r'batchsnap_rows\{state="\w+"\} ([\d.]+)', told)
+        assert sum(map(float, rows)) == 100
+        logged = [json.loads(run.stderr.readline()) for _ in range(4)]  # type: ignore[union-attr]
+        assert cli.run("stop", team.url).code == 0
+        run.communicate(timeout=60)
+    [progress] = [line["progress"] for line in logged if "progress" in line]
+    assert progress["rows"] == 200
+    assert progress["owners"][0] == "2 quotas: 2 owned by 2 workers"

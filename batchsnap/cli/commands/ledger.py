@@ -53,8 +53,8 @@ def list_(url: str) -> int:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A new file.")
 def export(url: str, output: Path) -> int:
     """Write the ledger as one file, which status, report and jq read. A run on it asks first."""
-    from batchsnap.cluster.export import export as write
     from batchsnap.postgres.address import need_ledger
+    from batchsnap.postgres.store import export as write
 
     number = write(need_ledger(_address(url)), output)
     say(f"wrote {output}: {number:,} records")

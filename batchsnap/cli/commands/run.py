@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from functools import partial
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from batchsnap.job.run import Prepared
     from batchsnap.job.spec import JobSpec, Result
     from batchsnap.ledger.record import Record
+    from batchsnap.ledger.replay import Fold
+    from batchsnap.owners.quotas import QuotaLine
 
 _REASONS_SHOWN = 3
 
@@ -127,7 +129,7 @@ def command(manifest: str, *, dry_run: bool, **options: Any) -> int:
         return show_plan(manifest, options)
     import anyio
 
-    from batchsnap.cli.metrics import serving
+    from batchsnap.cli.metrics import measured_run, serving
     from batchsnap.job.preview import warnings
     from batchsnap.job.run import prepare
     from batchsnap.postgres.address import is_postgres
@@ -151,7 +153,7 @@ def command(manifest: str, *, dry_run: bool, **options: Any) -> int:
             return show_end(
                 prepared, prepared.result(), finished["exit"], made, as_json=options["as_json"]
             )
-        stack.enter_context(serving(prepared, options["metrics_port"]))
+        stack.enter_context(serving(measured_run(prepared), options["metrics_port"]))
         ask(prepared, options)
         result: Result = anyio.run(partial(run_prepared, prepared, options))
     return show_end(prepared, result, result.exit, made, as_json=options["as_json"])
@@ -205,28 +207,49 @@ def cut_off(prepared: Prepared, stop: Stop) -> Result:
 
 
 def show_end(prepared: Prepared, result: Result, earned: int, made: Made, *, as_json: bool) -> int:
-    """What came of a run, why rows have no snapshot, and the command to type now."""
-    from batchsnap.report.summary import outcomes_of, reasons_of, summary_json, summary_text
-
-    reasons = reasons_of(outcomes_of(prepared.fold), most=_REASONS_SHOWN)
-    text = summary_json(result.summary) if as_json else summary_text(result.summary, reasons)
-    code = show(text, earned, talk=not as_json)
-    if not as_json and result.exit is not Exit.DONE:
-        say(f"exit {int(result.exit)}: {MEANING[result.exit]}")
-        say(f"details: batchsnap status {shlex.quote(result.ledger)}")
-    if not as_json:
-        note(f"next: {_next(prepared, result)}")
+    """What came of a run with its ledger in a file."""
+    same = shlex.join(["batchsnap", *sys.argv[1:]])
+    following = next_command(result, same, simulated=prepared.spec.simulated)
+    code = tell_end(prepared.fold, result, earned, following, as_json=as_json)
     if not made.count:  # last, where a nightly's log is looked at
         say(f"no new snapshot was made; ledger {result.ledger}")
     return code
 
 
-def _next(prepared: Prepared, result: Result) -> str:
-    """The command to type now."""
+def tell_end(
+    fold: Fold,
+    result: Result,
+    earned: int,
+    following: str,
+    *,
+    quotas: Sequence[QuotaLine] = (),
+    as_json: bool,
+) -> int:
+    """What came of a run, why rows have no snapshot, which quotas are left by whom, and the
+    command to type now."""
+    from batchsnap.owners.quotas import quota_lines
+    from batchsnap.report.summary import outcomes_of, reasons_of, summary_json, summary_text
+
+    if as_json:
+        text = summary_json(result.summary, quotas)
+    else:
+        reasons = reasons_of(outcomes_of(fold), most=_REASONS_SHOWN)
+        told = quota_lines(quotas, fold.tally.heard) if earned else []
+        text = "\n".join((summary_text(result.summary, reasons), *told))
+    code = show(text, earned, talk=not as_json)
+    if not as_json and result.exit is not Exit.DONE:
+        say(f"exit {int(result.exit)}: {MEANING[result.exit]}")
+        say(f"details: batchsnap status {shlex.quote(result.ledger)}")
+    if not as_json:
+        note(f"next: {following}")
+    return code
+
+
+def next_command(result: Result, same: str, *, simulated: bool = False) -> str:
+    """The command to type now; `same` is the one that goes on with the run."""
     ledger = shlex.quote(result.ledger)
-    same = shlex.join(["batchsnap", *sys.argv[1:]])
     if result.exit is Exit.DONE:
-        if result.summary.accepted and not prepared.spec.simulated:
+        if result.summary.accepted and not simulated:
             return f"batchsnap wait {ledger} (until all are ready)"
         return f"batchsnap report {ledger} -o report.html"
     if result.exit is Exit.SOME_FAILED and "--retry-failed" not in sys.argv:

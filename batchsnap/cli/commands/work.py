@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +15,8 @@ from batchsnap.cli.output import say
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
-    from batchsnap.cluster.run import KnownRun
+    from batchsnap.cluster.run import Conclusion, KnownRun
     from batchsnap.cluster.worker import Offer
-    from batchsnap.job.spec import Result
     from batchsnap.postgres.address import Address
 
 
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     help="Owned at once. [default: 100]",
 )
 @click.option("--keep", is_flag=True, help="Serve every open ledger until a signal.")
+@option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    help="Serve Prometheus metrics of what this machine owns.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 @verbosity()
 def command(url: str, **options: Any) -> int:
@@ -40,7 +47,7 @@ def command(url: str, **options: Any) -> int:
     """
     import anyio
 
-    from batchsnap.cli.cluster import say_cautions, show_result
+    from batchsnap.cli.cluster import same_command, say_cautions, show_result
     from batchsnap.cluster.run import known
     from batchsnap.errors import LedgerError
     from batchsnap.postgres.address import given
@@ -55,39 +62,44 @@ def command(url: str, **options: Any) -> int:
             "`batchsnap run MANIFEST --ledger URL` makes it"
         )
     say_cautions(address)
-    result = anyio.run(partial(_work, address, there, options))
-    return show_result(result, as_json=options["as_json"])
+    end = anyio.run(partial(_work, address, there, options))
+    again = end.result.exit in {Exit.INTERRUPTED, Exit.TERMINATED}
+    same = shlex.join(["batchsnap", *sys.argv[1:]]) if again else same_command(there, end)
+    return show_result(end, as_json=options["as_json"], same=same)
 
 
-async def _work(address: Address, there: KnownRun, options: dict[str, Any]) -> Result:
+async def _work(address: Address, there: KnownRun, options: dict[str, Any]) -> Conclusion:
     from batchsnap.cli.cluster import working
 
-    return await working(address, there, _offer(options), options, say)
+    return await working(address, there, _offer(options), options, whole=False)
 
 
 async def _serve(address: Address, options: dict[str, Any]) -> int:
     """Until a signal, which is its usual end."""
-    import anyio
 
-    from batchsnap.cli.cluster import show_result
+    from batchsnap.cli.cluster import same_command, show_result
+    from batchsnap.cli.metrics import measured_machine, serving
+    from batchsnap.cli.progress import shown
     from batchsnap.client.stopping import Stop, watch_signals
     from batchsnap.cluster.serve import serve
 
-    def ended(result: Result) -> None:
-        show_result(result, as_json=options["as_json"])
+    def ended(there: KnownRun, end: Conclusion) -> None:
+        show_result(end, as_json=options["as_json"], same=same_command(there, end))
 
-    stop = Stop()
+    stop, offer = Stop(), _offer(options)
+    machine = offer.machine
     say(f"serves the open ledgers of {address.label} until a signal")
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
-        await serve(address, _offer(options), stop, say, ended)
-        tasks.cancel_scope.cancel()
+    with serving(measured_machine(machine), options["metrics_port"]):
+        async with shown(machine.sight, machine.taps, stop, options) as tasks:
+            tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
+            await serve(address, offer, stop, say, ended)
     return int(stop.exit or Exit.INTERRUPTED)
 
 
 def _offer(options: dict[str, Any]) -> Offer:
     from batchsnap.cloud.credentials import Credentials
     from batchsnap.cloud.transport import get_unsigned
-    from batchsnap.cluster.worker import Bound, Offer
+    from batchsnap.cluster.machine import Machine
+    from batchsnap.cluster.worker import Offer
 
-    return Offer(Credentials(get_unsigned), Bound(options["max_quotas"]))
+    return Offer(Credentials(get_unsigned), Machine(options["max_quotas"]))
