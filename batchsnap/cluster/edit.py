@@ -121,8 +121,9 @@ def _plan(
 
     def check(request: PlannedRequest, quota: int) -> None:
         """A row that was ever sent does not change its quota."""
-        sent = prepared.fold.latest.get(request.key)
-        if sent is not None and sink.quota_of(sent) != quota:
+        sent = prepared.fold.intents.get(request.key)
+        at = sent and sink.quota_at(sent["profile"] or "", sent["region"] or "")
+        if sent is not None and at != quota:
             what = "was sent with another Region or Profile, and keeps them: put them back"
             problems.append(Problem(prepared.manifest.name, request.line, "", what))
 

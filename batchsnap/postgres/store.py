@@ -80,7 +80,7 @@ class DatabaseStore:
             ledger = need(database, self.address)
             if any(part.held for part in parts_in(database, ledger)):
                 return True
-            return None if ledger.phase == "open" else False
+            return None if ledger.phase in {"canary", "open"} else False
 
     def beside(self, word: str) -> list[tuple[str, Store]]:
         return []

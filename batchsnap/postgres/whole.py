@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -18,15 +18,15 @@ import anyio
 import orjson
 
 from batchsnap.clock import LoopClock
-from batchsnap.errors import LedgerError, LedgerLocked, LedgerUnwritable
-from batchsnap.ledger.gap import Gap
+from batchsnap.cloud.endpoints import endpoint_url, host_of
+from batchsnap.errors import LedgerError, LedgerLocked
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.ledger.replay import Fold
-from batchsnap.lifecycle import FAILED_WORDS, Event
+from batchsnap.lifecycle import Event
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
-from batchsnap.postgres.hold import Batch, Hold
+from batchsnap.postgres.hold import Hold
 from batchsnap.postgres.reading import (
     LedgerRow,
     QuotaRow,
@@ -38,13 +38,10 @@ from batchsnap.postgres.reading import (
 )
 from batchsnap.postgres.recovery import newest_of, try_locks
 from batchsnap.postgres.session import Session
+from batchsnap.postgres.sink import SessionSink
 
 _HOLD = (
     "update batchsnap.ledger set phase = 'stopped' where id = %s and phase in ('canary', 'open')"
-)
-_PLACES = (
-    "select distinct quota, coalesce(request::json ->> 'profile', ''), "
-    "coalesce(request::json ->> 'region', '') from batchsnap.planned where quota = any(%s)"
 )
 _CLAIMED = (
     "select q.id, (select r.line from batchsnap.record r where r.quota = q.id and "
@@ -53,25 +50,19 @@ _CLAIMED = (
 )
 
 
-class WholeSink:
+class WholeSink(SessionSink):
     """A RecordSink that writes to every quota of a ledger."""
 
     def __init__(self, address: Address, ledger: LedgerRow, rows: list[QuotaRow]) -> None:
-        self.label = address.label
-        self.fold = Fold()
-        self.failure: LedgerUnwritable | None = None
-        self.lost = ""
-        self.taps: list[Callable[[Record], None]] = []
+        super().__init__(address.label, Fold())
         self._address = address
         self._ledger = ledger
         self._rows = {row.id: row for row in rows}
         self._own = next(row.id for row in rows if not row.source)
         self.holds: dict[int, Hold] = {}
-        self._places: dict[tuple[str, str], int] = {}
+        self._places: dict[tuple[str, str], int] = {}  # by profile and region
         self._clock = LoopClock()
         self._session = self._new_session()
-        self._last: Batch | None = None
-        self._closed = anyio.Event()
 
     @classmethod
     def open(cls, address: Address) -> WholeSink:
@@ -102,8 +93,6 @@ class WholeSink:
         for record in records(self._address, primary=True):
             self.fold.apply(record)
             self.lost = self.lost or record.get("recovered", {}).get("lost", "")
-        for quota, profile, region in database.run(_PLACES, list(self._rows)):
-            self._places[profile, region] = quota
         newest = newest_of(database, self._rows)
         at = {quota: (newest.get(quota) or 0) + 1 for quota in self._rows}
         self._append_all(database, at, Event.CLAIMED)
@@ -139,45 +128,29 @@ class WholeSink:
     def _new_session(self) -> Session:
         return Session(self._address, self._clock, lambda _: None, patience_s=60.0)
 
-    @property
-    def was_cut(self) -> bool:
-        return False
+    def quota_at(self, profile: str, region: str) -> int:
+        """The quota of such rows. Raises LedgerError where that can't be told."""
+        scope = profile, region
+        if scope not in self._places:
+            self._places[scope] = self._of(profile, region)
+        return self._places[scope]
 
-    @property
-    def gap(self) -> Gap:
-        return Gap.LOST if self.lost else Gap.NONE
+    def _of(self, profile: str, region: str) -> int:
+        host = host_of(endpoint_url(self.fold.header["endpoint"], region))
+        at_host = [row for row in self._rows.values() if row.host == host]
+        found = [row.id for row in at_host if profile in orjson.loads(row.profiles)]
+        if len(found) == 1:
+            return found[0]
+        raise LedgerError(
+            f"{self.label} has rows of profile {profile or 'of the default chain'} at {host} under "
+            f"{len(found)} different keys: only a `run` can go on with it"
+        )
 
-    def append(self, record: Record) -> Batch:
-        """As `RecordSink.append`; raises LedgerUnwritable, IllegalMove."""
-        if self.failure is not None:
-            raise self.failure
-        self.fold.apply(record)
-        quota = self.quota_of(record)
-        line = orjson.dumps(record).decode()
-        failed = record["event"] in FAILED_WORDS
-        self._last = group = self._session.append(self.holds[quota], line, failed=failed)
-        for tap in self.taps:
-            tap(record)
-        return group
-
-    def quota_of(self, record: Record) -> int:
-        """Where a record belongs: its row's quota, or the run's own."""
-        if "key" not in record:
-            return self._own
-        return self._places[record["profile"] or "", record["region"] or ""]
-
-    async def durable(self, group: Batch) -> None:
-        """Wait until the database has it.
-
-        Raises:
-            LedgerUnwritable: a part of the ledger was lost.
-        """
-        await group.done.wait()
-        if self.failure is not None:
-            raise self.failure
-
-    def resume(self, record: Record) -> None:
-        self.append(record)
+    def _place(self, record: Record) -> tuple[Session, Hold]:
+        """Its row's quota, or the run's own."""
+        own = "key" not in record
+        at = self._own if own else self.quota_at(record["profile"] or "", record["region"] or "")
+        return self._session, self.holds[at]
 
     def records(self) -> Iterator[Record]:
         return records(self._address, primary=True)
@@ -193,9 +166,6 @@ class WholeSink:
         if self._session.failure is not None:
             self._ended(str(self._session.failure))
         self._session, self._closed = self._new_session(), anyio.Event()
-
-    def close(self) -> None:
-        self._closed.set()
 
     def release(self) -> None:
         """Write `released` where all is as it was left; the run stays stopped, or finished."""
@@ -217,9 +187,6 @@ class WholeSink:
         at = {quota: hold.durable + 1 for quota, hold in self.holds.items()}
         self._append_all(database, at, Event.RELEASED)
         self._ended("it was given back")
-
-    def _ended(self, why: str) -> None:
-        self.failure = self.failure or LedgerUnwritable(f"{self.label}: {why}")
 
 
 def _living(address: Address) -> list[str]:

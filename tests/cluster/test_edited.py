@@ -33,6 +33,7 @@ def test_rows_are_added_and_gone_and_made_ones_are_not_made_again(
         assert run.wait(60) == 5, run.communicate()
 
         out, err = team.run("--rate", "20").communicate(timeout=90)
+        assert out, err
         told = json.loads(out)
         assert (told["rows"], told["accepted"], told["pending"]) == (70, 70, 0), err
         per_disk = cloud.per_disk()
@@ -47,6 +48,9 @@ def test_rows_are_added_and_gone_and_made_ones_are_not_made_again(
         more = team.run()
         assert more.wait(60) == 0, more.communicate()
         assert cloud.per_disk()[disk(200)] == 1
+        waited = cli.run("wait", team.url, "--json")  # also of rows that are not planned any more
+        assert waited.code == 0, waited.err
+        assert waited.json["ready"] == 71
         assert set(cloud.per_disk().values()) == {1}
 
 
