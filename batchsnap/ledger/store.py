@@ -26,7 +26,6 @@ import anyio
 from batchsnap.errors import LedgerDamaged, LedgerError, LedgerLocked, LedgerUnwritable
 from batchsnap.failpoints import failpoint
 from batchsnap.ledger import disk, gap
-from batchsnap.ledger.disk import Scribe
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.reading import records
 from batchsnap.ledger.record import Record, encode
@@ -236,7 +235,7 @@ class Ledger:
 
     async def commit(self) -> None:
         """Write and sync groups until `close`. Runs as one task for the ledger's whole life."""
-        with Scribe() as scribe:
+        with disk.Scribe() as scribe:
             while True:
                 with anyio.CancelScope(deadline=self._group.due):
                     await self._wake.wait()
@@ -245,7 +244,7 @@ class Ledger:
                 if self._closing and not self._group.last_seq:
                     return
 
-    async def _commit_group(self, scribe: Scribe) -> None:
+    async def _commit_group(self, scribe: disk.Scribe) -> None:
         """Write what the group has gathered; sync it too where that is due."""
         group, now = self._group, anyio.current_time()
         sync = group.awaited or self._closing or group.due <= now
