@@ -89,22 +89,26 @@ async def snapshots_on(
     account: Account, region: str, disk_ids: Sequence[str]
 ) -> dict[str, Answer[SnapshotFact]]:
     """The private snapshots of each of up to ten disks, oldest first, each once."""
-
-    def of(some: Sequence[str]) -> Body:
-        return partial(actions.describe_snapshots, disk_ids=some)
-
-    return await _each(account, region, disk_ids, of, lambda fact: fact.disk_id)
+    return await _each(
+        account,
+        region,
+        disk_ids,
+        lambda some: partial(actions.describe_snapshots, disk_ids=some),
+        lambda fact: fact.disk_id,
+    )
 
 
 async def snapshots_named(
     account: Account, region: str, names: Sequence[str]
 ) -> dict[str, Answer[SnapshotFact]]:
     """The private snapshots of each of up to ten names, as `snapshots_on` gives those of disks."""
-
-    def of(some: Sequence[str]) -> Body:
-        return partial(actions.describe_snapshots, names=some)
-
-    return await _each(account, region, names, of, lambda fact: fact.name)
+    return await _each(
+        account,
+        region,
+        names,
+        lambda some: partial(actions.describe_snapshots, names=some),
+        lambda fact: fact.name,
+    )
 
 
 async def _each(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import tomllib
 from collections import defaultdict
 from pathlib import Path
 
@@ -16,6 +18,7 @@ PACKAGES = sorted(path.parent for path in HOUSE.rglob("__init__.py"))
 ROOMS = sorted(HOUSE.rglob("*.py"))
 LINES_MAX, FUNCTION_LINES_MAX, ROOMS_MAX = 300, 60, 12
 HOUSE_MAX = 105  # rooms
+_PURE = re.compile(r"^[-` ]*(\w+)`?\s+F0\b", re.MULTILINE)
 _COMMANDS = HOUSE / "cli" / "commands"  # a file each
 _BESIDE = (_COMMANDS, HOUSE / "cluster", HOUSE / "owners", HOUSE / "postgres")
 
@@ -53,6 +56,22 @@ def test_the_house_has_few_rooms() -> None:
     room of its own: then the bound says so."""
     rooms = [r for r in ROOMS if r.stem != "__init__" and r.parent not in _BESIDE]
     assert len(rooms) <= HOUSE_MAX
+
+
+def test_what_the_maps_call_pure_is_held_to_it() -> None:
+    """A room that is F0 on its package's map stands in the contract of the pure floor."""
+    told = {
+        ".".join([*package.relative_to(HOUSE.parent).parts, room])
+        for package in PACKAGES
+        for room in _PURE.findall(ast.get_docstring(_tree(package / "__init__.py")) or "")
+    }
+    contracts = tomllib.loads((HOUSE.parent / "pyproject.toml").read_text(encoding="utf8"))
+    [held] = [
+        set(contract["source_modules"])
+        for contract in contracts["tool"]["importlinter"]["contracts"]
+        if contract["name"].startswith("the pure floor")
+    ]
+    assert told == held
 
 
 def test_one_word_is_one_class() -> None:
