@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from batchsnap.client.ports import CredentialSource
-from batchsnap.cloud.credentials import STS_REGION, StaticCredentials, region_here
+from batchsnap.cloud.credentials import STS_REGION, StaticCredentials, chain, region_here
 from batchsnap.cloud.roles import Caller, Sts
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.errors import CredentialsError
@@ -55,6 +55,23 @@ def rehearsed(
     [(secret_id, secret_key)] = DEFAULT_KEYS.items()
     with EmbeddedSimulator(scenario) as simulator:
         yield simulator, StaticCredentials(secret_id, secret_key, source="simulated")
+
+
+@contextmanager
+def reached(
+    endpoint: str,
+    region: str,
+    *,
+    simulate: bool | Scenario = False,
+    given: CredentialSource | None = None,
+) -> Iterator[tuple[str, CredentialSource]]:
+    """(endpoint, credentials) of a run while the block runs: of a built-in cloud for a rehearsal,
+    else the `given` ones, or those that the chain of places finds."""
+    if not simulate:
+        yield endpoint, chain(endpoint, region) if given is None else given
+        return
+    with rehearsed(None if simulate is True else simulate) as (simulator, key):
+        yield simulator.url, key
 
 
 async def caller(credential: Credential, endpoint: str, region: str = "") -> Caller | None:

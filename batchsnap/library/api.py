@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -18,12 +18,11 @@ import anyio.to_thread
 
 from batchsnap.client.ports import CredentialSource
 from batchsnap.client.stopping import Stop
-from batchsnap.cloud.credentials import chain
 from batchsnap.cloud.endpoints import named
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.errors import Exit, UsageError, first_of_ours
-from batchsnap.job.accounts import rehearsed
-from batchsnap.job.run import Prepared, prepare
+from batchsnap.job.accounts import reached
+from batchsnap.job.run import prepare
 from batchsnap.job.spec import JobSpec, Result
 from batchsnap.ledger.record import Record
 from batchsnap.library.asked import Options, check_options
@@ -182,7 +181,12 @@ async def _run(
         if tap is not None:
             prepared.taps.append(tap)
         stop = options.get("stop") or Stop()
-        with _reached(prepared, options) as (endpoint, source):
+        with reached(
+            prepared.endpoint,
+            prepared.settings.region,
+            simulate=options.get("simulate") or False,
+            given=options.get("credentials"),
+        ) as (endpoint, source):
             credentials = source if reader is None else _AtReadersPace(source, reader, stop)
             return await prepared.execute(
                 endpoint, credentials, stop, options.get("say") or _silent
@@ -191,19 +195,6 @@ async def _run(
         raise first_of_ours(group) from None
     finally:
         prepared.close()
-
-
-@contextmanager
-def _reached(prepared: Prepared, options: Options) -> Iterator[tuple[str, CredentialSource]]:
-    """(endpoint, credentials) of a run while the block runs."""
-    if simulate := options.get("simulate"):
-        with rehearsed(None if simulate is True else simulate) as (simulator, key):
-            yield simulator.url, key
-        return
-    source = options.get("credentials")
-    if source is None:
-        source = chain(prepared.endpoint, prepared.settings.region)
-    yield prepared.endpoint, source
 
 
 def _spec(manifest: ManifestLike, ledger: str | Path, options: Options) -> JobSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,6 @@ from batchsnap.errors import Exit
 from batchsnap.lifecycle import Event
 
 if TYPE_CHECKING:
-    from batchsnap.client.ports import CredentialSource
     from batchsnap.client.stopping import Stop
     from batchsnap.job.run import Prepared
     from batchsnap.job.spec import JobSpec, Result
@@ -172,26 +171,15 @@ class Made:
 async def run_prepared(prepared: Prepared, options: dict[str, Any]) -> Result:
     from batchsnap.cli.progress import showing
     from batchsnap.client.stopping import Stop, watch_signals
+    from batchsnap.job.accounts import reached
 
+    simulate, region = prepared.spec.simulated, prepared.settings.region
     stop, result = Stop(), None
-    async with AsyncExitStack() as stack:
-        endpoint, credentials = await _open_cloud(stack, prepared)
-        tasks = await stack.enter_async_context(showing(prepared, stop, options))
-        tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
-        result = await prepared.execute(endpoint, credentials, stop, say)
+    with reached(prepared.endpoint, region, simulate=simulate) as (endpoint, credentials):
+        async with showing(prepared, stop, options) as tasks:
+            tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
+            result = await prepared.execute(endpoint, credentials, stop, say)
     return result or cut_off(prepared, stop)
-
-
-async def _open_cloud(stack: AsyncExitStack, prepared: Prepared) -> tuple[str, CredentialSource]:
-    """(endpoint, credentials) of a run; what is opened closes with `stack`."""
-    if prepared.spec.simulated:
-        from batchsnap.job.accounts import rehearsed
-
-        simulator, key = stack.enter_context(rehearsed())
-        return simulator.url, key
-    from batchsnap.cloud.credentials import chain
-
-    return prepared.endpoint, chain(prepared.endpoint, prepared.settings.region)
 
 
 def cut_off(prepared: Prepared, stop: Stop) -> Result:
