@@ -17,7 +17,7 @@ from pathlib import Path
 
 from batchsnap.errors import LedgerError
 from batchsnap.ledger import disk
-from batchsnap.ledger.record import Home
+from batchsnap.ledger.record import Home, encode
 from batchsnap.ledger.replay import Fold
 
 _GETVERSION = 0x80087601  # FS_IOC_GETVERSION: which of the files that had this inode number
@@ -84,6 +84,11 @@ def mark_lost(path: Path, line: bytes) -> None:
     finally:
         os.close(fd)
     disk.sync_folder(mark.parent)
+
+
+def run_line(fold: Fold) -> bytes:
+    """The ledger's first line: with it the run keeps its id, and so the names of its snapshots."""
+    return encode({name: value for name, value in fold.header.items() if name != "crc"})  # type: ignore
 
 
 def lost_since(path: Path, fd: int, fold: Fold) -> str:

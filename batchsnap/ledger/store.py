@@ -289,12 +289,7 @@ class Ledger:
             gap.check_ours(self.path, self._fd, self._end)
         except gap.NotOurs:
             with suppress(OSError):  # nothing is sent any more, marked or not
-                gap.mark_lost(self.path, _run_line(self.fold))
+                gap.mark_lost(self.path, gap.run_line(self.fold))
             raise
         if sync and holds_intent:
             failpoint("intent_synced")
-
-
-def _run_line(fold: Fold) -> bytes:
-    """The ledger's first line: with it the run keeps its id, and so the names of its snapshots."""
-    return encode({name: value for name, value in fold.header.items() if name != "crc"})  # type: ignore
