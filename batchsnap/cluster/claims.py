@@ -26,7 +26,7 @@ from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.hold import Hold
-from batchsnap.postgres.reading import QuotaRow, need, quotas, reader
+from batchsnap.postgres.reading import QuotaRow, held_locks, need, quotas, reader
 from batchsnap.postgres.recovery import Server, end_former, newest_of, server_of, try_locks
 from batchsnap.postgres.session import Session
 from batchsnap.settings import Waits
@@ -165,7 +165,7 @@ def _locked(database: Database, wanted: Mapping[int, QuotaRow], most: int) -> li
     """The locks that were free, of at most so many quotas as may be read at once. What must not be
     held for ever is free at the next try, so those that are held are tried too, after all others.
     """
-    held = {lock for (lock,) in database.run(schema.HELD)}
+    held = held_locks(database)
     likely = sorted(wanted, key=held.__contains__)[:most]
     sizes = newest_of(database, [wanted[lock].id for lock in likely])
     locks: list[int] = []

@@ -7,7 +7,7 @@ that orders them is the latest so far in the quota, for a wall clock may be set 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from batchsnap.postgres.door import Away, Database
 _LEDGER = "select id, header, phase, reason, wait from batchsnap.ledger where name = %s"
 _NEXT = (
     "select k.id, n.* from unnest(%s::integer[], %s::bigint[]) k (id, seen) cross join lateral "
-    "(select max(r.seq), count(*), '[' || string_agg(r.line, ',' order by r.seq) || ']' from "
+    "(select max(r.seq), count(*), string_agg(r.line, E'\\n' order by r.seq) from "
     "(select seq, line from batchsnap.record where quota = k.id and seq > k.seen "
     "order by seq limit %s) r) n (seq, number, lines) where n.number > 0"
 )
@@ -42,8 +42,10 @@ _QUOTAS = (
     "order by source, host"
 )
 _NEVER = "~"  # after every time
-_at: Callable[[Record], str] = itemgetter("at")
-_time: Callable[[tuple[str, Record]], str] = itemgetter(0)
+_AT_ONCE = 64  # lines are parsed, so that their records are looked at while they are at hand
+_AT = '"at":"'
+_STAMP = len("2026-11-26T00:00:00.000Z")
+_time: Callable[[tuple[str, str]], str] = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,19 @@ def records(address: Address, *, primary: bool = False) -> Iterator[Record]:
             coming = ahead.submit(merging.more, database, ids)
             while more := coming.result():
                 coming = ahead.submit(merging.more, database, ids)
-                yield from more
+                for first in range(0, len(more), _AT_ONCE):
+                    yield from _parsed(more[first : first + _AT_ONCE])
+
+
+def _parsed(lines: list[str]) -> list[Record]:
+    records: list[Record] = orjson.loads(f"[{','.join(lines)}]")
+    return records
+
+
+def _time_in(line: str) -> str:
+    """Its `at`, without parsing it: within a string the quotes would be escaped."""
+    at = line.find(_AT) + len(_AT)
+    return line[at : at + _STAMP] if at >= len(_AT) else ""
 
 
 class _Part:
@@ -160,34 +174,34 @@ class _Part:
         self.half = ""  # of the one in the middle of those that were read last
         self.to_its_end = False
 
-    def take(self, seq: int, told: list[Record]) -> Iterable[tuple[str, Record]]:
-        """Records that follow, each with its time."""
-        times = list(accumulate(map(_at, told), max, initial=self.until))[1:]
+    def take(self, seq: int, lines: list[str]) -> Iterable[tuple[str, str]]:
+        """Lines that follow, each with its time."""
+        times = list(accumulate(map(_time_in, lines), max, initial=self.until))[1:]
         self.seq, self.until, self.half = seq, times[-1], times[len(times) // 2]
-        return zip(times, told, strict=True)
+        return zip(times, lines, strict=True)
 
 
 class Merging:
-    """The records of many quotas by their times, read a few at a time: one is told once every
-    quota was read beyond its time, or to its end."""
+    """The lines of many quotas by their times, read a few at a time: one is told once every quota
+    was read beyond its time, or to its end."""
 
     def __init__(self) -> None:
         self._parts: dict[int, _Part] = {}
-        self._ahead: list[tuple[str, Record]] = []  # read, and not told yet
+        self._ahead: list[tuple[str, str]] = []  # read, and not told yet
         self._told_until = ""
 
-    def more(self, database: Database, ids: Iterable[int]) -> list[Record]:
-        """The next records of these quotas; none where all that is there was told. Then the next
+    def more(self, database: Database, ids: Iterable[int]) -> list[str]:
+        """The next lines of these quotas; none where all that is there was told. Then the next
         call looks again. Raises as `Database.run` does."""
         for quota in ids:
             self._parts.setdefault(quota, _Part())
-        told: list[Record] = []
+        told: list[str] = []
         while not told and not all(part.to_its_end for part in self._parts.values()):
             self._read(database)
             open_ = (part.until for part in self._parts.values() if not part.to_its_end)
             self._told_until = min(open_, default=_NEVER)
             known = bisect_left(self._ahead, self._told_until, key=_time)
-            told = [record for _, record in self._ahead[:known]]
+            told = [line for _, line in self._ahead[:known]]
             del self._ahead[:known]
         if not told:
             for part in self._parts.values():
@@ -204,21 +218,13 @@ class Merging:
         }
         most = max(_AHEAD_LEAST, _AHEAD // len(parts))
         found = dict.fromkeys(due, 0)
-        for quota, seq, told in _next(database, due, most):
-            found[quota] = len(told)
-            self._ahead.extend(parts[quota].take(seq, told))
+        asked = database.run(_NEXT, list(due), list(due.values()), most)
+        for quota, seq, number, lines in asked:
+            found[quota] = number
+            self._ahead.extend(parts[quota].take(seq, lines.split("\n")))
         for quota, number in found.items():
             parts[quota].to_its_end = number < most
         self._ahead.sort(key=_time)  # nearly in order, and of equal ones none passes another
-
-
-def _next(
-    database: Database, seen: Mapping[int, int], most: int
-) -> Iterator[tuple[int, int, list[Record]]]:
-    """The next records of each quota after the number that was seen: (quota, number of the last,
-    records); none of a quota that has none."""
-    for quota, seq, _, lines in database.run(_NEXT, list(seen), list(seen.values()), most):
-        yield quota, seq, orjson.loads(lines)
 
 
 def parts_in(database: Database, ledger: LedgerRow) -> list[Owned]:
@@ -260,7 +266,7 @@ class DatabaseFollower:
                 self._begun = True
                 return [ledger.header]
             ids = [quota.id for quota in quotas(database, ledger.id)]
-            return self._merging.more(database, ids)
+            return _parsed(self._merging.more(database, ids))
 
     def parts(self) -> list[Owned]:
         """Its quotas now; raises as `more`."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+import orjson
 import pytest
 
 from batchsnap.ledger.record import stamp
@@ -24,7 +24,9 @@ def fill(base: Base, quotas: dict[int, list[float]]) -> None:
             "insert into batchsnap.quota (ledger, source, host) values (1, %s, %s)", place, place
         )
         lines = [
-            json.dumps({"event": "later", "at": stamp(BORN + at), "quota": quota, "nth": nth})
+            orjson.dumps(
+                {"event": "later", "at": stamp(BORN + at), "quota": quota, "nth": nth}
+            ).decode()
             for nth, at in enumerate(times)
         ]
         base.sql(
@@ -88,7 +90,7 @@ def test_a_follower_tells_the_same_and_then_what_follows(
             "insert into batchsnap.record select %s::integer, coalesce(max(seq), 0) + 1, %s "
             "from batchsnap.record where quota = %s",
             quota,
-            json.dumps(record),
+            orjson.dumps(record).decode(),
             quota,
         )
     assert heard(follower.more()) == [(4, 7.0), (2, 300.0), (3, 300.0), (2, 301.0)]
