@@ -1,4 +1,4 @@
-"""The face: options to orders, records to words, errors to exit codes.
+"""The face: options to what is asked, records to words, errors to exit codes.
 
 main       the group of commands, and the one place where an error becomes an exit code
 options    what several commands share, and how texts become values

@@ -81,7 +81,7 @@ class Silence:
         return disk_id in self._why and self._why[disk_id] is None
 
     def why(self, disk_id: str) -> Unanswered:
-        """Why it proves nothing; only where it doesn't."""
+        """Why it proves nothing of this disk; only to be asked where it doesn't."""
         return self._why.get(disk_id) or Unanswered(False, SHORT, f"{disk_id} was not asked about")
 
 

@@ -40,7 +40,7 @@ class Stop:
             hear()
 
     def tell(self, hear: Callable[[], None]) -> None:
-        """Call it at the stop; at once where that has been."""
+        """Call `hear` at the stop, or at once where there was one."""
         self._told.append(hear)
         if self.stopping:
             hear()

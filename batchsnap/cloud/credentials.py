@@ -175,7 +175,7 @@ class StaticCredentials:
         return self._credential
 
     def invalidate(self, profile: str) -> None:
-        """There is no other to be had."""
+        """Nothing to read anew: these keys are all there are."""
 
     def __repr__(self) -> str:
         return f"StaticCredentials({self._credential.source})"

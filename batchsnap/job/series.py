@@ -116,7 +116,7 @@ def stands(series: Series, now: datetime) -> Fold | None:
 
 async def supersede(
     earlier: RecordSink,
-    order: JobSpec,
+    spec: JobSpec,
     credentials: CredentialSource,
     stop: Stop,
     say: Say,
@@ -130,8 +130,8 @@ async def supersede(
         LedgerError: it can't be written.
     """
     header = earlier.fold.header
-    cloud_is_there = not header["simulated"] and not order.simulated
-    if cloud_is_there and order.endpoint in {"", header["endpoint"]}:
+    cloud_is_there = not header["simulated"] and not spec.simulated
+    if cloud_is_there and spec.endpoint in {"", header["endpoint"]}:
         reopened = Reopened(earlier, endpoint="", given={})
         if doubts := reopened.doubts:
             what = "a doubt of it is" if doubts == 1 else f"{doubts:,} doubts of it are"

@@ -56,7 +56,7 @@ class JobSpec:
 
 
 def open_manifest(spec: JobSpec) -> Manifest | CopyManifest:
-    """The order's manifest; of copies it is a ledger.
+    """The manifest that is meant; of copies it is a ledger.
 
     Raises:
         UsageError: as `Manifest.open` does; it is a ledger, or none; the region can't be used.
@@ -119,7 +119,7 @@ def series_at(template: str, now: datetime) -> Series:
 
 
 def series_meant(spec: JobSpec, now: datetime) -> Series:
-    """The ledgers that the order means.
+    """The ledgers that are meant.
 
     Raises:
         UsageError: standard input needs --ledger; and as `series_at` does.

@@ -79,7 +79,7 @@ def link(temporary: Path, path: Path) -> None:
 
 
 def sync_data(fd: int) -> None:
-    """The file's bytes, and the size they need, on the medium itself."""
+    """Make the file's bytes, and the size they need, durable on the medium itself."""
     if sys.platform == "darwin":
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync stops at the drive's cache there
     else:
@@ -87,7 +87,7 @@ def sync_data(fd: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """The folder's names on the medium."""
+    """Make the names in a folder durable."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with needing("way to make a name in a folder last (its fsync)", folder / "ledger"):

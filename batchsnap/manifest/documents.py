@@ -218,7 +218,7 @@ class Totals:
         self._empty = 0  # the largest TotalCount of pages without disks
 
     def add(self, total: Any, disks: list[Any]) -> None:
-        """One page."""
+        """Count a page: the TotalCount that it tells, and its disks."""
         told = total if isinstance(total, int) else 0
         regions = {region_of(disk) for disk in disks}
         if not regions:

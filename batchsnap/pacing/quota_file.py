@@ -263,7 +263,7 @@ class Contention:
         self._said = False
 
     def over(self) -> None:
-        """The lock was had."""
+        """The lock was taken: the next wait is a new one."""
         self._asked_at = -math.inf
 
     def wait_s(self, now: float) -> float:

@@ -1,4 +1,4 @@
-"""`batchsnap run`: options to an order, one question before money is spent, the result in words."""
+"""`batchsnap run`: what is asked for, one question before money is spent, the result in words."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _bounds() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def spec_of(manifest: str, options: dict[str, Any]) -> JobSpec:
-    """The order that options give."""
+    """What the options ask for."""
     from batchsnap.job.spec import JobSpec
 
     return JobSpec(
