@@ -81,25 +81,24 @@ async def _run(
     *,
     edited: bool,
 ) -> Conclusion:
-    from batchsnap.cloud.credentials import Credentials
-    from batchsnap.cloud.transport import get_unsigned
+    from batchsnap.cloud.credentials import chain
     from batchsnap.cluster.machine import Machine
     from batchsnap.cluster.run import known
     from batchsnap.cluster.worker import Offer
 
-    credentials = Credentials(get_unsigned)
     if there is None:
-        await _load(address, spec, options, credentials)
+        await _load(address, spec, options)
     elif edited:
-        await _edit(address, spec, options, credentials)
+        await _edit(address, spec, options)
     there = known(address)
     assert there is not None
     machine = Machine(0 if options["no_work"] else options["max_quotas"])
-    offer = Offer(credentials, machine, spec.waits)
+    offer = Offer(chain, machine, spec.waits)
     return await working(address, there, offer, options, whole=True)
 
 
-async def _load(address: Address, spec: JobSpec, options: dict[str, Any], credentials: Any) -> None:
+async def _load(address: Address, spec: JobSpec, options: dict[str, Any]) -> None:
+    from batchsnap.cloud.credentials import chain
     from batchsnap.cluster.run import load_run, prepare_load
     from batchsnap.job.preview import warnings
 
@@ -109,11 +108,13 @@ async def _load(address: Address, spec: JobSpec, options: dict[str, Any], creden
         for text in warnings(prepared):
             fail_softly(text)
         _ask(prepared, address, yes=options["yes"])
+        credentials = chain(prepared.endpoint, prepared.settings.region)
         await load_run(address, prepared, credentials)
     say(f"loaded {prepared.intake.rows:,} rows into {address.label}")
 
 
-async def _edit(address: Address, spec: JobSpec, options: dict[str, Any], credentials: Any) -> None:
+async def _edit(address: Address, spec: JobSpec, options: dict[str, Any]) -> None:
+    from batchsnap.cloud.credentials import chain
     from batchsnap.cluster.edit import prepare_edit, take_edit
     from batchsnap.job.preview import warnings
 
@@ -123,6 +124,7 @@ async def _edit(address: Address, spec: JobSpec, options: dict[str, Any], creden
         for text in warnings(prepared):
             fail_softly(text)
         _ask(prepared, address, yes=options["yes"])
+        credentials = chain(prepared.endpoint, prepared.settings.region)
         await take_edit(address, prepared, sink, credentials, retry_failed=spec.retry_failed)
     say(f"the edited manifest is taken in: {prepared.intake.to_do.total():,} rows are left")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -38,6 +38,10 @@ what is read last. One quota may have more."""
 _RUN_LINES = "select line from batchsnap.record where quota = %s order by seq"
 
 
+Admit = Callable[[list[Share]], Awaitable[list[Share]]]
+"""Those of some quotas, whose locks we have, that this machine can work on."""
+
+
 class Claimed(NamedTuple):
     """A quota that is ours."""
 
@@ -55,10 +59,10 @@ class Claims:
         self._clock = clock
 
     async def take(
-        self, wanted: Iterable[QuotaRow], most: int, choose: Choose | None = None
+        self, wanted: Iterable[QuotaRow], most: int, admit: Admit, choose: Choose | None = None
     ) -> list[Claimed]:
-        """Claim some of the quotas that nobody owns; with `choose`, which is the
-        canary's, of their rows only the chosen ones.
+        """Claim some of the quotas that nobody owns, of those that are for this machine; with
+        `choose`, which is the canary's, of their rows only the chosen ones.
 
         Raises:
             Away: the session was lost; what was claimed meanwhile is free again.
@@ -77,8 +81,8 @@ class Claims:
         try:
             read = partial(self._read, [by_lock[lock] for lock in got], choose)
             shares = await anyio.to_thread.run_sync(read)
-            if shares:
-                await self._claim(database, shares, claimed)
+            if fit := await admit(shares):
+                await self._claim(database, fit, claimed)
         except BaseException:  # nobody will work on those that are ours
             for one in claimed:
                 self._session.drop(one.hold)

@@ -33,6 +33,7 @@ from batchsnap.postgres.lease import grace_s
 from batchsnap.postgres.reading import reader, records
 from batchsnap.postgres.session import Session
 from batchsnap.postgres.sink import QuotaSink
+from batchsnap.settling.makers import Reach
 
 _AHEAD_MOST_S = 300.0  # a signature that is dated further ahead is refused
 _END = "update batchsnap.quota set ended = %s where id = %s and ended is null"
@@ -48,6 +49,7 @@ class Shared:
     clock: Clock
     say: Say
     address: Address
+    reach: Reach  # for questions before a claim
     run_waits: Callable[[], bool]  # until all snapshots are ready
     taps: Sequence[Callable[[Record], None]]  # each sees every record that is written
 

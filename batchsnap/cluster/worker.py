@@ -7,6 +7,7 @@ while there are any, up to its bound; one that nobody has taken for ten seconds 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +16,11 @@ from typing import NamedTuple
 import anyio
 from anyio.abc import TaskGroup
 
+from batchsnap.client.connections import Connections, LocalGates
 from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock, LoopClock
+from batchsnap.cloud.endpoints import endpoint_url
 from batchsnap.cloud.transport import Transport
 from batchsnap.cluster.canary import Canary
 from batchsnap.cluster.claims import Claims
@@ -26,6 +29,7 @@ from batchsnap.cluster.load import stop_open
 from batchsnap.cluster.machine import Machine
 from batchsnap.cluster.tenure import Shared, Tenure
 from batchsnap.errors import Exit, LedgerError
+from batchsnap.pacing.quota_file import state_folder
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database
 from batchsnap.postgres.reading import LedgerRow, QuotaRow, quotas
@@ -67,7 +71,7 @@ class Facts:
 class Offer(NamedTuple):
     """What this machine gives."""
 
-    credentials: CredentialSource
+    credentials: Callable[[str, str], CredentialSource]  # by endpoint and region
     machine: Machine
     waits: Waits = Waits()
     keep: bool = False  # also where nothing is left that this machine has keys for
@@ -101,7 +105,8 @@ class Worker:
         self._canary = Canary(address, ledger, settings.canary, self.session, say)
         self._tenures: dict[int, Tenure] = {}
         self._changed = anyio.Event()
-        self._keys = Keys(offer.credentials, say)
+        self._credentials = offer.credentials(ledger.header["endpoint"], settings.region)
+        self._keys = Keys(self._credentials, say)
         self._unowned_since: dict[int, float] = {}
         self._limit = _most_failed(settings.max_errors, int(ledger.header["manifest"]["rows"]))
 
@@ -115,24 +120,40 @@ class Worker:
         Raises:
             LedgerError: the database can't be used.
         """
+        gates = LocalGates(  # of questions alone, which cost nothing where they are throttled
+            self._settings, self._clock, state_folder(), self._stop, self._say, first_wait_s=0.0
+        )
+        try:
+            await self._run(gates)
+        finally:
+            gates.close()
+        if self.session.failure is not None:
+            raise self.session.failure
+
+    async def _run(self, gates: LocalGates) -> None:
         async with Transport() as transport, anyio.create_task_group() as tasks:
+            connections = Connections(
+                transport, gates, self._settings, self._clock, self._credentials
+            )
+            endpoint = self._ledger.header["endpoint"]
             world = Shared(
                 session=self.session,
                 transport=transport,
-                credentials=self._offer.credentials,
+                credentials=self._credentials,
                 clock=self._clock,
                 say=self._say,
                 address=self._address,
                 run_waits=lambda: self.facts.wait,
                 taps=self._offer.machine.taps,
+                reach=lambda profile, region: connections.account(
+                    profile, endpoint_url(endpoint, region)
+                ),
             )
             self._stop.tell(self._drain)
             async with anyio.create_task_group() as session:
                 session.start_soon(self._session)
                 await self._offer_until_over(tasks, world)
                 self.session.close()
-        if self.session.failure is not None:
-            raise self.session.failure
 
     async def _session(self) -> None:
         await self.session.run()
@@ -210,7 +231,9 @@ class Worker:
             free = [quota for quota in free if now - since[quota.id] >= _ORPHAN_S]
             room = len(free)
         try:
-            claimed = await self._claims.take(free, room, canary.choose if canary else None)
+            admit = partial(self._keys.admitted, reach=world.reach)
+            choose = canary.choose if canary else None
+            claimed = await self._claims.take(free, room, admit, choose)
         except LedgerError as error:
             self._say(f"nothing could be claimed: {error}")
             return

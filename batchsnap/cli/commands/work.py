@@ -97,9 +97,8 @@ async def _serve(address: Address, options: dict[str, Any]) -> int:
 
 
 def _offer(options: dict[str, Any]) -> Offer:
-    from batchsnap.cloud.credentials import Credentials
-    from batchsnap.cloud.transport import get_unsigned
+    from batchsnap.cloud.credentials import chain
     from batchsnap.cluster.machine import Machine
     from batchsnap.cluster.worker import Offer
 
-    return Offer(Credentials(get_unsigned), Machine(options["max_quotas"]))
+    return Offer(chain, Machine(options["max_quotas"]))
