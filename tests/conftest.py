@@ -22,6 +22,23 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 
+_COMPUTE = {"conformance", "pure", "scenarios", "vectors"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is slow begins first, so that nobody waits for it at the end. What only computes is
+    spread among what waits for processes, so that the processors are never idle."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    rest = [item for item in items if item not in set(slow)]
+    compute = [item for item in rest if item.path.parent.name in _COMPUTE]
+    wait = [item for item in rest if item.path.parent.name not in _COMPUTE]
+    placed = [
+        (place / len(group), item) for group in (compute, wait) for place, item in enumerate(group)
+    ]
+    items[:] = [*slow, *(item for _, item in sorted(placed, key=lambda pair: pair[0]))]
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     """batchsnap in an empty folder, with the simulator's keys and no other environment."""

@@ -26,6 +26,7 @@ def alone(team: Team, process: subprocess.Popen[str]) -> bool:
     return bool(phase != "canary")
 
 
+@pytest.mark.slow
 def test_n_are_ready_before_any_other_is_made_and_helpers_wait(
     gather: Gather, tmp_path: Path, base: Base
 ) -> None:

@@ -12,6 +12,7 @@ from tests.postgres import Base
 from tests.process import Cli
 
 
+@pytest.mark.slow
 def test_wait_and_rollback_work_on_all_quotas_once_nobody_owns_one(
     cli: Cli, gather: Gather, tmp_path: Path, base: Base
 ) -> None:

@@ -11,6 +11,7 @@ from tests.crash.hammer import hammer, well
 from tests.process import Cli
 
 
+@pytest.mark.slow
 def test_some_kills(cli: Cli, tmp_path: Path) -> None:
     found = hammer(cli, tmp_path, rows=60, kills=7, seed=random.randrange(10**6))
 

@@ -90,6 +90,7 @@ def test_every_field_and_event_of_the_ledger_is_explained() -> None:
         assert f"`{name}`" in fields, name
 
 
+@pytest.mark.slow
 def test_the_commands_shown_work(cli: Cli, tmp_path: Path) -> None:
     """Those of the shell blocks and of the runbook, in their order, against the simulator."""
     (tmp_path / "ops" / "ledgers").mkdir(parents=True)

@@ -44,6 +44,7 @@ def made(cli: Cli, cloud: Cloud, rows: int, **more: Any) -> dict[str, str]:
     return env
 
 
+@pytest.mark.slow
 def test_each_ready_row_is_copied_once_and_rolled_back_alone(cli: Cli, tmp_path: Path) -> None:
     with simulator(tmp_path, *sets(**OPEN)) as cloud:
         env = made(cli, cloud, 40, regions=("ap-guangzhou", "ap-shanghai"))
@@ -222,6 +223,7 @@ def test_what_can_not_be_copied_is_said_before_anything_is_sent(cli: Cli, tmp_pa
         assert (failed.code, "--retry-failed" in failed.err) == (2, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "kills"), [(60, 2), pytest.param(300, 5, marks=pytest.mark.long)])
 def test_copies_through_lost_replies_and_kills(
     cli: Cli, tmp_path: Path, rows: int, kills: int

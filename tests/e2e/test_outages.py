@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from batchsnap.ledger.record import unstamp
 from batchsnap.simulator.scenario import Scenario
 from batchsnap.simulator.server import EmbeddedSimulator
@@ -30,6 +32,7 @@ def to(cloud: Cloud) -> dict[str, str]:
     return {"BATCHSNAP_ENDPOINT": cloud.url}
 
 
+@pytest.mark.slow
 def test_an_outage_makes_few_doubts_and_spends_no_row(cli: Cli, tmp_path: Path) -> None:
     write_fleet(tmp_path, 40)
     with simulator(tmp_path, *sets(error_5xx=1.0, committed=0.0)) as cloud:

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from batchsnap.simulator.resources import Disk
 from tests.process import Cli, disk, sets, simulator, write_fleet
 
@@ -25,6 +27,7 @@ def looks(disk_id: str, region: str) -> dict[str, Any]:
     return Disk(disk_id, region, 0).to_api(1)
 
 
+@pytest.mark.slow
 def test_a_map_of_300_rows_is_what_the_cloud_has(cli: Cli, tmp_path: Path) -> None:
     write_fleet(tmp_path, ROWS, regions=REGIONS)
     caps = {"DescribeSnapshots": 0, "DescribeDisks": 0}

@@ -332,6 +332,7 @@ def test_plan_says_what_a_run_would_do(cli: Cli, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.jsonl"))
 
 
+@pytest.mark.slow
 def test_the_demo_shows_a_clean_end(cli: Cli, tmp_path: Path) -> None:
     done = cli.run("demo")
 

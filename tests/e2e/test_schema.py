@@ -23,6 +23,7 @@ def check(schema: dict[str, Any], value: dict[str, Any]) -> None:
     assert set(value) <= set(schema["properties"]), value
 
 
+@pytest.mark.slow
 def test_all_that_is_written_keeps_to_its_schema(cli: Cli, tmp_path: Path) -> None:
     """A run with every kind of trouble that is soon over, interrupted, resumed, rolled back."""
     schemas = cli.run("schema").json

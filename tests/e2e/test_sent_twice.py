@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.process import Cli, disk, simulator, write_fleet
 
 LEDGER = "fleet.csv.ledger.jsonl"
 SOON = ("--settle-for", "1s")
 
 
+@pytest.mark.slow
 def test_a_rollback_tells_the_second_snapshot_of_a_row(cli: Cli, tmp_path: Path) -> None:
     """Nor does it delete the first before that is known: the second would pass for it."""
     write_fleet(tmp_path, 4)

@@ -14,6 +14,7 @@ OPEN = {"cap_per_s": 0, "creating_s": 0, "caps": {"DescribeSnapshots": 0, "Descr
 SKIP = ("--unless-newer-than", "12h")
 
 
+@pytest.mark.slow
 def test_the_second_night_makes_only_what_is_stale(cli: Cli, tmp_path: Path) -> None:
     write_fleet(tmp_path, 60, name="stale.csv")
     write_fleet(tmp_path, 100)
@@ -71,6 +72,7 @@ def test_a_row_that_may_have_been_sent_is_settled_and_not_skipped(cli: Cli, tmp_
     assert (done.json["accepted"], done.json["skipped"]) == (1, 0)
 
 
+@pytest.mark.slow
 def test_a_row_that_was_in_doubt_is_never_skipped(cli: Cli, tmp_path: Path) -> None:
     """Settled absent and deferred: what was sent for it may turn up, so it goes its own way."""
     write_fleet(tmp_path, 1)

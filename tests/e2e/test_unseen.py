@@ -85,6 +85,7 @@ def test_a_doubt_is_settled_though_its_row_is_gone_from_the_manifest(
     assert (story[-1], story.count("accepted")) == ("settled", second == "lost_reply")
 
 
+@pytest.mark.slow
 def test_a_doubt_on_a_deleted_disk_ends_when_its_row_is_taken_out(cli: Cli, tmp_path: Path) -> None:
     """Silence about an unseen disk proves nothing while the row may still be sent; put back, it is
     asked about first."""
