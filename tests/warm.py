@@ -142,7 +142,8 @@ def _keep(asked: dict[str, Any], fds: list[int]) -> None:
         os.close(fd)
     os.write(tell, b"%d\n" % pid)
     _, status = os.waitpid(pid, 0)
-    os.write(tell, b"%d\n" % os.waitstatus_to_exitcode(status))
+    with suppress(BrokenPipeError):  # nobody waits for it
+        os.write(tell, b"%d\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
 
 
