@@ -246,7 +246,13 @@ DONE = frozenset({_S.ACCEPTED, _S.READY, _S.VANISHED, _S.DELETING, _S.DELETED, _
 MADE = DONE - {_S.SKIPPED}
 """States of rows whose snapshot this run made, whatever became of it since."""
 
-HAS_SNAPSHOT = frozenset({_S.ACCEPTED, _S.READY, _S.DELETED, _S.SKIPPED})
+THERE = frozenset({_S.ACCEPTED, _S.READY})
+"""States of rows whose snapshot, made by this run, is there for all that is known."""
+
+DELETABLE = THERE | {_S.VANISHED, _S.DELETING}
+"""States of rows whose snapshot may be there: `vanished` may have been said too early."""
+
+HAS_SNAPSHOT = THERE | {_S.DELETED, _S.SKIPPED}
 """States in which an older refusal is no news: the row has, or had, what was asked for."""
 
 UNCERTAIN = frozenset({_S.SENT, _S.IN_DOUBT})
@@ -254,6 +260,9 @@ UNCERTAIN = frozenset({_S.SENT, _S.IN_DOUBT})
 
 ENDED = frozenset({_S.REJECTED, _S.GAVE_UP})
 """States of rows that failed; another run may take them up."""
+
+OVER = DONE | ENDED
+"""States in which this run sends nothing more for the row."""
 
 WORD: dict[State, str] = {
     **{state: state.value for state in State},

@@ -17,7 +17,7 @@ from batchsnap.cloud.endpoints import is_local
 from batchsnap.job.intake import Intake, sorted_in
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
-from batchsnap.lifecycle import DONE, ENDED, Event
+from batchsnap.lifecycle import OVER, Event
 from batchsnap.model import PlannedRequest
 from batchsnap.postgres import schema
 from batchsnap.postgres.door import Database
@@ -38,7 +38,6 @@ _SIBLINGS = (
     "select (select r.line from batchsnap.record r where r.quota = q.id order by r.seq desc "
     "limit 1) from batchsnap.quota q where q.source = %s and q.host = %s"
 )
-_AT_REST = DONE | ENDED
 
 
 class Remaining:
@@ -49,7 +48,7 @@ class Remaining:
         self._fresh = 0  # planned rows that no record named when this began
         self._known = len(fold.cohorts)
         # Rows that are not planned any more are nobody's to bring to an end.
-        self._others = {key for key, c in fold.cohorts.items() if c.standing.state not in _AT_REST}
+        self._others = {key for key, c in fold.cohorts.items() if c.standing.state not in OVER}
 
     def plan(self, requests: Iterable[PlannedRequest]) -> Iterator[PlannedRequest]:
         """Pass them on, and know them."""
@@ -62,8 +61,8 @@ class Remaining:
     def rows(self) -> int:
         fold = self._fold
         unnamed = self._fresh - (len(fold.cohorts) - self._known)
-        open_ = sum(number for state, number in fold.counts.items() if state not in _AT_REST)
-        others = sum(fold.standing(key).state not in _AT_REST for key in self._others)
+        open_ = sum(number for state, number in fold.counts.items() if state not in OVER)
+        others = sum(fold.standing(key).state not in OVER for key in self._others)
         return unnamed + open_ - others
 
 

@@ -19,7 +19,7 @@ from batchsnap.job.spec import SIMULATED, Result
 from batchsnap.ledger.gap import Gap
 from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.record import Record, stamp
-from batchsnap.lifecycle import DONE, ENDED, UNCERTAIN, Event, State
+from batchsnap.lifecycle import DELETABLE, OVER, UNCERTAIN, Event
 from batchsnap.model import PlannedRequest, RegionKey
 from batchsnap.report.summary import Summary, summary_of
 from batchsnap.settings import MAX_DURATION_S, Settings, Waits
@@ -27,10 +27,6 @@ from batchsnap.settling.rollback import Rollback, seconds_in
 from batchsnap.settling.row import request_in
 from batchsnap.settling.snapshots import Pile, accepted_in, piled
 from batchsnap.version import __version__
-
-_DELETABLE = frozenset({State.ACCEPTED, State.READY, State.VANISHED, State.DELETING})
-"""States of rows whose snapshot may be there: `vanished` may have been said too early."""
-_AT_REST = DONE | ENDED
 
 
 class Reopened:
@@ -83,7 +79,7 @@ class Reopened:
         """The snapshots that a rollback may delete. A row that owes its last question is asked
         about first: once its snapshot is deleted, a second one would pass for it."""
         standing = self.fold.standing
-        found = accepted_in(self.ledger.records(), lambda key: standing(key).state, _DELETABLE)
+        found = accepted_in(self.ledger.records(), lambda key: standing(key).state, DELETABLE)
         return piled(snapshot for snapshot in found if not standing(snapshot.key).owed)
 
     async def rollback(
@@ -122,7 +118,7 @@ class Reopened:
     def _unasked(self) -> Counter[str]:
         """Rows that may have a snapshot which the ledger does not know, by what is to be done."""
         standings = [self.fold.standing(key) for key in self.fold.intents]
-        owed = [s.state in _AT_REST for s in standings if s.owed and s.state not in UNCERTAIN]
+        owed = [s.state in OVER for s in standings if s.owed and s.state not in UNCERTAIN]
         return +Counter(
             {
                 "in doubt whether they were made: run settle, then rollback again": sum(
@@ -198,7 +194,7 @@ class Reopened:
         for key, intent in self.fold.intents.items():
             standing = self.fold.standing(key)
             doubt = standing.state in UNCERTAIN
-            if doubt or (standing.owed and standing.state in _AT_REST):
+            if doubt or (standing.owed and standing.state in OVER):
                 yield request_in(intent), doubt
 
 

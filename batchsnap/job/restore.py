@@ -20,13 +20,14 @@ from batchsnap.client.account import Account
 from batchsnap.cloud.actions import DATA_DISK, PAGE_MAX, SYSTEM_DISK
 from batchsnap.cloud.pages import DiskFact, SnapshotFact
 from batchsnap.ledger.ports import Store
+from batchsnap.lifecycle import THERE, State
 from batchsnap.report.files import csv_text
 from batchsnap.report.story import RowFact, read_story
 from batchsnap.settling.makers import Reach
 
 _Fact = TypeVar("_Fact", DiskFact, SnapshotFact)
 _NO_WORD = re.compile(r"[^a-z0-9]+")
-_THERE = frozenset({"accepted", "ready", "skipped"})
+_HAS_ONE = THERE | {State.SKIPPED}
 
 
 class Copies(NamedTuple):
@@ -160,10 +161,10 @@ def line_of(row: RowFact, copy: RowFact | None, copy_region: str, told: Told) ->
         region=row.region,
         profile=row.profile,
         state=row.state,
-        snapshot_id=row.snapshot_id if row.state in _THERE else "",
+        snapshot_id=row.snapshot_id if row.state in _HAS_ONE else "",
         copy_region=copy_region,
         copy_state=copy.state if copy else "",
-        copy_id=copy.snapshot_id if copy and copy.state in _THERE else "",
+        copy_id=copy.snapshot_id if copy and copy.state in _HAS_ONE else "",
         snapshot_usage=usage,
         becomes_disk=becomes,
         why=why,
@@ -171,7 +172,7 @@ def line_of(row: RowFact, copy: RowFact | None, copy_region: str, told: Told) ->
 
 
 def _becomes(row: RowFact, usage: str) -> tuple[str, str]:
-    if row.state not in _THERE:
+    if row.state not in _HAS_ONE:
         return "no", f"there is no snapshot: {row.state}"
     if usage == SYSTEM_DISK:
         return "no", "the snapshot of a system disk becomes an image: CreateImage, RunInstances"

@@ -21,6 +21,7 @@ from batchsnap.cloud.faults import hint
 from batchsnap.errors import Exit
 from batchsnap.ledger.ports import Store
 from batchsnap.ledger.record import unstamp
+from batchsnap.lifecycle import THERE, State
 from batchsnap.owners.quotas import QuotaLine, head, owner_text, since_text, worst_first
 from batchsnap.report.figures import Marks, columns
 from batchsnap.report.files import write_whole
@@ -172,8 +173,8 @@ def _regions(facts: list[RowFact]) -> list[dict[str, Any]]:
     rows: dict[str, list[int]] = {}
     for fact in facts:
         counts = rows.setdefault(fact.region or "?", [0, 0, 0])
-        counts[0] += fact.state in {"accepted", "ready"}
-        counts[1] += fact.state == "ready"
+        counts[0] += fact.state in THERE
+        counts[1] += fact.state == State.READY
         counts[2] += 1
     most = max((total for _, _, total in rows.values()), default=0) or 1
     ordered = sorted(rows.items(), key=lambda item: (-item[1][2], item[0]))

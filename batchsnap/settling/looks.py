@@ -17,7 +17,7 @@ from batchsnap.client import questions
 from batchsnap.client.account import Account
 from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.failpoints import failpoint
-from batchsnap.lifecycle import State
+from batchsnap.lifecycle import THERE
 from batchsnap.settings import Patience, patience
 from batchsnap.settling import evidence
 from batchsnap.settling.row import Row, RunContext
@@ -26,7 +26,6 @@ _PAUSE_FIRST_S = 5.0  # after a question that was not answered
 _PAUSE_MOST_S = 60.0
 _HEAR_AGAIN_S = 5.0
 _IDLE_S = 3600.0
-_THERE = frozenset({State.ACCEPTED, State.READY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ class Looks:
     def promised(self, row: Row) -> str:
         """The snapshot that is to be there: the row's own, unless it was deleted or is gone."""
         fold = self._context.sink.fold
-        there = fold.standing(row.key).state in _THERE
+        there = fold.standing(row.key).state in THERE
         return evidence.own(row, fold, self._claimed) if there else ""
 
     async def run(self) -> None:
