@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from types import TracebackType
 from typing import Protocol
 
@@ -73,17 +72,15 @@ class Timeouts:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self._waits: deque[Timeout] = deque()  # in order; behind the first some may be over
+        self._waits: dict[Timeout, None] = {}  # a set in the order in which they are due
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> Timeout:
         """A context manager for this task: after so long it raises TimeoutError."""
         task = asyncio.current_task(self._loop)
         assert task is not None
-        wait = Timeout(task, self._loop.time() + self._seconds)
-        while self._waits and self._waits[0].over:
-            self._waits.popleft()
-        self._waits.append(wait)
+        wait = Timeout(task, self._loop.time() + self._seconds, self._waits)
+        self._waits[wait] = None
         if self._timer is None:
             self._timer = self._loop.call_at(wait.due, self._ring)
         return wait
@@ -91,27 +88,25 @@ class Timeouts:
     def _ring(self) -> None:
         """End what is due, and come again for the next."""
         self._timer, now = None, self._loop.time()
-        while self._waits:
-            wait = self._waits[0]
-            if not wait.over:
-                if wait.due > now:
-                    self._timer = self._loop.call_at(wait.due, self._ring)
-                    return
-                wait.end()
-            self._waits.popleft()
+        for wait in list(self._waits):
+            if wait.due > now:
+                self._timer = self._loop.call_at(wait.due, self._ring)
+                return
+            del self._waits[wait]
+            wait.end()
 
 
 class Timeout:
     """One of those waits."""
 
-    __slots__ = ("_cancelling", "_late", "_task", "due", "over")
+    __slots__ = ("_cancelling", "_late", "_task", "_waits", "due")
 
-    def __init__(self, task: asyncio.Task[object], due: float) -> None:
+    def __init__(self, task: asyncio.Task[object], due: float, waits: dict[Timeout, None]) -> None:
         self.due = due
-        self.over = False
         self._late = False
         self._task = task
         self._cancelling = task.cancelling()
+        self._waits = waits
 
     def end(self) -> None:
         """It takes too long."""
@@ -127,8 +122,8 @@ class Timeout:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.over = True
         if not self._late:
+            del self._waits[self]
             return
         others = self._task.uncancel() > self._cancelling
         if kind is asyncio.CancelledError and not others:
