@@ -36,13 +36,23 @@ _PAGE = "report.html"
     show_default=True,
     help="Where to leave the files.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(2, 6),
+    metavar="N",
+    help="Show N workers on one run, of which one is killed (needs the extra `demo`).",
+)
 @verbosity()
-def command(folder: Path, **options: Any) -> int:
+def command(folder: Path, *, workers: int | None, **options: Any) -> int:
     """Snapshot a sample fleet of 200 disks in three regions against the built-in cloud, which
     throttles, is busy and loses replies on the way. Needs no account and sends nothing out.
 
     Leaves fleet.csv, the ledger and report.html to look at.
     """
+    if workers is not None:
+        from batchsnap.cli.commands.demo_team import show_team
+
+        return show_team(folder, workers, options)
     import anyio
 
     from batchsnap.job.run import prepare
