@@ -201,9 +201,10 @@ async def connected(
     shared: bool,
     say: Say,
     stop: Stop | None = None,
+    right: RightToSend | None = None,
 ) -> AsyncIterator[Connections]:
     """Connections and this process's own gates, open while the block runs; `shared`: starts are
-    counted with those of this user's other processes.
+    counted with those of this user's other processes; `right`: nothing leaves without it.
 
     Raises:
         OtherVersion: one whose starts we can't see is at work.
@@ -214,7 +215,8 @@ async def connected(
     gates = LocalGates(settings, clock, folder, stop, say)
     try:
         async with Transport() as transport:
-            yield Connections(transport, gates, settings, clock, credentials)
+            paced = gates if right is None else LeasedGates(gates, right)
+            yield Connections(transport, paced, settings, clock, credentials)
     finally:
         gates.close()
         if at_work is not None:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from batchsnap.clock import Clock
 from batchsnap.cloud.tc3 import Credential
-from batchsnap.ledger.ports import RecordSink
+from batchsnap.ledger.ports import RecordSink, RightToSend
 from batchsnap.model import Departure, Fault, Quota, Reply, SignedRequest
 
 __all__ = ["Clock", "CredentialSource", "Departure", "Gate", "Gates", "RecordSink"]
@@ -69,23 +69,6 @@ class Gates(Protocol):
     """The one gate of each quota."""
 
     def of(self, quota: Quota) -> Gate: ...
-
-
-class RightToSend(Protocol):
-    """It comes and goes where a ledger may be taken over, and ends for good when it was."""
-
-    @property
-    def ended(self) -> str:
-        """Why it never holds again, or ""."""
-        ...
-
-    def holds(self) -> bool:
-        """Whether something may be sent now."""
-        ...
-
-    async def held(self) -> bool:
-        """Wait until it holds; False once it has ended."""
-        ...
 
 
 class CredentialSource(Protocol):

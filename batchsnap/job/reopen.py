@@ -92,7 +92,13 @@ class Reopened:
         self._begin(clock)
         async with (
             connected(
-                self.settings, clock, credentials, shared=True, say=say, stop=stop
+                self.settings,
+                clock,
+                credentials,
+                shared=True,
+                say=say,
+                stop=stop,
+                right=self.ledger.right,
             ) as connections,
             committing(self.ledger),
         ):
@@ -165,7 +171,13 @@ class Reopened:
             async with (
                 bounded(stop, self.settings.max_duration_s),
                 connected(
-                    self.settings, clock, credentials, shared=True, say=say, stop=stop
+                    self.settings,
+                    clock,
+                    credentials,
+                    shared=True,
+                    say=say,
+                    stop=stop,
+                    right=self.ledger.right,
                 ) as connections,
             ):
                 await LocalExecutor(clock, connections, say).execute(work, stop)

@@ -21,6 +21,23 @@ from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 
 
+class RightToSend(Protocol):
+    """It comes and goes where a ledger may be taken over, and ends for good when it was."""
+
+    @property
+    def ended(self) -> str:
+        """Why it never holds again, or ""."""
+        ...
+
+    def holds(self) -> bool:
+        """Whether something may be sent now."""
+        ...
+
+    async def held(self) -> bool:
+        """Wait until it holds; False once it has ended."""
+        ...
+
+
 class RecordSink(Protocol):
     """An open ledger: where records go. A send waits for `durable` of its own intent.
 
@@ -44,6 +61,11 @@ class RecordSink(Protocol):
     @property
     def taps(self) -> list[Callable[[Record], None]]:
         """Each is called with every record taken, before that is durable; it must not block."""
+        ...
+
+    @property
+    def right(self) -> RightToSend | None:
+        """To send for all of its rows, while `commit` runs; None: whoever has it open has it."""
         ...
 
     @property

@@ -61,6 +61,7 @@ class Ledger:
         self.cut_bytes = cut  # what recovery cut off this time
         self.lost = fold.lost or gap.lost_since(path, fd, fold)  # why records may be missing, or ""
         self.failure: LedgerUnwritable | None = None
+        self.right = None  # a lock on the file is enough
         self.taps: list[Callable[[Record], None]] = []  # each sees every record taken
         self._fd = fd
         self._end = os.fstat(fd).st_size

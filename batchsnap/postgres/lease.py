@@ -9,6 +9,7 @@ It is void where a clock says that more time passed: a paused machine stops the 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import anyio
@@ -96,3 +97,27 @@ class Lease:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
+
+
+class Leases:
+    """Of many quotas that are worked on as one: it holds while all of them do."""
+
+    def __init__(self, leases: Iterable[Lease]) -> None:
+        self._leases = list(leases)
+
+    @property
+    def ended(self) -> str:
+        """Why one of them has ended, or ""."""
+        return next((lease.ended for lease in self._leases if lease.ended), "")
+
+    def holds(self) -> bool:
+        """Whether something may be sent now."""
+        return all(lease.holds() for lease in self._leases)
+
+    async def held(self) -> bool:
+        """Wait until all hold; False once one has ended."""
+        while not self.holds():
+            for lease in self._leases:
+                if not await lease.held():
+                    return False
+        return True

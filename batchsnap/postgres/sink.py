@@ -13,6 +13,7 @@ import orjson
 
 from batchsnap.errors import LedgerUnwritable
 from batchsnap.ledger.gap import Gap
+from batchsnap.ledger.ports import RightToSend
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import FAILED_WORDS
@@ -28,6 +29,7 @@ class SessionSink(ABC):
         self.fold = fold
         self.lost = lost  # why durable records may be missing
         self.failure: LedgerUnwritable | None = None
+        self.right: RightToSend | None = None  # a tenure's gates have their lease
         self.taps: list[Callable[[Record], None]] = []
         self._last: Batch | None = None
         self._closed = anyio.Event()

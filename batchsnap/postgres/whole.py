@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -27,6 +28,7 @@ from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.hold import Hold
+from batchsnap.postgres.lease import Leases, grace_s
 from batchsnap.postgres.reading import (
     LedgerRow,
     QuotaRow,
@@ -39,10 +41,20 @@ from batchsnap.postgres.reading import (
 from batchsnap.postgres.recovery import newest_of, try_locks
 from batchsnap.postgres.session import Session
 from batchsnap.postgres.sink import SessionSink
+from batchsnap.settings import Settings
 
 _HOLD = (
     "update batchsnap.ledger set phase = 'stopped' where id = %s and phase in ('canary', 'open')"
 )
+_CLEAN = (
+    "select not exists (select from batchsnap.quota own join batchsnap.quota q "
+    "on q.source = own.source and q.host = own.host cross join lateral (select r.line from "
+    "batchsnap.record r where r.quota = q.id order by r.seq desc limit 1) last "
+    "where own.ledger = %s and own.source <> '' and "
+    "last.line::json ->> 'event' <> 'released')"
+)
+"""Whether each tenure of the pairs, in whatever ledger, was ended by who had it."""
+_AWAKE_S = 1.0
 _CLAIMED = (
     "select q.id, (select r.line from batchsnap.record r where r.quota = q.id and "
     """r.line like '{"event":"claimed"%%' order by r.seq desc limit 1) """
@@ -90,10 +102,9 @@ class WholeSink(SessionSink):
             first = f"other processes work on {self.label}: `batchsnap stop` it first"
             raise LedgerLocked("\n".join((first, *_living(self._address))))
         database.run(_HOLD, self._ledger.id)
-        for record in records(self._address, primary=True):
-            self.fold.apply(record)
-            self.lost = self.lost or record.get("recovered", {}).get("lost", "")
-        newest = newest_of(database, self._rows)
+        newest = newest_of(database, self._rows)  # whatever is written after it is in our way
+        clean = database.one(_CLEAN, self._ledger.id)[0]
+        self._read(database)
         at = {quota: (newest.get(quota) or 0) + 1 for quota in self._rows}
         self._append_all(database, at, Event.CLAIMED)
         for quota, seq in at.items():
@@ -101,6 +112,19 @@ class WholeSink(SessionSink):
             what = row.what if row.source else "the run"
             self.holds[quota] = hold = Hold(quota, self._lock(row), seq, self._clocks, what)
             hold.on_end = self._ended
+        self.right = Leases(hold.lease for hold in self.holds.values())
+        if not clean:  # a former owner may still be sending
+            time.sleep(grace_s(Settings().merged(self.fold.settings).rate_per_s))
+
+    def _read(self, database: Database) -> None:
+        """Fold all records, while the session that has the locks is kept awake."""
+        asked = time.monotonic()
+        for record in records(self._address, primary=True):
+            self.fold.apply(record)
+            self.lost = self.lost or record.get("recovered", {}).get("lost", "")
+            if time.monotonic() - asked > _AWAKE_S:
+                database.run("select 1")
+                asked = time.monotonic()
 
     @property
     def _clocks(self) -> Any:
@@ -158,6 +182,7 @@ class WholeSink(SessionSink):
     async def commit(self) -> None:
         """Hold a session until `close`, and write what is appended."""
         for hold in self.holds.values():
+            hold.lease.void()  # what another session proved is no proof for this one
             self._session.adopt(hold)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._session.run)

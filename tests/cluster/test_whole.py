@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
 import pytest
 
+from batchsnap.postgres.whole import WholeSink
 from tests.cluster.fleet import cloud_of, write_wide_fleet
 from tests.cluster.team import Gather, until
 from tests.postgres import Base
@@ -60,3 +62,44 @@ def test_what_a_killed_worker_left_in_doubt_is_settled_without_sending(
         on = team.run()
         assert on.wait(60) == 0, on.communicate()
         team.check(80)
+
+
+def test_whoever_takes_a_ledger_up_waits_for_a_former_owner_and_sends_while_all_is_its_own(
+    gather: Gather, tmp_path: Path, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_wide_fleet(tmp_path, 4, 2)
+    slept: list[float] = []
+    with cloud_of(tmp_path, 2) as cloud:
+        team = gather(base, cloud)
+        assert team.run().wait(60) == 0
+        address = base.address(team.ledger)
+        monkeypatch.setattr("batchsnap.postgres.whole.time.sleep", slept.append)
+        WholeSink.open(address).release()
+        assert slept == []
+        WholeSink.open(address)  # and is killed: it gives nothing back
+        sink = WholeSink.open(address)
+        assert slept == [pytest.approx(4.0)]
+
+    async def main() -> None:
+        right = sink.right
+        assert right is not None
+        assert not right.holds()  # what was claimed is no proof: an answer is
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(sink.commit)
+                assert await right.held()
+                taken = max(sink.holds)
+                newest = "(select max(seq) from batchsnap.record where quota = %s)"
+                base.sql(
+                    f"insert into batchsnap.record values (%s, {newest} + 1, 'another')",
+                    taken,
+                    taken,
+                )
+                while not right.ended:  # a heartbeat away
+                    await anyio.sleep(0.05)
+                assert not right.holds()
+                assert not await right.held()
+                sink.close()
+        assert sink.failure is not None
+
+    anyio.run(main)
