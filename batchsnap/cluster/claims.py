@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,12 +26,13 @@ from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.hold import Hold
-from batchsnap.postgres.reading import QuotaRow, held_locks, need, quotas, reader
-from batchsnap.postgres.recovery import Server, end_former, newest_of, server_of, try_locks
+from batchsnap.postgres.reading import QuotaRow, need, quotas, reader
+from batchsnap.postgres.recovery import Server, newest_of, server_of, try_locks
 from batchsnap.postgres.session import Session
 from batchsnap.settings import Waits
 
 BATCH = 10
+ORPHAN_S = 10.0  # unowned for so long, a quota is taken above the bound
 RECORDS = 100_000
 """So many records are read for a claim at most, so that what is claimed first does not wait for
 what is read last. One quota may have more."""
@@ -49,6 +50,24 @@ class Claimed(NamedTuple):
     share: Share
 
 
+class Free:
+    """Which quotas nobody owns, by what heartbeats see, and since when."""
+
+    def __init__(self) -> None:
+        self._since: dict[QuotaRow, float] = {}
+
+    def of(self, others: Iterable[QuotaRow], held: Set[int], now: float) -> list[QuotaRow]:
+        """Those of some quotas whose locks nobody holds."""
+        free = [quota for quota in others if lock_of(quota) not in held]
+        since = {quota.id: then for quota, then in self._since.items()}
+        self._since = {quota: since.get(quota.id, now) for quota in free}
+        return free
+
+    def orphans(self, now: float) -> list[QuotaRow]:
+        """Those that have been free for so long that somebody must have them."""
+        return [quota for quota, since in self._since.items() if now - since >= ORPHAN_S]
+
+
 class Claims:
     """Takes free quotas of one ledger."""
 
@@ -59,7 +78,7 @@ class Claims:
         self._clock = clock
 
     async def take(
-        self, wanted: Iterable[QuotaRow], most: int, admit: Admit, choose: Choose | None = None
+        self, free: Iterable[QuotaRow], most: int, admit: Admit, choose: Choose | None = None
     ) -> list[Claimed]:
         """Claim some of the quotas that nobody owns, of those that are for this machine; with
         `choose`, which is the canary's, of their rows only the chosen ones.
@@ -68,9 +87,9 @@ class Claims:
             Away: the session was lost; what was claimed meanwhile is free again.
             LedgerError: they can't be read.
         """
-        chosen = list(wanted)
+        chosen = list(free)
         random.shuffle(chosen)  # or all workers would want the same
-        by_lock = {schema.pair_lock(q.source, q.host): q for q in chosen}
+        by_lock = {lock_of(quota): quota for quota in chosen}
         if not by_lock or most < 1:
             return []
         lock = partial(_locked, wanted=by_lock, most=min(most, BATCH))
@@ -125,8 +144,9 @@ class Claims:
             return
         for share in shares:
             quota = share.quota
-            lock = schema.pair_lock(quota.source, quota.host)
-            hold = Hold(quota.id, lock, share.newest + 1, self._session.clocks, quota.what)
+            hold = Hold(
+                quota.id, lock_of(quota), share.newest + 1, self._session.clocks, quota.what
+            )
             self._session.adopt(hold)
             claimed.append(Claimed(hold, share))
         failpoint("claim_written")
@@ -165,23 +185,27 @@ class Claims:
         return {**record, "recovered": {"lost": share.lost}} if share.lost else record
 
 
+def lock_of(quota: QuotaRow) -> int:
+    return schema.pair_lock(quota.source, quota.host)
+
+
 def _locked(database: Database, wanted: Mapping[int, QuotaRow], most: int) -> list[int]:
-    """The locks that were free, of at most so many quotas as may be read at once. What must not be
-    held for ever is free at the next try, so those that are held are tried too, after all others.
-    """
-    held = held_locks(database)
-    likely = sorted(wanted, key=held.__contains__)[:most]
-    sizes = newest_of(database, [wanted[lock].id for lock in likely])
-    locks: list[int] = []
-    records = 0
-    for lock in likely:
-        records += sizes.get(wanted[lock].id, 0)
-        if locks and records > RECORDS:
-            break
-        locks.append(lock)
-    got = try_locks(database, locks)
-    end_former(database, [lock for lock in locks if lock not in got], frozenset())
-    return [lock for lock in locks if lock in got]
+    """The first locks that were free, of so many quotas as may be read at once: others want the
+    same ones at the same moment."""
+    left, got, records = list(wanted.items()), list[int](), 0
+    while left and len(got) < most:
+        tried, left = left[: most - len(got)], left[most - len(got) :]
+        sizes = newest_of(database, [quota.id for _, quota in tried])
+        locks: list[int] = []
+        for lock, quota in tried:
+            records += sizes.get(quota.id, 0)
+            if records > RECORDS and (got or locks):
+                left = []
+                break
+            locks.append(lock)
+        free = try_locks(database, locks)
+        got += [lock for lock in locks if lock in free]
+    return got
 
 
 def _run_records(database: Database, rows: Iterable[QuotaRow]) -> list[Record]:

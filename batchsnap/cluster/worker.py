@@ -7,7 +7,7 @@ while there are any, up to its bound; one that nobody has taken for ten seconds 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,21 +23,22 @@ from batchsnap.clock import Clock, LoopClock
 from batchsnap.cloud.endpoints import endpoint_url
 from batchsnap.cloud.transport import Transport
 from batchsnap.cluster.canary import Canary
-from batchsnap.cluster.claims import Claims
+from batchsnap.cluster.claims import Claims, Free, lock_of
 from batchsnap.cluster.keys import Keys
 from batchsnap.cluster.load import stop_open
 from batchsnap.cluster.machine import Machine
 from batchsnap.cluster.tenure import Shared, Tenure
+from batchsnap.engine.limits import errors_max
 from batchsnap.errors import Exit, LedgerError
 from batchsnap.pacing.quota_file import state_folder
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database
-from batchsnap.postgres.reading import LedgerRow, QuotaRow, quotas
+from batchsnap.postgres.reading import LedgerRow, QuotaRow, held_locks, quotas
+from batchsnap.postgres.recovery import end_former
 from batchsnap.postgres.session import Session
 from batchsnap.settings import Settings, Waits, counted
 
 _EVERY_S = 2.0
-_ORPHAN_S = 10.0  # unowned for so long, a quota is taken above the bound
 _HOLD_BACK_S = 6.0  # after the server's start: owners get theirs back first
 _FACTS = (
     "select l.phase, l.reason, l.wait, "
@@ -60,6 +61,7 @@ class Facts:
     server_up_s: float = 0.0
     begun: bool = True  # somebody has owned a part of it, and may come back for it
     quotas: tuple[QuotaRow, ...] = ()
+    held: Set[int] = frozenset()  # locks, whoever has them
     seen: bool = False
 
     @property
@@ -107,8 +109,9 @@ class Worker:
         self._changed = anyio.Event()
         self._credentials = offer.credentials(ledger.header["endpoint"], settings.region)
         self._keys = Keys(self._credentials, say)
-        self._unowned_since: dict[int, float] = {}
-        self._limit = _most_failed(settings.max_errors, int(ledger.header["manifest"]["rows"]))
+        self._free = Free()
+        self._look_at = -math.inf
+        self._limit = errors_max(settings.max_errors, int(ledger.header["manifest"]["rows"]))
 
     @property
     def owned(self) -> int:
@@ -168,9 +171,8 @@ class Worker:
                     self._tell_lacking()
                     return
                 now = self._clock.monotonic()
-                if now >= next_claim and self._may_claim():
+                if now >= next_claim and self._may_claim() and await self._claim(tasks, world, now):
                     next_claim = now + _EVERY_S
-                    await self._claim(tasks, world, now)
             with anyio.move_on_after(0.5):
                 await self._changed.wait()
             self._changed = anyio.Event()
@@ -216,19 +218,20 @@ class Worker:
         """Open quotas that this machine could own."""
         return [quota for quota in self.facts.open if self._keys.fit(quota)]
 
-    async def _claim(self, tasks: TaskGroup, world: Shared, now: float) -> None:
+    async def _claim(self, tasks: TaskGroup, world: Shared, now: float) -> bool:
+        """Whether there was something to claim: else the next look is soon."""
         for quota in self.facts.open:
             await self._keys.judge(quota)
         canary = self._canary if self.facts.phase == "canary" else None
         if canary is not None and not await self._makes_canary():
-            return
-        free = [quota for quota in self._mine() if quota.id not in self._tenures]
-        since = self._unowned_since = {q.id: self._unowned_since.get(q.id, now) for q in free}
+            return True
+        others = [quota for quota in self._mine() if quota.id not in self._tenures]
+        free = self._free.of(others, self.facts.held, now)
         room = self._offer.machine.room
         if canary is not None:
             free = canary.wanted(free)
         elif room <= 0:
-            free = [quota for quota in free if now - since[quota.id] >= _ORPHAN_S]
+            free = self._free.orphans(now)
             room = len(free)
         try:
             admit = partial(self._keys.admitted, reach=world.reach)
@@ -236,7 +239,7 @@ class Worker:
             claimed = await self._claims.take(free, room, admit, choose)
         except LedgerError as error:
             self._say(f"nothing could be claimed: {error}")
-            return
+            return True
         for one in claimed:
             tenure = Tenure(world, one, canary)
             self._tenures[one.hold.quota] = tenure
@@ -244,6 +247,7 @@ class Worker:
             tasks.start_soon(self._work, tenure)
         if claimed:
             self._say(f"owns {counted(len(self._tenures), 'quota')}, {len(claimed)} of them new")
+        return bool(free)
 
     async def _makes_canary(self) -> bool:
         """Whether there is more of it to be claimed for, by this process."""
@@ -282,16 +286,11 @@ class Worker:
         """After each heartbeat, in the session's thread."""
         phase, reason, wait, up_s, begun = database.one(_FACTS, self._ledger.id)
         rows = tuple(quotas(database, self._ledger.id))
-        self.facts = Facts(phase, reason, wait, up_s, begun, rows, seen=True)
+        held = held_locks(database)
+        self.facts = facts = Facts(phase, reason, wait, up_s, begun, rows, held, seen=True)
+        if (now := self._clock.monotonic()) >= self._look_at:  # for what a lock must not hang on
+            self._look_at = now + _EVERY_S
+            end_former(database, [lock_of(quota) for quota in facts.open], frozenset())
 
     def _wake(self) -> None:
         self._changed.set()
-
-
-def _most_failed(text: str, rows: int) -> int | None:
-    """What --max-errors comes to."""
-    if not text:
-        return None
-    if text.endswith("%"):
-        return max(1, round(float(text[:-1]) * rows / 100))
-    return max(1, int(text))

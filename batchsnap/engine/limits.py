@@ -73,7 +73,7 @@ class Limits:
         self._fold = fold
         self._stop = stop
         self._say = say
-        self._errors_max = _errors_max(settings.max_errors, rows)
+        self._errors_max = errors_max(settings.max_errors, rows)
         self._failed = 0  # in this process
         self._suspects = 0  # in this process; a canary among them is not well
         self._limited: list[Limited] = []
@@ -162,7 +162,7 @@ class Limits:
         return why
 
 
-def _errors_max(text: str, rows: int) -> int | None:
+def errors_max(text: str, rows: int) -> int | None:
     if not text:
         return None
     if text.endswith("%"):

@@ -131,12 +131,11 @@ def end_former(database: Database, locks: list[int], former: Set[int]) -> bool:
     """Whether a former session of ours, or a writer frozen half-way in a message, which no timeout
     ends, has one of the locks. It is ended."""
     found = False
-    for lock in locks:
-        for pid, name, stuck in database.run(schema.HOLDERS, lock):
-            if stuck or (pid in former and name == database.name):
-                found = True
-                with suppress(Away):
-                    database.run("select pg_terminate_backend(%s)", pid)
+    for pid, name, stuck in database.run(schema.HOLDERS, locks):
+        if stuck or (pid in former and name == database.name):
+            found = True
+            with suppress(Away):
+                database.run("select pg_terminate_backend(%s)", pid)
     return found
 
 

@@ -124,12 +124,14 @@ HELD = (
 LOCKS = f"{HELD} and l.pid = pg_backend_pid()"
 UNLOCKS = f"select pg_advisory_unlock(n) from unnest(%s::bigint[]) n where n in ({LOCKS})"
 HOLDERS = (
-    "select a.pid, a.application_name, a.state = 'active' and a.wait_event = 'ClientRead' "
-    "and a.state_change < now() - interval '8 seconds' from pg_locks l "
+    "select distinct a.pid, a.application_name, "
+    "coalesce(a.state = 'active' and a.wait_event = 'ClientRead' and a.query not like 'copy %%' "
+    "and a.state_change < now() - interval '8 seconds', false) from pg_locks l "
     "join pg_stat_activity a on a.pid = l.pid join pg_database d on d.oid = l.database "
     "where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 "
-    "and l.granted and (l.classid::bigint << 32) | l.objid::bigint = %s::bigint"
+    "and l.granted and (l.classid::bigint << 32) | l.objid::bigint = any(%s::bigint[])"
 )
+"""And whether each stands half-way in a message, which no timeout ends; a COPY may well."""
 
 
 def document(request: PlannedRequest) -> bytes:

@@ -12,8 +12,9 @@ import pytest
 
 from batchsnap.clock import LoopClock
 from batchsnap.cluster.claims import Claims
+from batchsnap.cluster.share import Share
 from batchsnap.postgres import schema
-from batchsnap.postgres.door import Away
+from batchsnap.postgres.door import Away, Database
 from batchsnap.postgres.reading import need, quotas, reader
 from batchsnap.postgres.session import Session
 from batchsnap.settings import Waits
@@ -47,11 +48,15 @@ def play(base: Base, scene: Callable[[Claims, Session], Coroutine[Any, Any, None
     anyio.run(main)
 
 
-async def take(base: Base, of: Claims) -> list[str]:
+async def take(base: Base, of: Claims, most: int = 10) -> list[str]:
     """Claim all; the sources of those that are ours."""
     with reader(base.address("x")) as database:
         wanted = [q for q in quotas(database, need(database, base.address("x")).id) if q.source]
-    return sorted(one.share.quota.source for one in await of.take(wanted, 10))
+
+    async def admit(shares: list[Share]) -> list[Share]:
+        return shares
+
+    return sorted(one.share.quota.source for one in await of.take(wanted, most, admit))
 
 
 def locked(base: Base) -> set[int]:
@@ -99,6 +104,20 @@ def test_a_batch_is_written_by_one_statement(ledger: Base) -> None:
         assert locked(ledger) == locks(*QUOTAS)
 
     play(ledger, scene)
+
+
+def test_what_others_took_at_the_same_moment_does_not_count(
+    ledger: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.shuffle", lambda _: None)
+    other = Database(ledger.address())
+    other.run(schema.TRY_LOCKS, list(locks("a", "b")))
+
+    async def scene(of: Claims, session: Session) -> None:
+        assert await take(ledger, of, 1) == ["c"]
+
+    play(ledger, scene)
+    other.close()
 
 
 def test_one_to_which_somebody_wrote_meanwhile_is_left_alone_and_the_others_are_ours(

@@ -66,6 +66,7 @@ def ended(processes: list[subprocess.Popen[str]], most_s: float = 240.0) -> list
 def judge(team: Team, witness: Witness, base: Base) -> None:
     team.check(ROWS)
     assert team.events()["doubled"] == 0
+    assert witness.unknown < 0.05
     assert late_starts(witness.starts, claims_of(base)) == []
     assert shared_seconds(witness.starts, 20) == []
 

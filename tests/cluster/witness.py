@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,50 +43,67 @@ class Claim(NamedTuple):
     pid: int
 
 
-@dataclass
 class Witness:
-    """Create calls in the order of their arrival."""
+    """Create calls in the order of their arrival. Whose a connection is tells its port, which is
+    looked up while the socket is open; another process may have the port later."""
 
-    pids: Callable[[], Iterable[int]]
-    starts: list[Start] = field(default_factory=list)
-    _owners: dict[Any, int] = field(default_factory=dict)  # by connection
+    def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
+        self._pids = pids
+        self._seen: list[tuple[float, str, object, str]] = []  # with the connection
+        self._new: dict[object, int] = {}  # connections whose owner is not known yet, their ports
+        self._owners: dict[object, int] = {}
+        self._over = threading.Event()
+        self._looker = threading.Thread(target=self._look)
+
+    @property
+    def starts(self) -> list[Start]:
+        """Those whose process is known."""
+        found = [Start(at, s, self._owners.get(way, 0), d) for at, s, way, d in self._seen]
+        return [start for start in found if start.pid]
+
+    @property
+    def unknown(self) -> float:
+        """The share of all others."""
+        return 1 - len(self.starts) / max(1, len(self._seen))
 
     def hears(self, request: web.BaseRequest, body: bytes) -> None:
-        if request.headers.get("X-TC-Action") != CREATE:
+        if request.headers.get("X-TC-Action") != CREATE or request.transport is None:
             return
         found = _CREDENTIAL.search(request.headers.get("Authorization", ""))
-        source = source_of(found[1]) if found else ""
+        way = request.protocol
+        if way not in self._owners:
+            self._new[way] = request.transport.get_extra_info("peername")[1]
         disk = json.loads(body).get("DiskId", "")
-        self.starts.append(Start(time.time(), source, self._owner(request), disk))
+        self._seen.append((time.time(), source_of(found[1]) if found else "", way, disk))
 
-    def _owner(self, request: web.BaseRequest) -> int:
-        connection = request.protocol
-        if not self._owners.get(connection):  # the list of sockets may be read in its change
-            assert request.transport is not None
-            port = request.transport.get_extra_info("peername")[1]
-            found = (_pid_of(port, self.pids()) for _ in range(3))
-            self._owners[connection] = next(filter(None, found), 0)
-        return self._owners[connection]
+    def __enter__(self) -> Witness:
+        self._looker.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._looker.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.25):
+            wanted = {port: way for way, port in dict(self._new).items()}
+            inodes = {inode: pid for pid in self._pids() for inode in _sockets_of(pid)}
+            for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+                parts = line.split()
+                way = wanted.get(int(parts[1].rpartition(":")[2], 16))
+                if way is not None and parts[9] in inodes:
+                    self._owners[way] = inodes[parts[9]]
+                    self._new.pop(way, None)
 
 
-def _pid_of(port: int, pids: Iterable[int]) -> int:
-    """Whose socket has this local port."""
-    inodes = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        parts = line.split()
-        if int(parts[1].rpartition(":")[2], 16) == port:
-            inodes.add(f"socket:[{parts[9]}]")
-    for pid in pids:
-        try:
-            for link in Path(f"/proc/{pid}/fd").iterdir():
-                try:
-                    if os.readlink(link) in inodes:
-                        return pid
-                except OSError:
-                    continue
-        except OSError:
-            continue
-    return 0
+def _sockets_of(pid: int) -> Iterator[str]:
+    """The inodes of its sockets."""
+    with suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                target = os.readlink(link)
+                if target.startswith("socket:["):
+                    yield target[8:-1]
 
 
 @contextmanager
@@ -102,7 +119,7 @@ def witnessed(
 
     Simulator._api = seen  # type: ignore[method-assign]
     try:
-        with cloud_of(folder, quotas, **scenario) as cloud:
+        with cloud_of(folder, quotas, **scenario) as cloud, witness:
             yield cloud, witness
     finally:
         Simulator._api = api  # type: ignore[method-assign]
