@@ -61,23 +61,16 @@ async def _main(folder: Path, workers: int, options: dict[str, Any]) -> int:
         tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
         with ExitStack() as stack:
             team = Team(folder, workers, options, stop)
-            with _unless_stopped(stop):
+            try:
                 code = await team.run(stack)
+            except UsageError:  # a Ctrl-C reaches what is being started, too
+                if not stop.stopping:
+                    raise
         tasks.cancel_scope.cancel()
     if code is None:
         say("stopped: of the demo nothing runs any more")
         raise click.exceptions.Exit(int(stop.exit or Exit.INTERRUPTED))
     return code
-
-
-@contextmanager
-def _unless_stopped(stop: Stop) -> Iterator[None]:
-    """What fails after a signal failed by it: a Ctrl-C reaches what is being started, too."""
-    try:
-        yield
-    except UsageError:
-        if not stop.stopping:
-            raise
 
 
 class Team:
