@@ -23,7 +23,9 @@ _KEY_CODES = frozenset(
 )
 """What keys meet that were rotated: an id that is gone, another key or token of the same id."""
 _SKEW_WORTH_MENDING_S = 1.0
-_AHEAD_S = 2.0, 300.0  # Date has whole seconds; what is dated further ahead is refused
+AHEAD_MOST_S = 300.0
+"""A signature that is dated further ahead is refused."""
+_AHEAD_S = 2.0, AHEAD_MOST_S  # Date has whole seconds
 _READ_RETRIES = 3  # throttled questions cost nothing and are simply asked again
 
 

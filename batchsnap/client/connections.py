@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from batchsnap.client.account import Account
+from batchsnap.client.account import AHEAD_MOST_S, Account
 from batchsnap.client.ports import CredentialSource, Gate, Gates, RightToSend, Say
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
 from batchsnap.cloud import actions
+from batchsnap.cloud.endpoints import is_local
 from batchsnap.cloud.proxies import proxy_of
 from batchsnap.cloud.transport import Transport
 from batchsnap.errors import CredentialsError, Exit, OtherVersion
@@ -155,8 +156,14 @@ class Connections:
         settings: Settings,
         clock: Clock,
         credentials: CredentialSource,
+        *,
+        follows: bool = False,
     ) -> None:
+        """`follows`: another process made calls that may still be on their way, and how far its
+        clock was ahead is not known here: their signatures may outlive their time by as much as
+        the cloud takes."""
         self.transport = transport
+        self._follows = follows
         self._gates = gates
         self._settings = settings
         self._clock = clock
@@ -181,6 +188,8 @@ class Connections:
                 clock=self._clock,
                 timeout_s=self._settings.timeout_s,
             )
+            if self._follows and not is_local(url):
+                account.ahead_s = AHEAD_MOST_S
         return account
 
     async def warm(self, account: Account, action: str = actions.CREATE) -> None:
@@ -216,7 +225,8 @@ async def connected(
     try:
         async with Transport() as transport:
             paced = gates if right is None else LeasedGates(gates, right)
-            yield Connections(transport, paced, settings, clock, credentials)
+            follows = right is not None
+            yield Connections(transport, paced, settings, clock, credentials, follows=follows)
     finally:
         gates.close()
         if at_work is not None:

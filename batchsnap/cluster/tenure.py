@@ -14,7 +14,6 @@ from batchsnap.client.connections import Connections, LeasedGates, LocalGates
 from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
-from batchsnap.cloud.endpoints import endpoint_url, is_local
 from batchsnap.cloud.transport import Transport
 from batchsnap.cluster.canary import Canary
 from batchsnap.cluster.claims import Claimed
@@ -35,7 +34,6 @@ from batchsnap.postgres.session import Session
 from batchsnap.postgres.sink import QuotaSink
 from batchsnap.settling.makers import Reach
 
-_AHEAD_MOST_S = 300.0  # a signature that is dated further ahead is refused
 _END = "update batchsnap.quota set ended = %s where id = %s and ended is null"
 
 
@@ -158,10 +156,8 @@ class Tenure:
                 share.settings,
                 world.clock,
                 world.credentials,
+                follows=share.fold.unsettled > 0,
             )
-            if not share.clean and not is_local(share.endpoint):
-                for profile, region in share.intake.queues:
-                    _assume_the_worst(connections, profile, endpoint_url(share.endpoint, region))
             halts = await LocalExecutor(world.clock, connections, world.say).execute(
                 work, self.stop
             )
@@ -218,9 +214,3 @@ def _records(address: Address, quota: int) -> Iterator[Record]:
     with reader(address, primary=True) as database, database.snapshot():
         for _, record in records_of(database, quota):
             yield record
-
-
-def _assume_the_worst(connections: Connections, profile: str, url: str) -> None:
-    """Another process signed calls that may still be on their way, and how far its clock was ahead
-    is not known here: the last questions wait as long as a signature can outlive its time."""
-    connections.account(profile, url).ahead_s = _AHEAD_MOST_S

@@ -19,6 +19,7 @@ from batchsnap.lifecycle import (
     MOVES,
     NEW,
     RUN_EVENTS,
+    UNCERTAIN,
     WORD,
     Event,
     Finding,
@@ -207,6 +208,15 @@ class Fold:
     def owed(self) -> int:
         """Rows that were sent again and still wait for their last question."""
         return sum(cohort.rows for cohort in self._all.values() if cohort.standing.owed)
+
+    @property
+    def unsettled(self) -> int:
+        """Rows of which an attempt made so far may yet turn up."""
+        return sum(c.rows for c in self._all.values() if not c.at_rest and _may_turn_up(c.standing))
+
+
+def _may_turn_up(standing: Standing) -> bool:
+    return standing.doubted or standing.owed or standing.state in UNCERTAIN
 
 
 def folded(records: Iterable[Record]) -> Fold:

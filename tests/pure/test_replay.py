@@ -326,3 +326,21 @@ def test_what_the_run_is_comes_from_its_newest_records() -> None:
     fold.apply({"event": "resumed", "at": AT})
     assert fold.manifest["rows"] == 9
     assert fold.recovered
+
+
+def test_rows_of_which_an_attempt_may_yet_turn_up_are_counted() -> None:
+    fold = folded(birth(), moved("intent"))
+    steps: list[tuple[Record, int]] = [
+        (moved("in_doubt"), 1),
+        (moved("settled", found=False), 1),
+        (moved("intent"), 1),
+        (moved("accepted", snapshot_id="s"), 1),  # it owes its last question
+        (moved("settled", found=True, final=True), 0),
+    ]
+    assert fold.unsettled == 1
+    for record, left in steps:
+        fold.apply(record)
+        assert fold.unsettled == left, record
+    fold.apply(moved("intent", 2))
+    fold.apply(moved("deferred", 2))
+    assert fold.unsettled == 0  # surely not executed
