@@ -28,6 +28,7 @@ from batchsnap.cloud.transport import get_unsigned
 from batchsnap.cluster import claims
 from batchsnap.cluster.load import Pair, add_quota
 from batchsnap.cluster.run import load_run, prepare_load
+from batchsnap.cluster.share import Share
 from batchsnap.job.spec import JobSpec
 from batchsnap.ledger.ports import RecordSink
 from batchsnap.ledger.reading import records
@@ -127,6 +128,10 @@ async def load(
     return {"rows": prepared.intake.rows}
 
 
+async def _all_fit(shares: Sequence[Share]) -> Sequence[Share]:
+    return shares
+
+
 async def claim(url: str, number: str) -> dict[str, float]:
     """One batch of so many; then a heartbeat of all that it brought."""
     claims.BATCH = int(number)
@@ -138,7 +143,9 @@ async def claim(url: str, number: str) -> dict[str, float]:
             wanted = [row for row in quotas(database, need(database, address).id) if row.source]
         await session.call(lambda database: None)
         began = time.perf_counter()
-        got = await claims.Claims(address, session, clock, Waits()).take(wanted, int(number))
+        got = await claims.Claims(address, session, clock, Waits()).take(
+            wanted, int(number), _all_fit
+        )
         claim_s = time.perf_counter() - began
         assert len(got) == int(number), len(got)
         holds = [one.hold for one in got]
