@@ -55,12 +55,22 @@ class Hold:
 
 
 class Batch:
-    """Records that become durable together."""
+    """Records that become durable together: once somebody waits for them, or with the next
+    heartbeat."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_wanted: Callable[[], None] = lambda: None) -> None:
         self.entries: list[tuple[Hold, int, str]] = []
         self.failed: dict[int, int] = {}  # by quota
+        self.wanted = False
         self.done = anyio.Event()
+        self._on_wanted = on_wanted
+
+    async def written(self) -> None:
+        """Wait until they are durable, or lost with their quotas."""
+        if not self.wanted:
+            self.wanted = True
+            self._on_wanted()
+        await self.done.wait()
 
     def of(self, hold: Hold) -> Batch:
         """Its part of one quota."""

@@ -60,7 +60,7 @@ class Session:
         self._database: Database | None = None
         self._former: set[int] = set()  # backends that were ours
         self._holds: dict[int, Hold] = {}
-        self._group = Batch()
+        self._group = self._new_group()
         self._sent: Batch | None = None  # unanswered
         self._jobs: list[tuple[Callable[[Database], Any], asyncio.Future[Any]]] = []
         self._wake = anyio.Event()
@@ -84,7 +84,6 @@ class Session:
         group.entries.append((hold, hold.seq, line))
         if failed:
             group.failed[hold.quota] = group.failed.get(hold.quota, 0) + 1
-        self._wake.set()
         return group
 
     async def call(self, job: Callable[[Database], _T]) -> _T:
@@ -140,21 +139,33 @@ class Session:
 
     async def _serve(self) -> None:
         """One thing that is due: the group, a job, the heartbeat; or wait for one."""
-        if self._sent is None and self._group.entries:
-            self._sent, self._group = self._group, Batch()
+        if self._sent is None and self._group.entries and self._may_wait_s() <= 0:
+            self._sent, self._group = self._group, self._new_group()
         written = self._sent is not None or bool(self._jobs)
         if self._sent is not None:
             await self._commit(self._sent)
         elif self._jobs:
             await self._work(*self._jobs.pop(0))
-        if (wait_s := self._beat_at + _BEAT_S - self._clock.monotonic()) <= 0:
+        if self._beat_in_s() <= 0:
             await self._beat()
-            wait_s = 0.0
         self._outage.good(written=written)
-        if wait_s and not (self._group.entries or self._jobs or self._closing):
+        if not self._jobs and (wait_s := self._may_wait_s()) > 0:
             with anyio.move_on_after(wait_s):
                 await self._wake.wait()
         self._wake = anyio.Event()
+
+    def _new_group(self) -> Batch:
+        return Batch(self._rouse)
+
+    def _rouse(self) -> None:
+        self._wake.set()
+
+    def _beat_in_s(self) -> float:
+        return self._beat_at + _BEAT_S - self._clock.monotonic()
+
+    def _may_wait_s(self) -> float:
+        """How long a group may gather: until somebody waits for it, or the next heartbeat."""
+        return 0.0 if self._group.wanted or self._closing else self._beat_in_s()
 
     async def _answered(self, statement: Callable[[Database], _T]) -> _T:
         """Run statements in a thread; one that is not answered in time is cut off."""

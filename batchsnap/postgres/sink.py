@@ -66,7 +66,7 @@ class SessionSink(ABC):
         Raises:
             LedgerUnwritable: a quota was lost.
         """
-        await group.done.wait()
+        await group.written()
         if self.failure is not None:
             raise self.failure
 
@@ -119,7 +119,7 @@ class QuotaSink(SessionSink):
         await self._closed.wait()
         self._closed = anyio.Event()
         if self._last is not None:
-            await self._last.done.wait()
+            await self._last.written()
 
     def release(self) -> None:
         """Its tenure gives it back."""

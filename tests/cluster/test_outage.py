@@ -50,7 +50,7 @@ def test_what_takes_no_records_is_told_with_its_cause_and_is_a_stall(base: Base)
         assert "takes no records, nothing is sent: permission denied" in said[0]
         assert not hold.lease.holds()
         base.sql(GRANT)
-        await group.done.wait()
+        await group.written()
         assert await hold.lease.held()
         assert lines(base) == ["claimed", "late"]
         while not said[1:]:
@@ -63,7 +63,7 @@ def test_what_takes_no_records_is_told_with_its_cause_and_is_a_stall(base: Base)
 def test_what_takes_no_records_for_too_long_ends_with_5_and_its_cause(base: Base) -> None:
     async def scene(session: Session, hold: Hold, said: list[str]) -> None:
         base.sql(REVOKE)
-        await session.append(hold, "never").done.wait()
+        await session.append(hold, "never").written()
         assert session.failure is not None
         assert session.failure.exit_code == 5
         assert "permission denied for table record" in str(session.failure)
@@ -95,7 +95,7 @@ def test_another_server_of_the_same_numbers_has_other_records(
         promoted = recovery.Server("00000002", "1")
         monkeypatch.setattr(recovery, "server_of", lambda _: promoted)
         base.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where {OURS}")
-        await session.append(hold, "late").done.wait()
+        await session.append(hold, "late").written()
         assert "a failover or a restore" in ended[0]
         assert not hold.lease.holds()
         assert lines(base) == ["claimed"]

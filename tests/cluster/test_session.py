@@ -63,9 +63,25 @@ def test_what_is_done_is_there_in_order_and_failures_are_counted_with_it(base: B
     async def scene(session: Session, hold: Hold) -> None:
         groups = [session.append(hold, f"line {i}", failed=i % 2 == 0) for i in range(10)]
         for group in groups:
-            await group.done.wait()
+            await group.written()
         assert lines(base) == ["claimed", *(f"line {i}" for i in range(10))]
         assert base.sql("select failed from batchsnap.quota where id = 1") == [(5,)]
+
+    play(base, scene)
+
+
+def test_what_nobody_waits_for_goes_with_what_somebody_does_or_with_the_next_heartbeat(
+    base: Base,
+) -> None:
+    async def scene(session: Session, hold: Hold) -> None:
+        session.append(hold, "an outcome")
+        await session.call(lambda db: None)  # the session had its turn
+        await session.append(hold, "an intent").written()
+        [(statements,)] = base.sql("select count(distinct xmin::text) from batchsnap.record")
+        assert statements == 2, "that of `claimed`, and one for both"
+        session.append(hold, "the last outcome")
+        while len(lines(base)) < 4:
+            await anyio.sleep(0.05)
 
     play(base, scene)
 
@@ -74,7 +90,7 @@ def test_a_session_that_is_ended_by_the_server_is_a_stall_and_no_loss(base: Base
     async def scene(session: Session, hold: Hold) -> None:
         for number in range(5):
             base.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where {OURS}")
-            await session.append(hold, f"line {number}").done.wait()
+            await session.append(hold, f"line {number}").written()
         assert not hold.lease.ended
         assert await hold.lease.held()
         assert lines(base) == ["claimed", *(f"line {i}" for i in range(5))]
@@ -97,8 +113,8 @@ def test_a_group_that_was_carried_out_and_whose_answer_was_lost_is_not_written_t
 
     async def scene(session: Session, hold: Hold) -> None:
         monkeypatch.setattr(Database, "run", answer_lost)
-        await session.append(hold, "twice?").done.wait()
-        await session.append(hold, "after").done.wait()
+        await session.append(hold, "twice?").written()
+        await session.append(hold, "after").written()
         assert lost
         assert not hold.lease.ended
         assert lines(base) == ["claimed", "twice?", "after"]
@@ -114,8 +130,8 @@ def test_who_was_replaced_can_make_nothing_durable_and_its_other_quotas_go_on(ba
         base.sql("insert into batchsnap.record values (1, 2, 'claimed by another')")
         lost = session.append(hold, "of the former")
         kept = session.append(other, "of the same group")
-        await lost.done.wait()
-        await kept.done.wait()
+        await lost.written()
+        await kept.written()
         assert heard == ["another process owns this quota now"]
         assert not await hold.lease.held()
         assert lines(base) == ["claimed", "claimed by another"]
@@ -159,7 +175,7 @@ def test_a_quota_that_another_session_has_locked_meanwhile_is_lost(base: Base) -
                 await anyio.sleep(0.02)
             former = f"select pg_terminate_backend(pid) from pg_stat_activity where {OURS}"
             base.sql(f"{former} and pid <> {other.pid}")
-        await session.append(hold, "late").done.wait()
+        await session.append(hold, "late").written()
         assert hold.lease.ended
         assert lines(base) == ["claimed"]
         other.close()
