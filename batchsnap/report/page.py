@@ -202,7 +202,8 @@ def _quotas(lines: list[QuotaLine], as_of: str) -> dict[str, Any]:
         for line in sorted(lines, key=worst_first)
     ]
     tables = [rows[:_QUOTAS_SHOWN], rows[_QUOTAS_SHOWN:]]
-    return {"head": head(lines), "tables": list(filter(None, tables))}
+    hosts = len({line.host for line in lines}) > 1
+    return {"head": head(lines), "hosts": hosts, "tables": list(filter(None, tables))}
 
 
 def _details(story: Story) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib
 import json
 import re
@@ -15,8 +16,10 @@ import pytest
 
 from batchsnap.cli.main import COMMANDS
 from batchsnap.cloud.actions import RATES, policy_names
+from batchsnap.errors import Exit
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import TABLE
+from batchsnap.postgres.address import parse
 from tests.process import Cli, simulator, write_fleet
 from tests.programs import python
 
@@ -51,6 +54,32 @@ def test_every_command_is_in_the_readme_and_has_help(name: str) -> None:
     for parameter in command_of(name).params:
         if isinstance(parameter, click.Option):
             assert parameter.help, (name, parameter.name)
+
+
+def test_the_unit_and_the_deployment_shown_start_a_worker_and_know_its_exit_codes() -> None:
+    unit = re.search(r"```ini\n(.*?)```", README, re.DOTALL)
+    deployment = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert unit and deployment
+    parser = configparser.ConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(unit[1])
+    service = parser["Service"]
+    listed = re.search(r"command: \[(.*)\]", deployment[1])
+    assert listed
+    for words in (
+        shlex.split(service["ExecStart"]),
+        [word.strip().strip('"') for word in listed[1].split(",")],
+    ):
+        assert Path(words[0]).name == "batchsnap"
+        command = command_of(words[1])
+        given = command.make_context(words[1], words[2:]).params
+        assert parse(given["url"]).database == "ops"
+        assert given["metrics_port"] == 9464
+    assert service["SuccessExitStatus"] == str(int(Exit.TERMINATED))
+    assert service["RestartPreventExitStatus"] == f"{int(Exit.USAGE)} {int(Exit.LEDGER)}"
+    grace = re.search(r"terminationGracePeriodSeconds: (\d+)", deployment[1])
+    assert grace
+    assert int(grace[1]) == int(service["TimeoutStopSec"]) > 30  # one request, and its record
 
 
 def test_the_policy_allows_what_is_called_in_both_spellings() -> None:
