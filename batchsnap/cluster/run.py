@@ -23,6 +23,7 @@ from batchsnap.cluster.load import (
     stop_open,
 )
 from batchsnap.cluster.worker import Offer, Worker
+from batchsnap.engine.limits import errors_max
 from batchsnap.errors import Exit, LedgerError, LedgerLocked, UsageError
 from batchsnap.job.run import Prepared
 from batchsnap.job.series import Opened
@@ -34,8 +35,8 @@ from batchsnap.owners.parts import Parts
 from batchsnap.owners.quotas import QuotaLine
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
-from batchsnap.postgres.door import Away, Fenced
-from batchsnap.postgres.reading import LedgerRow, find, parts_in, reader, records
+from batchsnap.postgres.door import Away, Database, Fenced
+from batchsnap.postgres.reading import LedgerRow, find, parts_in, quotas, reader, records
 from batchsnap.postgres.recovery import Outage
 from batchsnap.postgres.store import DatabaseStore
 from batchsnap.report.summary import exit_of, summary_of
@@ -155,10 +156,11 @@ def take_up(address: Address, there: KnownRun, spec: JobSpec) -> None:
     with reader(address, primary=True) as database:
         try:
             with database.transaction():
+                # The ledger's row first, as whoever ends the run does, or each waits for the other.
+                database.run(schema.OPEN, settings.canary > 0, spec.wait, there.ledger.id)
                 append_own(database, own_quota(database, there.ledger.id), record)
                 database.run(_REOPEN, there.ledger.id, spec.retry_failed, spec.wait)
                 database.run(_ZERO, there.ledger.id)
-                database.run(schema.OPEN, settings.canary > 0, spec.wait, there.ledger.id)
         except Fenced:
             raise LedgerLocked(
                 "another process takes the run up at this moment: run the same command again"
@@ -206,6 +208,14 @@ async def work_on(
             await outage.endure(error.__cause__, closing=stop.stopping)
 
 
+def _too_many(database: Database, there: KnownRun) -> bool:
+    """Whether so many rows failed as --max-errors says: the last ones may have failed after the
+    last heartbeat that looked."""
+    limit = errors_max(there.settings.max_errors, there.fold.rows)
+    failed = sum(row.failed for row in quotas(database, there.ledger.id))
+    return limit is not None and failed >= limit
+
+
 def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Conclusion:
     """How the run stands. Where no quota is left to work on, whoever is first says so.
 
@@ -221,6 +231,7 @@ def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Con
         assert ledger is not None
         owned = parts_in(database, ledger)
         halted = any(part.ended == "halted" for part in owned) or bool(ledger.reason)
+        halted = halted or (ledger.phase != "finished" and _too_many(database, there))
 
         def exit_code(stop: Exit | None) -> Exit:
             return exit_of(

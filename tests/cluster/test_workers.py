@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from batchsnap.cluster.run import conclude, known
 from batchsnap.ledger.reading import records
 from tests.cluster.fleet import cloud_of, write_wide_fleet
 from tests.cluster.team import Gather, until
@@ -210,3 +211,21 @@ def test_too_many_failures_stop_the_run_on_all_machines(
         assert "rows failed, --max-errors 3" in err
         assert helper.wait(60) == 3, helper.communicate()
         assert team.made() < 150
+
+
+def test_the_last_rows_may_be_the_ones_too_many(gather: Gather, folder: Path, base: Base) -> None:
+    """Nobody's heartbeat may have seen them."""
+    write_wide_fleet(folder, 30, 1)
+    with cloud_of(folder, 1) as cloud:
+        gone = [{"match": {"disk_id": disk(i)}, "do": "not_found"} for i in (3, 9, 15)]
+        cloud.scenario(script=gone)
+        team = gather(base, cloud)
+        assert team.run("--max-errors", "50").wait(90) == 1
+        base.sql(
+            "update batchsnap.ledger set phase = 'open', "
+            """header = replace(header, '"max_errors":"50"', '"max_errors":"3"')"""
+        )
+        there = known(base.address(team.ledger))
+        assert there is not None
+        assert there.settings.max_errors == "3"
+        assert conclude(base.address(team.ledger), there).result.exit == 3
