@@ -27,7 +27,7 @@ from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.hold import Hold
 from batchsnap.postgres.reading import QuotaRow, need, quotas, reader
-from batchsnap.postgres.recovery import Server, newest_of, server_of, try_locks
+from batchsnap.postgres.recovery import Server, newest_of, other_history, server_of, try_locks
 from batchsnap.postgres.session import Session
 from batchsnap.settings import Waits
 
@@ -162,7 +162,7 @@ class Claims:
             for share in shares:
                 if server != share.read_on:  # of several, one was deposed
                     raise Fenced("it was read from another server")
-                if other := _other_history(share.server, server):
+                if other := other_history(share.server, server):
                     share.lost = share.lost or other
                     share.clean = False  # whoever claimed it since is not known here
                 lines.append(orjson.dumps(self._record(share, server)).decode())
@@ -212,11 +212,3 @@ def _run_records(database: Database, rows: Iterable[QuotaRow]) -> list[Record]:
     """The records of the run itself."""
     own = next(quota.id for quota in rows if not quota.source)
     return [orjson.loads(line) for (line,) in database.run(_RUN_LINES, own)]
-
-
-def _other_history(then: Server | None, now: Server) -> str:
-    if then is None or then == now:
-        return ""
-    if then.system != now.system:
-        return "the database was restored into another cluster"
-    return "the database's server was replaced (a failover or a restore) since the last claim"

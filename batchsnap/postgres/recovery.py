@@ -35,6 +35,15 @@ def server_of(database: Database) -> Server:
     return Server(*database.one(_SERVER))
 
 
+def other_history(then: Server | None, now: Server) -> str:
+    """Why records that were durable then may be missing now; "" where none are."""
+    if then is None or then == now:
+        return ""
+    if then.system != now.system:
+        return "the database was restored into another cluster"
+    return "the database's server was replaced (a failover or a restore) since the last claim"
+
+
 class Outage:
     """How long the database has been of no use. It begins at the first failure. It is over once
     all that was due was carried out; where it was no loss but a refusal, which the next record may

@@ -48,14 +48,15 @@ class Session:
         *,
         patience_s: float = math.inf,
         observe: Callable[[Database], None] = lambda _: None,
+        server: recovery.Server | None = None,
     ) -> None:
         """`observe` is called in the worker thread after each heartbeat. Away for `patience_s`,
-        every quota is lost."""
+        every quota is lost; so is what is adopted of another `server`."""
         self._address = address
         self._clock = clock
         self.clocks = Clocks(clock)
         self._outage = recovery.Outage(clock, say, patience_s, address.database)
-        self._server: recovery.Server | None = None  # of the latest session
+        self._server = server  # of the latest session
         self._observe = observe
         self._database: Database | None = None
         self._former: set[int] = set()  # backends that were ours

@@ -38,7 +38,13 @@ from batchsnap.postgres.reading import (
     reader,
     records,
 )
-from batchsnap.postgres.recovery import newest_of, try_locks
+from batchsnap.postgres.recovery import (
+    Server,
+    newest_of,
+    other_history,
+    server_of,
+    try_locks,
+)
 from batchsnap.postgres.session import Session
 from batchsnap.postgres.sink import SessionSink
 from batchsnap.settings import Settings
@@ -74,6 +80,7 @@ class WholeSink(SessionSink):
         self.holds: dict[int, Hold] = {}
         self._places: dict[tuple[str, str], int] = {}  # by profile and region
         self._clock = LoopClock()
+        self._server: Server | None = None
         self._session = self._new_session()
 
     @classmethod
@@ -104,7 +111,11 @@ class WholeSink(SessionSink):
         database.run(_HOLD, self._ledger.id)
         newest = newest_of(database, self._rows)  # whatever is written after it is in our way
         clean = database.one(_CLEAN, self._ledger.id)[0]
-        self._read(database)
+        known = self._read(database)
+        self._server = server_of(database)
+        self._session = self._new_session()
+        if other := other_history(known, self._server):
+            clean, self.lost = False, self.lost or other
         at = {quota: (newest.get(quota) or 0) + 1 for quota in self._rows}
         self._append_all(database, at, Event.CLAIMED)
         for quota, seq in at.items():
@@ -116,15 +127,19 @@ class WholeSink(SessionSink):
         if not clean:  # a former owner may still be sending
             time.sleep(grace_s(Settings().merged(self.fold.settings).rate_per_s))
 
-    def _read(self, database: Database) -> None:
-        """Fold all records, while the session that has the locks is kept awake."""
+    def _read(self, database: Database) -> Server | None:
+        """Fold all records, while the session that has the locks is kept awake; which server the
+        latest claim was made on."""
         asked = time.monotonic()
+        known: dict[str, str] = {}
         for record in records(self._address, primary=True):
             self.fold.apply(record)
             self.lost = self.lost or record.get("recovered", {}).get("lost", "")
+            known = record.get("server", known)
             if time.monotonic() - asked > _AWAKE_S:
                 database.run("select 1")
                 asked = time.monotonic()
+        return Server(**known) if known else None
 
     @property
     def _clocks(self) -> Any:
@@ -150,7 +165,9 @@ class WholeSink(SessionSink):
         database.run(schema.APPEND, list(at), list(at.values()), lines)
 
     def _new_session(self) -> Session:
-        return Session(self._address, self._clock, lambda _: None, patience_s=60.0)
+        return Session(
+            self._address, self._clock, lambda _: None, patience_s=60.0, server=self._server
+        )
 
     def quota_at(self, profile: str, region: str) -> int:
         """The quota of such rows. Raises LedgerError where that can't be told."""

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.fleet import cloud_of, write_wide_fleet
-from tests.cluster.team import Gather, Team, until
+from tests.cluster.fleet import write_wide_fleet
+from tests.cluster.team import Gather, Team, figure, until
+from tests.cluster.witness import claims_of, late_starts, shared_seconds, witnessed
 from tests.crash.hammer import HOSTILE
 from tests.postgres import new_base, own_server
 from tests.process import Cli, disk
@@ -78,9 +79,15 @@ def test_random_harm_makes_no_row_twice_and_loses_none(
     seed = int(os.environ.get("BATCHSNAP_SEED", str(random.randrange(10**6))))
     write_wide_fleet(tmp_path, ROWS, QUOTAS)
     hostile = {**HOSTILE, "seed": seed}
-    with own_server() as server, cloud_of(tmp_path, QUOTAS) as cloud:
+    teams: list[Team] = []
+    with (
+        own_server() as server,
+        witnessed(tmp_path, QUOTAS, lambda: [p.pid for t in teams for p in t.started]) as seen,
+    ):
+        cloud, witness = seen
         cloud.scenario(**hostile)
-        team = gather(new_base(server), cloud)
+        base = new_base(server)
+        teams.append(team := gather(base, cloud))
         chaos = Chaos(team, random.Random(seed))
         chaos.alive.append(team.run(*OPTIONS))
         until(lambda: bool(team.ledgers()))
@@ -102,4 +109,12 @@ def test_random_harm_makes_no_row_twice_and_loses_none(
         assert last.returncode == 0, (seed, chaos.harmed, err)
         assert cloud.per_disk() == {disk(i): 1 for i in range(ROWS)}, (seed, chaos.harmed)
         assert team.events()["doubled"] == 0
-        print(seed, chaos.harmed, team.events())
+        late = late_starts(witness.starts, claims_of(base))
+        shared = shared_seconds(witness.starts, 5)
+        figure(
+            f"seed {seed}: {chaos.harmed}; {ROWS} rows, 0 twice, "
+            f"0 lost; {len(late)} starts by former owners, {len(shared)} shared seconds over "
+            f"the cap; {witness.unknown:.0%} of {len(witness.starts)} starts of unknown processes; "
+            f"{dict(team.events())}"
+        )
+        assert (late, shared) == ([], []), seed

@@ -103,3 +103,24 @@ def test_whoever_takes_a_ledger_up_waits_for_a_former_owner_and_sends_while_all_
         assert sink.failure is not None
 
     anyio.run(main)
+
+
+@pytest.mark.long
+def test_a_ledger_that_came_back_on_another_server_may_lack_records(
+    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 4, 1)
+    with cloud_of(tmp_path, 1) as cloud:
+        team = gather(base, cloud)
+        run = team.run()
+        assert run.wait(60) == 0, run.communicate()
+        sink = WholeSink.open(base.address("nightly"))
+        assert not sink.lost
+        sink.release()
+        base.sql(
+            "update batchsnap.record set line = replace(line, '\"timeline\":\"0000', "
+            "'\"timeline\":\"FFFF') where line::json ->> 'event' = 'claimed'"
+        )
+        sink = WholeSink.open(base.address("nightly"))
+        assert "a failover or a restore" in sink.lost
+        sink.release()
