@@ -31,7 +31,7 @@ _NEXT = (
     "(select seq, line from batchsnap.record where quota = k.id and seq > k.seen "
     "order by seq limit %s) r) n (seq, number, lines) where n.number > 0"
 )
-_AHEAD = 8192  # so many records are read ahead at a time, of all quotas together
+_AHEAD = 4096  # so many records are read ahead at a time, of all quotas together
 _AHEAD_LEAST = 32
 _LIST = (
     "select l.name, l.phase, l.header, sum(q.rows), count(*) filter (where q.source <> '') "
@@ -43,7 +43,7 @@ _QUOTAS = (
 )
 _NEVER = "~"  # after every time
 _AT_ONCE = 64  # lines are parsed, so that their records are looked at while they are at hand
-_AT = '"at":"'
+_AT = '"at":"'  # within a string the quotes would be escaped
 _STAMP = len("2026-11-26T00:00:00.000Z")
 _time: Callable[[tuple[str, str]], str] = itemgetter(0)
 
@@ -157,12 +157,6 @@ def _parsed(lines: list[str]) -> list[Record]:
     return records
 
 
-def _time_in(line: str) -> str:
-    """Its `at`, without parsing it: within a string the quotes would be escaped."""
-    at = line.find(_AT) + len(_AT)
-    return line[at : at + _STAMP] if at >= len(_AT) else ""
-
-
 class _Part:
     """What was read of one quota. Its times never fall: the latest so far stands for each."""
 
@@ -176,7 +170,8 @@ class _Part:
 
     def take(self, seq: int, lines: list[str]) -> Iterable[tuple[str, str]]:
         """Lines that follow, each with its time."""
-        times = list(accumulate(map(_time_in, lines), max, initial=self.until))[1:]
+        stamps = (line.partition(_AT)[2][:_STAMP] for line in lines)
+        times = list(accumulate(stamps, max, initial=self.until))[1:]
         self.seq, self.until, self.half = seq, times[-1], times[len(times) // 2]
         return zip(times, lines, strict=True)
 
