@@ -118,7 +118,7 @@ def test_a_ledger_that_came_back_on_another_server_may_lack_records(
         assert not sink.lost
         sink.release()
         base.sql(
-            "update batchsnap.record set line = replace(line, '\"timeline\":\"0000', "
+            'update batchsnap.record set line = replace(line, \'"timeline":"0000\', '
             "'\"timeline\":\"FFFF') where line::json ->> 'event' = 'claimed'"
         )
         sink = WholeSink.open(base.address("nightly"))
