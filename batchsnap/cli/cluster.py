@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import click
 
-from batchsnap.cli.output import fail_softly, note, on_terminal, say
+from batchsnap.cli.output import fail_softly, note, say
 from batchsnap.errors import Exit, LedgerAway, LedgerError
+from batchsnap.settings import counted
 
 if TYPE_CHECKING:
     from batchsnap.cluster.run import Conclusion, KnownRun
     from batchsnap.cluster.worker import Offer
-    from batchsnap.job.run import Prepared
     from batchsnap.job.spec import JobSpec
     from batchsnap.postgres.address import Address
     from batchsnap.report.progress import Glance
@@ -42,16 +42,19 @@ def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
     if there is not None and finished and not edited and not spec.retry_failed:
         end = conclude(address, there)
         awaited = spec.wait and end.result.summary.accepted
-        if (
-            not end.result.summary.gave_up and not awaited
-        ):  # else there is something to try, or await
-            say(f"finished at {_end(there)}; nothing is left to do. --new starts another run")
+        # Else there is something to try, or to await.
+        if not end.result.summary.gave_up and not awaited:
+            note(f"finished at {_end(there)}; nothing is left to do. --new starts another run")
             return show_result(end, as_json=options["as_json"], same=same)
     if there is not None and not edited:
         take_up(address, there, spec)
-        say(f"joins the run of {address.label}")
+        note(f"joins the run of {address.label}")
         say_cautions(address)
-    end = anyio.run(partial(_run, address, there, spec, options, edited=edited))
+    else:
+        _take_in(address, spec, options, edited=edited)
+    there = known(address)
+    assert there is not None
+    end = anyio.run(_run, address, there, spec, options)
     return show_result(end, as_json=options["as_json"], same=same)
 
 
@@ -73,69 +76,47 @@ def _following(address: Address) -> tuple[Address, KnownRun | None]:
     raise AssertionError
 
 
-async def _run(
-    address: Address,
-    there: KnownRun | None,
-    spec: JobSpec,
-    options: dict[str, Any],
-    *,
-    edited: bool,
-) -> Conclusion:
+def _take_in(address: Address, spec: JobSpec, options: dict[str, Any], *, edited: bool) -> None:
+    """Load the manifest, or the `edited` one of a run that is there."""
+    from batchsnap.cli.question import ask
     from batchsnap.cloud.credentials import chain
-    from batchsnap.cluster.machine import Machine
-    from batchsnap.cluster.run import known
-    from batchsnap.cluster.worker import Offer
-
-    if there is None:
-        await _load(address, spec, options)
-    elif edited:
-        await _edit(address, spec, options)
-    there = known(address)
-    assert there is not None
-    machine = Machine(0 if options["no_work"] else options["max_quotas"])
-    offer = Offer(chain, machine, spec.waits)
-    return await working(address, there, offer, options, whole=True)
-
-
-async def _load(address: Address, spec: JobSpec, options: dict[str, Any]) -> None:
-    from batchsnap.cloud.credentials import chain
+    from batchsnap.cluster.edit import prepare_edit, take_edit
     from batchsnap.cluster.run import load_run, prepare_load
     from batchsnap.job.preview import warnings
 
+    sink = None
     with ExitStack() as stack:
-        prepared = prepare_load(address, spec)
+        if edited:
+            prepared, sink = prepare_edit(address, spec)
+        else:
+            prepared = prepare_load(address, spec)
         stack.callback(prepared.close)
         for text in warnings(prepared):
             fail_softly(text)
-        _ask(prepared, address, yes=options["yes"])
+        if ignored := prepared.manifest.ignored:
+            note(f"ignored columns: {', '.join(ignored)}")
+        ask(prepared, options)
         credentials = chain(prepared.endpoint, prepared.settings.region)
-        await load_run(address, prepared, credentials)
-    say(f"loaded {prepared.intake.rows:,} rows into {address.label}")
+        if sink is None:
+            anyio.run(load_run, address, prepared, credentials)
+            note(f"loaded {counted(prepared.intake.rows, 'row')} into {address.label}")
+        else:
+            taken = partial(take_edit, retry_failed=spec.retry_failed)
+            anyio.run(taken, address, prepared, sink, credentials)
+            left = counted(prepared.intake.to_do.total(), "row")
+            note(f"the edited manifest is taken in: {left} to do")
 
 
-async def _edit(address: Address, spec: JobSpec, options: dict[str, Any]) -> None:
+async def _run(
+    address: Address, there: KnownRun, spec: JobSpec, options: dict[str, Any]
+) -> Conclusion:
     from batchsnap.cloud.credentials import chain
-    from batchsnap.cluster.edit import prepare_edit, take_edit
-    from batchsnap.job.preview import warnings
+    from batchsnap.cluster.machine import Machine
+    from batchsnap.cluster.worker import Offer
 
-    with ExitStack() as stack:
-        prepared, sink = prepare_edit(address, spec)
-        stack.callback(prepared.close)
-        for text in warnings(prepared):
-            fail_softly(text)
-        _ask(prepared, address, yes=options["yes"])
-        credentials = chain(prepared.endpoint, prepared.settings.region)
-        await take_edit(address, prepared, sink, credentials, retry_failed=spec.retry_failed)
-    say(f"the edited manifest is taken in: {prepared.intake.to_do.total():,} rows are left")
-
-
-def _ask(prepared: Prepared, address: Address, *, yes: bool) -> None:
-    """One question, on a terminal, before money is spent."""
-    say(f"{prepared.intake.to_do.total():,} snapshots; ledger {address.label}")
-    if prepared.guess:
-        say(prepared.guess)
-    if not yes and on_terminal() and sys.stdin.isatty():
-        click.confirm("Snapshots cost money. Go on?", abort=True, err=True)
+    machine = Machine(0 if options["no_work"] else options["max_quotas"], note)
+    offer = Offer(chain, machine, spec.waits)
+    return await working(address, there, offer, options, whole=True)
 
 
 def say_cautions(address: Address) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+from batchsnap.client.ports import Say
 from batchsnap.cluster.tenure import Tenure
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.lifecycle import WORD, State
@@ -20,9 +21,10 @@ MAX_QUOTAS = 100
 class Machine:
     """The quotas of all ledgers that this process works on. Ask it from any thread."""
 
-    def __init__(self, most: int = MAX_QUOTAS) -> None:
-        """`most` quotas at once; 0: it looks on."""
+    def __init__(self, most: int = MAX_QUOTAS, note: Say = lambda text: None) -> None:
+        """`most` quotas at once; 0: it looks on. `note`: is given what is good to know."""
         self.most = most
+        self.note = note
         self.taps: list[Callable[[Record], None]] = []  # each sees every record that is written
         self._owned: dict[Tenure, float] = {}  # since when, Unix seconds
         self._name = f"{socket.gethostname()}:{os.getpid()}"

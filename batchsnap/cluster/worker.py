@@ -246,7 +246,9 @@ class Worker:
             self._offer.machine.begin(tenure, self._clock.wall())
             tasks.start_soon(self._work, tenure)
         if claimed:
-            self._say(f"owns {counted(len(self._tenures), 'quota')}, {len(claimed)} of them new")
+            owned = counted(len(self._tenures), "quota")
+            told = f"{self._address.ledger}: owns {owned}, {len(claimed)} of them new"
+            self._offer.machine.note(told)
         return bool(free)
 
     async def _makes_canary(self) -> bool:

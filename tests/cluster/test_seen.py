@@ -113,17 +113,17 @@ def test_a_run_that_was_stopped_is_told_so_and_no_watcher_waits(
 
 def test_a_quota_that_halted_says_why(cli: Cli, gather: Gather, tmp_path: Path, base: Base) -> None:
     write_wide_fleet(tmp_path, 20, 2)
+    refused = {"do": "error", "code": "AuthFailure.SecretIdNotFound", "message": "no such key"}
     with cloud_of(tmp_path, 2) as cloud:
-        (tmp_path / ".tccli" / "p1.credential").write_text(
-            '{"secretId": "AKIDp1", "secretKey": "wrong"}'
-        )
+        cloud.scenario(script=[refused])
         team = gather(base, cloud)
         run = team.run()
         assert run.wait(60) == 3, run.communicate()
-        told = cli.run("status", team.url)
-        assert f"{HEAD}1 done, 1 halted" in told.out
-        assert "p1  halted, 10 left: AuthFailure" in told.out
-        assert "exit 3: to go on, run the same command again" in told.out
+        told = cli.run("status", team.url).out
+        assert f"{HEAD}2 halted" in told
+        for profile in ("p0", "p1"):
+            assert f"{profile}  halted, 10 left: AuthFailure.SecretIdNotFound: no such key" in told
+        assert "exit 3: to go on, run the same command again" in told
 
 
 def test_a_terminal_shows_the_whole_run_to_who_runs_it_and_its_own_to_who_works(
@@ -172,9 +172,22 @@ def test_a_pipe_gets_plain_lines_and_metrics_tell_what_a_worker_owns(
         assert "batchsnap_quotas 1.0" in told
         rows = re.findall(r'batchsnap_rows\{state="\w+"\} ([\d.]+)', told)
         assert sum(map(float, rows)) == 100
-        logged = [json.loads(run.stderr.readline()) for _ in range(4)]  # type: ignore[union-attr]
+        assert run.stderr is not None
+        while "progress" not in (line := json.loads(run.stderr.readline())):
+            assert run.poll() is None
         assert cli.run("stop", team.url).code == 0
         run.communicate(timeout=60)
-    [progress] = [line["progress"] for line in logged if "progress" in line]
-    assert progress["rows"] == 200
-    assert progress["owners"][0] == "2 quotas: 2 owned by 2 workers"
+    assert line["progress"]["rows"] == 200
+    assert line["progress"]["owners"][0] == "2 quotas: 2 owned by 2 workers"
+
+
+def test_who_asks_for_quiet_hears_nothing_of_a_run_that_goes_well(
+    cli: Cli, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 8, 2)
+    with cloud_of(tmp_path, 2) as cloud:
+        options = ("--ledger", base.url("nightly"), "--endpoint", cloud.url, "--yes", *SETTLING)
+        done = cli.run("run", "fleet.csv", *options, "-q")
+        assert (done.code, done.out, done.err) == (0, "", "")
+        again = cli.run("run", "fleet.csv", *options, "-q")
+        assert (again.code, again.out, again.err) == (0, "", "")

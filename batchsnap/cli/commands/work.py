@@ -11,7 +11,7 @@ import click
 
 from batchsnap.cli.options import command as new_command
 from batchsnap.cli.options import option, verbosity
-from batchsnap.cli.output import say
+from batchsnap.cli.output import note, say
 from batchsnap.errors import Exit
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ async def _serve(address: Address, options: dict[str, Any]) -> int:
 
     stop, offer = Stop(), _offer(options)
     machine = offer.machine
-    say(f"serves the open ledgers of {address.label} until a signal")
+    note(f"serves the open ledgers of {address.label} until a signal")
     with serving(measured_machine(machine), options["metrics_port"]):
         async with shown(machine.sight, machine.taps, stop, options) as tasks:
             tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
@@ -101,4 +101,4 @@ def _offer(options: dict[str, Any]) -> Offer:
     from batchsnap.cluster.machine import Machine
     from batchsnap.cluster.worker import Offer
 
-    return Offer(chain, Machine(options["max_quotas"]))
+    return Offer(chain, Machine(options["max_quotas"], note))
