@@ -301,7 +301,9 @@ def test_an_exception_of_on_record_arrives_as_itself(tmp_path: Path) -> None:
     fleet, ledger = write_fleet(tmp_path, 2), tmp_path / "ledger.jsonl"
 
     def broken(record: dict[str, Any]) -> None:
-        raise ZeroDivisionError
+        # Not at the first: what Python 3.11 accepts while its server closes is never closed.
+        if record["event"] == "accepted":
+            raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         anyio.run(partial(batchsnap.run, fleet, ledger=ledger, simulate=True, on_record=broken))
