@@ -117,4 +117,4 @@ def test_random_harm_makes_no_row_twice_and_loses_none(
             f"the cap; {witness.unknown:.0%} of {len(witness.starts)} starts of unknown processes; "
             f"{dict(team.events())}"
         )
-        assert (late, shared) == ([], []), seed
+        assert (late, shared) == ([], []), (seed, claims_of(base)[late[0].source] if late else "")

@@ -93,7 +93,8 @@ class Witness:
                 way = wanted.get(int(parts[1].rpartition(":")[2], 16))
                 if way is not None and parts[9] in inodes:
                     self._owners[way] = inodes[parts[9]]
-                    self._new.pop(way, None)
+            for way in wanted.values():  # what is closed by now stays unknown
+                self._new.pop(way, None)
 
 
 def _sockets_of(pid: int) -> Iterator[str]:
