@@ -13,7 +13,7 @@ import anyio
 import click
 
 from batchsnap.cli.output import fail_softly, note, say
-from batchsnap.errors import Exit, LedgerAway, LedgerError
+from batchsnap.errors import Exit, LedgerAway, LedgerError, UsageError
 from batchsnap.settings import counted
 
 if TYPE_CHECKING:
@@ -37,9 +37,11 @@ def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
     there = known(address)
     if there is not None and there.ledger.phase == "finished" and spec.new:
         address, there = _following(address)
+    if there is None and spec.ask_first:
+        raise UsageError(f"there is no ledger {address.ledger} that could have been put back")
     edited = there is not None and is_edited(there, spec)
     finished = there is not None and there.ledger.phase == "finished"
-    if there is not None and finished and not edited and not spec.retry_failed:
+    if there is not None and finished and not edited and not (spec.retry_failed or spec.ask_first):
         end = conclude(address, there)
         awaited = spec.wait and end.result.summary.accepted
         # Else there is something to try, or to await.

@@ -11,7 +11,15 @@ import anyio.to_thread
 import orjson
 
 from batchsnap.client.ports import CredentialSource
-from batchsnap.cluster.load import Pair, add_quota, append_own, pairs_of, plan_rows, sources_of
+from batchsnap.cluster.load import (
+    Pair,
+    add_quota,
+    append_own,
+    pairs_of,
+    plan_rows,
+    put_back,
+    sources_of,
+)
 from batchsnap.engine.queue import Queue
 from batchsnap.errors import LedgerError, LedgerLocked, ManifestError
 from batchsnap.job.run import Prepared
@@ -145,6 +153,7 @@ def _plan(
             "manifest": prepared.manifest_record(),
             "settings": prepared.settings.to_json(),
             "retry_failed": retry_failed,
+            **put_back(prepared.spec),
         },
     )
     database.run(schema.OPEN, prepared.settings.canary > 0, prepared.spec.wait, ledger.id)

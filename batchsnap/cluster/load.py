@@ -15,6 +15,7 @@ from batchsnap.client.ports import CredentialSource
 from batchsnap.cloud.endpoints import endpoint_url, host_of
 from batchsnap.engine.queue import Queue
 from batchsnap.errors import CredentialsError, Exit, LedgerError, LedgerLocked, UsageError
+from batchsnap.job.spec import JobSpec
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.lifecycle import Event
 from batchsnap.model import PlannedRequest
@@ -146,6 +147,13 @@ def _requests(queue: Queue) -> Iterator[PlannedRequest]:
     for worklist in (queue.doubts, queue.worklist):
         for batch in worklist.batches(_BATCH):
             yield from batch
+
+
+def put_back(spec: JobSpec) -> dict[str, Any]:
+    """What a `resumed` says where a person knows that records may be missing."""
+    if not spec.ask_first:
+        return {}
+    return {"recovered": {"lost": "the database was put back to an earlier state (--ask-first)"}}
 
 
 def append_own(database: Database, quota: int, record: Mapping[str, Any]) -> None:

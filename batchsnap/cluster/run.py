@@ -19,6 +19,7 @@ from batchsnap.cluster.load import (
     now_stamp,
     own_quota,
     pairs_of,
+    put_back,
     sources_of,
     stop_open,
 )
@@ -152,6 +153,7 @@ def take_up(address: Address, there: KnownRun, spec: JobSpec) -> None:
         "manifest": there.fold.manifest,
         "settings": settings.to_json(),
         "retry_failed": spec.retry_failed,
+        **put_back(spec),
     }
     with reader(address, primary=True) as database:
         try:
@@ -159,7 +161,8 @@ def take_up(address: Address, there: KnownRun, spec: JobSpec) -> None:
                 # The ledger's row first, as whoever ends the run does, or each waits for the other.
                 database.run(schema.OPEN, settings.canary > 0, spec.wait, there.ledger.id)
                 append_own(database, own_quota(database, there.ledger.id), record)
-                database.run(_REOPEN, there.ledger.id, spec.retry_failed, spec.wait)
+                again = spec.retry_failed or spec.ask_first
+                database.run(_REOPEN, there.ledger.id, again, spec.wait)
                 database.run(_ZERO, there.ledger.id)
         except Fenced:
             raise LedgerLocked(

@@ -129,7 +129,7 @@ def read_share(
         clean=_is_clean(database, quota),
         server=Server(**known) if known else None,
         read_on=server_of(database),
-        lost=lost,
+        lost=lost or fold.lost,
         retry_failed=retry_failed,
         endpoint=endpoint,
     )

@@ -49,6 +49,7 @@ class JobSpec:
     given: dict[str, Any] = field(default_factory=dict)  # settings given on this command
     retry_failed: bool = False
     wait: bool = False  # until every snapshot is ready
+    ask_first: bool = False  # records may be missing, though nothing shows it
     encoding: str | None = None
     looked_at: bool = False  # a person is shown what would be sent, and asked, before it is
     copy_to: str = ""  # a region: `manifest` is a ledger whose snapshots are copied there

@@ -25,7 +25,7 @@ from batchsnap.cli.options import (
 from batchsnap.cli.options import command as new_command
 from batchsnap.cli.output import fail_softly, note, say, show
 from batchsnap.cli.question import ask, asks
-from batchsnap.errors import Exit
+from batchsnap.errors import Exit, UsageError
 from batchsnap.lifecycle import Event
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def run_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             metavar="N",
             help="At most, with a ledger in PostgreSQL. [default: 100]",
         ),
+        option("--ask-first", is_flag=True, help="The database was put back: ask before sending."),
         option("--no-work", is_flag=True, help="Load it into PostgreSQL, and look on."),
         option("--new", is_flag=True, help="Start a new run beside a finished one."),
         setting("region", "For rows without one.", type=Region(), metavar="R"),
@@ -108,6 +109,7 @@ def spec_of(manifest: str, options: dict[str, Any]) -> JobSpec:
         given=given_of(options),
         retry_failed=options.get("retry_failed", False),
         wait=options.get("wait", False),
+        ask_first=options.get("ask_first", False),
         encoding=options.get("encoding"),
         copy_to=options.get("copy_to", ""),
     )
@@ -138,6 +140,11 @@ def command(manifest: str, *, dry_run: bool, **options: Any) -> int:
         from batchsnap.cli.cluster import run_together
 
         return run_together(spec, options)
+    if spec.ask_first:
+        raise UsageError(
+            "--ask-first is for a ledger in PostgreSQL: a file that was put back or copied is "
+            "noticed, and asked about, by itself"
+        )
     with ExitStack() as stack:
         prepared = prepare(spec)
         stack.callback(prepared.close)
