@@ -14,6 +14,7 @@ from batchsnap.errors import CredentialsError, Exit
 if TYPE_CHECKING:
     from batchsnap.job.run import Prepared
 
+_KEYS_SHOWN = 5  # of as many it is asked whose they are
 _ASKED_FOR_S = 3.0  # it is good to know, and no question waits long for it
 _SOURCES = {"env": "the environment", "profile": "profile", "file": "", "cvm-role": "the CVM role"}
 
@@ -103,8 +104,8 @@ async def _keys_of(prepared: Prepared, *, whose: bool) -> list[str]:
 
 
 async def _found_keys(prepared: Prepared, *, whose: bool) -> list[str]:
-    """Where the keys of each profile come from, in words; `whose`: of which account, too, where
-    the policy lets that be asked.
+    """Where the keys of each profile come from, in words, of many of the first few; `whose`: of
+    which account, too, where the policy lets that be asked.
 
     Raises:
         CredentialsError: there are none for any of them.
@@ -125,7 +126,7 @@ async def _found_keys(prepared: Prepared, *, whose: bool) -> list[str]:
             continue
         kind, _, name = credential.source.partition(":")
         source = f"{_SOURCES.get(kind, kind)} {name}".strip()
-        if whose:
+        if whose and len(said) < _KEYS_SHOWN:
             with anyio.move_on_after(_ASKED_FOR_S):
                 region = prepared.settings.region
                 found = await caller(credential, prepared.endpoint, region)
@@ -133,4 +134,6 @@ async def _found_keys(prepared: Prepared, *, whose: bool) -> list[str]:
         said.append(source)
     if missing and not said:
         raise missing[0]
+    if (more := len(said) - _KEYS_SHOWN) > 0:
+        said[_KEYS_SHOWN:] = [f"{more} more"]
     return said + [f"none for some rows: {error}" for error in missing]

@@ -59,7 +59,7 @@ class Machine:
     def look(self, now: float) -> Glance:
         """How they are doing at `now` (Unix seconds)."""
         owned = list(self._owned.items())
-        reasons = [why(tenure.share.fold, now) for tenure, _ in owned]
+        reasons = [why(tenure.share.fold, now, whole=False) for tenure, _ in owned]
         idle = "" if owned else "waits: there is no quota that this machine could own now"
         return Glance(
             total(_progress(tenure, now) for tenure, _ in owned),

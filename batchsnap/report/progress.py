@@ -159,13 +159,13 @@ def _doubts(fold: Fold, now: float, *, over: bool) -> list[str]:
     return list(islice(doubts, _DOUBTS_SHOWN))
 
 
-def why(fold: Fold, now: float) -> str:
+def why(fold: Fold, now: float, *, whole: bool = True) -> str:
     """The chief reason for which rows wait at `now` (Unix seconds); "" where none does. Looks at
-    a bounded number of rows."""
+    a bounded number of rows. Only of a `whole` run it is known where its canary stands."""
     words, tally = fold.words, fold.tally
     for halt in tally.halted:
         return f"halted {halt.get('region') or halt['scope']}: {halt['code']}: {hint(halt['code'])}"
-    if words["pending"] and (text := _canary(fold)):
+    if whole and words["pending"] and (text := _canary(fold)):
         return text
     for region, (rests_until, code) in tally.rests.items():
         if rests_until > now:

@@ -184,10 +184,15 @@ def test_a_pipe_gets_plain_lines_and_metrics_tell_what_a_worker_owns(
 def test_who_asks_for_quiet_hears_nothing_of_a_run_that_goes_well(
     cli: Cli, tmp_path: Path, base: Base
 ) -> None:
-    write_wide_fleet(tmp_path, 8, 2)
-    with cloud_of(tmp_path, 2) as cloud:
+    write_wide_fleet(tmp_path, 8, 8)
+    with cloud_of(tmp_path, 8) as cloud:
         options = ("--ledger", base.url("nightly"), "--endpoint", cloud.url, "--yes", *SETTLING)
         done = cli.run("run", "fleet.csv", *options, "-q")
         assert (done.code, done.out, done.err) == (0, "", "")
+        other = cli.run("run", "fleet.csv", *options, "--new")
+        assert other.code == 0
+        assert "keys from profile p0; profile p1; profile p2; profile p3; profile p4; 3 more\n" in (
+            other.err
+        )
         again = cli.run("run", "fleet.csv", *options, "-q")
         assert (again.code, again.out, again.err) == (0, "", "")

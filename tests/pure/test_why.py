@@ -83,6 +83,8 @@ def test_the_canary_holds_the_rest() -> None:
     assert why_of(*made, canary=1) == held.replace("0 of its 1 snapshot are", "0 of 1 are")
     assert why_of(*made, *ready, canary=1) == ""
     assert why_of(*made, canary=2) == ""  # it is still being made
+    part = folded([birth(manifest={"rows": 9}, settings={"canary": 1}), *made])
+    assert why(part, BORN + 20, whole=False) == ""  # who sees one quota can't tell
 
 
 def test_a_halt_comes_first() -> None:
