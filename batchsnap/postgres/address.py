@@ -113,8 +113,25 @@ def verified(told: Mapping[str, Any], environment: Mapping[str, str]) -> dict[st
     `told` is what the address says, by libpq's names."""
     if "sslmode" in told or "service" in told or {"PGSSLMODE", "PGSERVICE"} & environment.keys():
         return {}
+    return {} if _all_near(told, environment) else {"sslmode": "verify-full"}
+
+
+def unverified(told: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    """A word about an sslmode that somebody chose and by which nobody knows whose server answers,
+    or ""; `told` as for `verified`. What a service's file says is not known here."""
+    mode = str(told.get("sslmode") or environment.get("PGSSLMODE") or "verify-full")
+    if mode == "verify-full" or _all_near(told, environment):
+        return ""
+    return (
+        f"sslmode={mode} does not prove whose server the ledger's database is: verify-full, the "
+        "default here, does"
+    )
+
+
+def _all_near(told: Mapping[str, Any], environment: Mapping[str, str]) -> bool:
+    """Whether the way ends on this machine."""
     hosts = str(told.get("host") or told.get("hostaddr") or environment.get("PGHOST") or "")
-    return {} if all(_is_near(host) for host in hosts.split(",")) else {"sslmode": "verify-full"}
+    return all(_is_near(host) for host in hosts.split(","))
 
 
 def _is_near(host: str) -> bool:

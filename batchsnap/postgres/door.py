@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchsnap.errors import LedgerError, UsageError
 from batchsnap.postgres import schema
-from batchsnap.postgres.address import Address, verified
+from batchsnap.postgres.address import Address, unverified, verified
 from batchsnap.postgres.schema import SESSION_S
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class Database:
     def _connect(self, address: Address, *, writer: bool, primary: bool) -> psycopg.Connection[Any]:
         told = self._library.conninfo.conninfo_to_dict(address.conninfo)
         given = {**(_OURS if writer else {}), **verified(told, os.environ)}
+        self.caution = unverified(told, os.environ)
         if writer:
             given["tcp_user_timeout"] = "3000"
         if primary:

@@ -95,12 +95,13 @@ class DatabaseStore:
                 "select (select count(*) from pg_stat_replication), "
                 "current_setting('synchronous_standby_names')"
             )
-        if not standbys or names:
-            return []
-        return [
-            "the database has a standby that commits do not wait for (synchronous_standby_names "
-            "is empty): a failover may lose the last intents"
-        ]
+            found = [database.caution] if database.caution else []
+        if standbys and not names:
+            found.append(
+                "the database has a standby that commits do not wait for "
+                "(synchronous_standby_names is empty): a failover may lose the last intents"
+            )
+        return found
 
 
 def export(address: Address, path: Path) -> int:
