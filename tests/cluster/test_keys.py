@@ -41,20 +41,27 @@ def test_a_role_of_that_name_in_another_account_makes_nothing(
         team.check(10)
 
 
-def test_a_key_that_is_refused_halts_nothing_for_others(
-    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"secretId": "AKIDp0", "secretKey": "mistyped"}, "AuthFailure.SignatureFailure"),
+        ({"secretId": "AKIDp1", "secretKey": "secret-1"}, "it has other keys here"),
+    ],
+    ids=["refused", "another's"],
+)
+def test_a_key_that_is_not_the_runs_halts_nothing_for_others(
+    cli: Cli, gather: Gather, tmp_path: Path, base: Base, keys: dict[str, str], said: str
 ) -> None:
     write_wide_fleet(tmp_path, 10, 1)
-    with cloud_of(tmp_path, 1) as cloud:
+    with cloud_of(tmp_path, 2) as cloud:
         team = gather(base, cloud)
         loaded = team.run("--no-work")
         home = tmp_path / "elsewhere"
         (home / ".tccli").mkdir(parents=True)
-        keys = {"secretId": "AKIDp0", "secretKey": "mistyped"}
         (home / ".tccli" / "p0.credential").write_text(json.dumps(keys))
         wrong = cli.run("work", team.url, HOME=str(home))
         assert wrong.code == 5, wrong.err
-        assert "AuthFailure.SignatureFailure" in wrong.err
+        assert said in wrong.err
         assert (team.events()["claimed"], team.events()["halted"]) == (0, 0)
         assert team.work().wait(90) == 0
         assert loaded.wait(90) == 0
