@@ -16,9 +16,10 @@ from batchsnap.ledger.ports import Owned
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 from batchsnap.ledger.tally import Pace
-from batchsnap.lifecycle import DONE, ENDED, LIVES, Event, State
+from batchsnap.lifecycle import DONE, ENDED, LIVES, Event
 from batchsnap.owners.quotas import QuotaLine, name_of
 
+_INTENT, _ACCEPTED = str(Event.INTENT), str(Event.ACCEPTED)
 _Quota = tuple[str, str]
 """Whose credential (source), and which host."""
 
@@ -38,14 +39,6 @@ class QuotaPart:
     halt: str = ""  # what its owner stopped at
     pace: Pace = field(default_factory=Pace)
 
-    def moved(self, key: str, old: State, new: State) -> None:
-        """A row of it stands elsewhere now."""
-        self.made += (new in DONE) - (old in DONE)
-        if new in ENDED:
-            self.failed.add(key)
-        elif old in ENDED:
-            self.failed.discard(key)
-
 
 class Takeover(NamedTuple):
     """A quota that another process went on with, whose owner had not given it back."""
@@ -64,6 +57,7 @@ class Parts:
         self.fold = Fold()
         self.by_quota: dict[_Quota, QuotaPart] = {}
         self._places: dict[tuple[str | None, str | None], QuotaPart] = {}
+        self._failed: dict[str, QuotaPart] = {}  # by key
 
     def apply(self, record: Record) -> Takeover | None:
         """Take the next record.
@@ -75,20 +69,37 @@ class Parts:
         if key is None or not self.by_quota:
             fold.apply(record)
             return self._of_run(record) if key is None else None
-        part = self._place(record["profile"], record["region"])
-        old = fold.standing(key).state
-        fold.apply(record)
-        new = fold.standing(key).state
-        if new is not old:
-            part.moved(key, old, new)
-        if record["event"] == Event.ACCEPTED:
+        event = record["event"]
+        if event == _INTENT:  # half of all records: only a row that had failed moves by it
+            fold.apply(record)
+            if (part := self._failed.pop(key, None)) is not None:
+                part.failed.discard(key)
+        elif event == _ACCEPTED:  # and of most others
+            fold.apply(record)
+            part = self._place(record["profile"], record["region"])
+            part.made += 1
             part.pace.add(record["at"])
             part.fault = ""
-        elif "code" in record:
+        else:
+            self._move(key, record)
+        return None
+
+    def _move(self, key: str, record: Record) -> None:
+        """Whatever else may happen to a row."""
+        part = self._place(record["profile"], record["region"])
+        old = self.fold.standing(key).state
+        self.fold.apply(record)
+        new = self.fold.standing(key).state
+        part.made += (new in DONE) - (old in DONE)
+        if new in ENDED:
+            part.failed.add(key)
+            self._failed[key] = part
+        elif old in ENDED:
+            part.failed.discard(key)
+        if "code" in record:
             part.fault = _said(record)
             if record["event"] == Event.HALTED:
                 part.halt = part.fault
-        return None
 
     def _of_run(self, record: Record) -> Takeover | None:
         event = record["event"]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batchsnap.ledger.ports import Owned
 from batchsnap.ledger.record import Record, stamp, unstamp
+from batchsnap.lifecycle import DONE, ENDED, TABLE
 from batchsnap.owners.parts import Parts
 from batchsnap.owners.quotas import QuotaLine, quota_lines, screen_lines
 from batchsnap.report.figures import Marks
-from tests.records import AT, birth, moved
+from tests.records import AT, birth, moved, record_of, row
 
 BORN = unstamp(AT)
 
@@ -119,6 +122,24 @@ def test_rows_that_left_the_manifest_are_not_counted_as_failed() -> None:
 
     [line] = parts.now([], BORN)
     assert (line.failed, line.left) == (0, 9)
+
+
+@given(st.lists(st.tuples(st.integers(0, 11), st.integers(0, 99)), max_size=120))
+def test_whatever_happens_to_rows_a_quota_counts_as_the_fold_does(
+    steps: list[tuple[int, int]],
+) -> None:
+    parts = parts_of(claimed(0, "a:1", rows=50), claimed(1, "b:2", rows=50))
+    for number, choice in steps:
+        moves = sorted(TABLE[parts.fold.standing(row(number).key).state])
+        if moves:
+            record = record_of(moves[choice % len(moves)], number)
+            parts.apply({**record, "profile": f"p{number % 2}"})
+
+    for quota, line in enumerate(parts.now([], BORN)):
+        states = [parts.fold.standing(row(n).key).state for n in range(quota, 12, 2)]
+        failed = sum(state in ENDED for state in states)
+        assert line.failed == failed
+        assert line.left == 50 - failed - sum(state in DONE for state in states)
 
 
 def test_a_takeover_is_a_claim_of_what_another_had_not_given_back() -> None:
