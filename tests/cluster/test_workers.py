@@ -229,3 +229,33 @@ def test_the_last_rows_may_be_the_ones_too_many(gather: Gather, folder: Path, ba
         assert there is not None
         assert there.settings.max_errors == "3"
         assert conclude(base.address(team.ledger), there).result.exit == 3
+
+
+@pytest.mark.long
+def test_a_quota_that_nobody_owns_is_taken_above_the_bound(
+    gather: Gather, folder: Path, base: Base
+) -> None:
+    write_wide_fleet(folder, 120, 3)
+    with cloud_of(folder, 3) as cloud:
+        team = gather(base, cloud)
+        run = team.run("--max-quotas", "1", "--rate", "1")
+        helper = team.work("--max-quotas", "1")
+        until(lambda: team.owned_by(run) > 0 and team.owned_by(helper) > 0)
+        until(lambda: team.owned_by(run) + team.owned_by(helper) == 3)
+        assert team.made() < 80  # nobody was through before the third was taken
+        helper.kill()
+        assert team.run("--rate", "20").wait(120) == 0
+        assert run.wait(120) == 0
+        team.check(120)
+
+
+def test_profiles_of_one_key_are_one_quota(gather: Gather, folder: Path, base: Base) -> None:
+    write_wide_fleet(folder, 24, 2)
+    with cloud_of(folder, 2) as cloud:
+        keys = (folder / ".tccli" / "p0.credential").read_bytes()
+        (folder / ".tccli" / "p1.credential").write_bytes(keys)
+        team = gather(base, cloud)
+        run = team.run()
+        assert run.wait(90) == 0, run.communicate()
+        assert team.events()["claimed"] == 1
+        team.check(24)
