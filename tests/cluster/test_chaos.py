@@ -19,7 +19,7 @@ from tests.postgres import new_base, own_server
 from tests.process import Cli, disk
 
 HARM = int(os.environ.get("BATCHSNAP_KILLS", "200"))
-ROWS, QUOTAS, WORKERS = max(300, 8 * HARM), 6, 3
+ROWS, QUOTAS, WORKERS = max(300, 10 * HARM), 6, 3
 OPTIONS = ("--settle-for", "1s", "--timeout", "1s", "--retry-for", "120s", "--rate", "5")
 
 
