@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import anyio.to_thread
+import psycopg
 import pytest
 
 from batchsnap.clock import LoopClock
 from batchsnap.errors import LedgerError
-from batchsnap.postgres import schema
+from batchsnap.postgres import recovery, schema
 from batchsnap.postgres.door import Away, Database, Fenced
 from batchsnap.postgres.hold import Hold
 from batchsnap.postgres.session import Session
+from tests.cluster.team import until
 from tests.postgres import Base
 
 OURS = "application_name like 'batchsnap%%' and datname = current_database()"
@@ -244,3 +247,20 @@ def test_nobody_may_change_or_delete_a_record(base: Base, statement: str) -> Non
     with pytest.raises(Away, match="permission denied"):
         database.run(statement)
     database.close()
+
+
+@pytest.mark.long
+def test_a_holder_that_stands_half_way_in_a_message_is_ended(base: Base) -> None:
+    """No timeout of the server's ends it: it is not idle, and waits for the rest."""
+    there = base.server.address(base.name, user="worker")
+    frozen, other = psycopg.connect(there, autocommit=True), Database(base.address(), writer=True)
+    frozen.execute("select pg_advisory_lock(77)")
+    parse = b"\0select 1\0\0\0"
+    whole = b"P" + (len(parse) + 4).to_bytes(4, "big") + parse
+    os.write(frozen.pgconn.socket, whole + b"B" + (20_000).to_bytes(4, "big") + b"half")
+    assert not recovery.end_former(other, [77], frozenset())
+    assert recovery.try_locks(other, [77]) == set()
+    until(lambda: recovery.end_former(other, [77], frozenset()))
+    until(lambda: recovery.try_locks(other, [77]) == {77})
+    other.close()
+    frozen.close()
