@@ -74,6 +74,8 @@ class Meter:
 def line(frame: Frame) -> str:
     """A frame as one plain line: at most 80 columns or so, why rows wait, how many own quotas."""
     now = frame.progress
+    if not now.rows and frame.why:  # nothing could be read yet
+        return frame.why
     more = [frame.why, *(owner.strip() for owner in frame.owners[:1])]
     return (
         f"{now.done:,}/{now.rows:,} done, {now.rate_per_s:.1f}/s, ETA {now.eta}, "

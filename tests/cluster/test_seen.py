@@ -11,11 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
 from jsonschema import Draft202012Validator
 
 from tests.cluster.fleet import cloud_of, write_wide_fleet
 from tests.cluster.team import SETTLING, Gather, elsewhere, until
-from tests.postgres import Base
+from tests.postgres import Base, new_base, own_server
 from tests.process import Cli
 from tests.terminal import on_a_terminal, screen
 
@@ -179,6 +180,25 @@ def test_a_pipe_gets_plain_lines_and_metrics_tell_what_a_worker_owns(
         run.communicate(timeout=60)
     assert line["progress"]["rows"] == 200
     assert line["progress"]["owners"][0] == "2 quotas: 2 owned by 2 workers"
+
+
+@pytest.mark.long
+def test_a_watcher_outlives_a_server_that_is_away(cli: Cli, gather: Gather, tmp_path: Path) -> None:
+    write_wide_fleet(tmp_path, 60, 2)
+    with own_server() as server, cloud_of(tmp_path, 2) as cloud:
+        team = gather(new_base(server), cloud)
+        run = team.run("--rate", "3")
+        watching, fd = on_a_terminal(cli, "status", team.url, "--watch")
+        team.started.append(watching)
+        watched = Reading(fd)
+        until(lambda: "2 quotas: 2 owned by 1 worker" in watched.text)
+        server.stop()
+        until(lambda: "can't read postgresql://" in watched.text)
+        server.start()
+        assert run.wait(90) == 0, run.communicate()
+        watched.end()
+        assert watching.wait(30) == 0
+    assert "finished at" in screen(watched.text)[-2]
 
 
 def test_who_asks_for_quiet_hears_nothing_of_a_run_that_goes_well(

@@ -13,7 +13,7 @@ from batchsnap.cli.options import ledger_argument
 from batchsnap.cli.output import show
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
     from batchsnap.owners.view import RunView
 
@@ -62,9 +62,9 @@ def view_text(view: RunView, *, each: bool = False) -> str:
     )
 
 
-def view_screen(view: RunView) -> RenderableType:
+def view_screen(view: RunView, away: str = "") -> RenderableType:
     """A few lines for a terminal: the picture that `run` draws, who works on it, and why rows wait
-    or failed."""
+    or failed; or why no more can be read now."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -82,7 +82,8 @@ def view_screen(view: RunView) -> RenderableType:
     picture = Table.grid()  # a bar ends no line by itself
     for part in drawn.renderables if isinstance(drawn, Group) else [drawn]:
         picture.add_row(part)
-    lines = [Text(line, "yellow", no_wrap=True, overflow="ellipsis") for line in waits(fold, now)]
+    reasons = [f"  {away}"] if away else waits(fold, now)
+    lines = [Text(line, "yellow", no_wrap=True, overflow="ellipsis") for line in reasons]
     for halt in summary.halted:
         what = f"  halted {halt.get('region') or halt['scope']}: {halt['code']}"
         lines.append(Text(what, "bold red", no_wrap=True, overflow="ellipsis"))
@@ -108,27 +109,26 @@ def _watch(seen: RunView) -> RunView:
     try:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while True:
-                seen, over = view, _caught_up(view, console)
+                seen, (over, away) = view, _caught_up(view)
                 gone = drawn and not screen.isatty()  # the terminal, and its watcher with it
                 if over or gone:
-                    view.catch_up()  # what was written before it let go
+                    _caught_up(view)  # what was written before it let go
                     return view
-                live.update(view_screen(view), refresh=True)
+                live.update(view_screen(view, away), refresh=True)
                 time.sleep(_EVERY_S)
     except KeyboardInterrupt:
         return seen
 
 
-def _caught_up(view: RunView, console: Console) -> bool:
-    """Read what is new; whether the run is over. A database that does not answer may come back,
-    and the run with it."""
+def _caught_up(view: RunView) -> tuple[bool, str]:
+    """Read what is new: whether the run is over, and why nothing could be read. A database that
+    does not answer may come back, and the run with it."""
     from batchsnap.errors import LedgerError
 
     try:
         view.catch_up()
-        return bool(view.over)
+        return bool(view.over), ""
     except LedgerError as error:
         if view.store.own_files:  # a file that is gone does not
             raise
-        console.print(str(error), markup=False, highlight=False)
-        return False
+        return False, str(error)
