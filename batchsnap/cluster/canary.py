@@ -96,7 +96,7 @@ class Canary:
                 given += 1
             yield request
         self._budget -= given
-        if not given and quota not in self._begun:
+        if fresh and not given and quota not in self._begun:
             self._empty.add(quota)
 
     def heard(self, record: Record) -> None:

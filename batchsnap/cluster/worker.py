@@ -253,6 +253,8 @@ class Worker:
 
     async def _makes_canary(self) -> bool:
         """Whether there is more of it to be claimed for, by this process."""
+        if not self._tenures:  # not all that was chosen need have been claimed
+            self._canary.recount()
         if not await self._canary.leads():
             return False
         if not self._canary.well(self.facts.open):
@@ -271,8 +273,6 @@ class Worker:
             self.session.drop(tenure.hold)
             del self._tenures[tenure.hold.quota]
             self._offer.machine.end(tenure)
-            if not self._tenures:
-                self._canary.recount()
             self._wake()
 
     def _drain(self) -> None:

@@ -45,6 +45,22 @@ def test_n_are_ready_before_any_other_is_made_and_helpers_wait(
         team.check(40)
 
 
+def test_a_canary_that_could_not_be_claimed_at_once_is_made_later(
+    gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    """Its rows are chosen before the cloud is asked whose disks they are."""
+    write_wide_fleet(tmp_path, 10, 1)
+    unanswered = {"match": {"action": "DescribeDisks", "nth": [1]}, "do": "error_5xx"}
+    with cloud_of(tmp_path, 1) as cloud:
+        cloud.scenario(script=[unanswered])
+        team = gather(base, cloud)
+        run = team.run("--canary", str(N))
+        err = run.communicate(timeout=60)[1]
+        assert run.returncode == 0, err
+        assert cloud.state()["faults"]["error_5xx"] == 1
+        team.check(10)
+
+
 @pytest.mark.long
 def test_who_makes_the_canary_dies_and_another_goes_on_with_it(
     gather: Gather, tmp_path: Path, base: Base
