@@ -44,6 +44,11 @@ _END = (
     "update batchsnap.ledger l set phase = %s where id = %s and phase in ('canary', 'open') and "  # noqa: S608
     f"{_ALL_ENDED} returning id"
 )
+_LAST_OF_ENDED = (
+    "select coalesce((select max(r.seq) from batchsnap.quota q join batchsnap.record r "  # noqa: S608
+    "on r.quota = q.id where q.ledger = l.id and q.source = ''), 0) "
+    f"from batchsnap.ledger l where id = %s and {_ALL_ENDED}"
+)
 _TRIES = 3  # the run's own records have no owner: another process may write at the same moment
 
 
@@ -197,9 +202,17 @@ def stop_open(database: Database, ledger: int, code: Exit, *, reason: str) -> Re
     return _written(database, ledger, record, _STOP, reason if code is Exit.HALTED else "", ledger)
 
 
-def end_open(database: Database, ledger: int, code: Exit) -> Record | None:
-    """Write how a run ended of which no quota is left to work on; None where it is not so, or
-    where another was first.
+def last_of_ended(database: Database, ledger: int) -> int | None:
+    """The number of the run's own last record, where no quota is left to work on: records that are
+    read after this are all there are, until there is another of the run's own."""
+    for (number,) in database.run(_LAST_OF_ENDED, ledger):
+        return int(number)
+    return None
+
+
+def end_open(database: Database, ledger: int, code: Exit, last: int) -> Record | None:
+    """Write how a run ended of which no quota is left to work on, as the record after the `last`
+    of its own; None where another was first, or has taken it up.
 
     Raises:
         Away: whether it was done is not known.
@@ -207,7 +220,15 @@ def end_open(database: Database, ledger: int, code: Exit) -> Record | None:
     well = code in {Exit.DONE, Exit.SOME_FAILED}
     event = Event.FINISHED if well else Event.STOPPED
     record: Record = {"event": event, "at": now_stamp(), "exit": code}
-    return _written(database, ledger, record, _END, "finished" if well else "stopped", ledger)
+    line = orjson.dumps(record).decode()
+    try:
+        with database.transaction():
+            if not database.run(_END, "finished" if well else "stopped", ledger):
+                return None
+            database.run(schema.APPEND, [own_quota(database, ledger)], [last + 1], [line])
+    except Fenced:
+        return None
+    return record
 
 
 def _written(

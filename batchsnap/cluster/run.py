@@ -15,6 +15,7 @@ from batchsnap.clock import LoopClock
 from batchsnap.cluster.load import (
     append_own,
     end_open,
+    last_of_ended,
     load,
     now_stamp,
     own_quota,
@@ -226,6 +227,8 @@ def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Con
         LedgerError: it can't be read.
     """
     parts = Parts()
+    with reader(address, primary=True) as database:
+        last = last_of_ended(database, there.ledger.id)
     for record in records(address, primary=True):
         parts.apply(record)
     fold = parts.fold
@@ -241,7 +244,7 @@ def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Con
                 summary_of(fold), owed=bool(fold.owed), stop=stop, halted=halted, wait=ledger.wait
             )
 
-        if (ended := end_open(database, ledger.id, exit_code(None))) is not None:
+        if last is not None and (ended := end_open(database, ledger.id, exit_code(None), last)):
             parts.apply(ended)
     code = exit_code(stop.exit if stop is not None else None)
     result = Result(summary_of(fold), code, address.label)
