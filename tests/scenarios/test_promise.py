@@ -109,7 +109,7 @@ def test_the_model_can_double_where_nobody_looks_again(tmp_path: Path) -> None:
 
 
 @settings(
-    max_examples=10,
+    max_examples=50,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
