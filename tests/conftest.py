@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -24,6 +25,13 @@ sys.dont_write_bytecode = False
 
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Most tests wait for processes, so eight workers share a processor, up to sixteen in all. The
+    long ones keep it busy."""
+    share = 2 if "not long" not in config.option.markexpr else 8
+    return min(16, share * (os.cpu_count() or 1))
 
 
 _COMPUTE = {"conformance", "pure", "scenarios", "vectors"}
