@@ -17,6 +17,7 @@ from batchsnap.errors import UsageError
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SCHEME = re.compile(r"postgres(?:ql)?:/+", re.IGNORECASE)
+_PARAMETER = re.compile(r"\w+=|$")
 _SECRET = frozenset({"password", "sslpassword"})
 
 
@@ -57,7 +58,7 @@ def parse(text: str) -> Address:
     if found[0].count("/") > 2:  # postgresql:///DB: libpq's default host
         place = f"/{place}"
     authority, _, path = place.partition("/")
-    _refuse_password(authority, query)
+    _refuse_password(place if _PARAMETER.match(query) else place + question + query, query)
     database, _, ledger = path.partition("/")
     if not database:
         raise UsageError(
@@ -71,8 +72,9 @@ def parse(text: str) -> Address:
     return Address(f"postgresql://{authority}/{database}{question}{query}", database, ledger)
 
 
-def _refuse_password(authority: str, query: str) -> None:
-    user, found, _ = authority.rpartition("@")
+def _refuse_password(place: str, query: str) -> None:
+    """One with a slash or a question mark in it, too, which cuts the address elsewhere."""
+    user, found, _ = place.rpartition("@")
     names = {unquote(name).lower() for name, _ in parse_qsl(query, keep_blank_values=True)}
     if (found and ":" in user) or names & _SECRET:
         raise UsageError(

@@ -18,6 +18,7 @@ from batchsnap.postgres.schema import pair_lock, run_lock
         ("postgresql:///ops/n", "postgresql:///ops", "n"),
         ("postgresql:///ops?host=/run/pg", "postgresql:///ops?host=/run/pg", ""),
         ("postgresql://db/ops", "postgresql://db/ops", ""),
+        ("postgresql://db:1/ops/n?user=a@b", "postgresql://db:1/ops?user=a@b", "n"),
         ("postgresql:/db/ops/n", "postgresql://db/ops", "n"),  # a path ate a slash
     ],
 )
@@ -39,6 +40,10 @@ def test_an_address_names_a_database_and_a_ledger(text: str, conninfo: str, ledg
         "postgresql:///ops/n;?password=hunter2",
         "postgresql://me:hunter2@db",
         "postgresql://me:hunter2@db/ops/bad name",
+        "postgresql://me:hunter2/x@db/ops/n",  # not percent-encoded
+        "postgresql://me:1/hunter2@db",
+        "postgresql://me:hunter2?x@db/ops/n",
+        "postgresql://me:hunter2?@db/ops/n",
     ],
 )
 def test_a_password_is_refused_before_anything_repeats_it(text: str) -> None:
