@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import anyio
 import orjson
@@ -18,6 +19,7 @@ from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.cluster.share import Share
 from batchsnap.errors import CredentialsError
 from batchsnap.postgres.reading import QuotaRow
+from batchsnap.settings import counted
 from batchsnap.settling.makers import Reach
 
 _DISKS = 100
@@ -34,18 +36,23 @@ class Keys:
         self._credentials = credentials
         self._say = say
         self._sources: dict[str, str] = {}  # by profile; "" where there is no key
-        self._lacking: dict[str, str] = {}  # by profile: why its quotas are left to others
-        self._known: set[str] = set()  # sources that were asked about
+        self._lacking: set[str] = set()  # profiles whose quotas are left to others
+        self._unseen: dict[int, QuotaRow] = {}  # quotas of which it sees no disk
+        self._known: set[str] = set()  # sources that were asked about, and are the run's
         self._unanswered: Counter[str] = Counter()  # by source
 
     @property
     def lacking(self) -> list[str]:
-        """Profiles whose quotas are left to others."""
-        return [f"profile {profile or 'of the default chain'}" for profile in sorted(self._lacking)]
+        """Whose quotas are left to others."""
+        unseen = [q for q in self._unseen.values() if not self.fit(q)]
+        missing = self._lacking.union(*map(profiles_of, unseen))
+        return [named(profile) for profile in sorted(missing)]
 
     def fit(self, quota: QuotaRow) -> bool:
-        """Whether nothing that is known so far speaks against it."""
-        return not self._lacking.keys() & set(profiles_of(quota))
+        """Whether nothing that is known so far speaks against it. That no disk of a quota is seen
+        does no more where others of the same account are: its disks are gone then."""
+        unseen = quota.id in self._unseen and quota.source not in self._known
+        return not unseen and not self._lacking & set(profiles_of(quota))
 
     async def judge(self, quota: QuotaRow) -> None:
         """Whether this machine has the keys that the quota is of."""
@@ -76,27 +83,36 @@ class Keys:
         return admitted
 
     async def _admits(self, share: Share, reach: Reach) -> bool:
-        source = share.quota.source
-        if source in self._known:
-            return self.fit(share.quota)
-        why: str | None = None  # not known
+        quota = share.quota
+        if quota.source in self._known:
+            return self.fit(quota)
+        seen = _Seen(None)
         with anyio.move_on_after(_ASKED_FOR_S):
-            why = await _flaw(share, reach)
-        if why is None:
-            self._unanswered[source] += 1
-            if self._unanswered[source] < _ASKS:
+            seen = await _look(share, reach)
+        if seen.ours is None:
+            self._unanswered[quota.source] += 1
+            if self._unanswered[quota.source] < _ASKS:
                 return False
-            why = ""  # whoever can't be asked refuses nobody: what comes of it is the engine's
-        self._known.add(source)
-        if why:
-            for profile in profiles_of(share.quota):
-                self._leave(profile, why)
-        return not why
+            seen = _Seen(True)  # whoever can't be asked refuses nobody: the engine meets it
+        if seen.ours and seen.sure:
+            self._known.add(quota.source)
+        if not seen.ours and seen.sure:
+            for profile in profiles_of(quota):
+                self._leave(profile, seen.why)
+        elif not seen.ours:
+            self._unseen[quota.id] = quota
+            names = ", ".join(map(named, profiles_of(quota)))
+            self._say(f"a quota is left to others: {names} at {quota.host}: {seen.why}")
+        return bool(seen.ours)
 
     def _leave(self, profile: str, why: str) -> None:
-        self._lacking[profile] = why
-        name = profile or "of the default chain"
-        self._say(f"its quotas are left to others: profile {name}: {why}")
+        self._lacking.add(profile)
+        self._say(f"its quotas are left to others: {named(profile)}: {why}")
+
+
+def named(profile: str) -> str:
+    """For people."""
+    return f"profile {profile or 'of the default chain'}"
 
 
 def profiles_of(quota: QuotaRow) -> list[str]:
@@ -105,8 +121,16 @@ def profiles_of(quota: QuotaRow) -> list[str]:
     return profiles
 
 
-async def _flaw(share: Share, reach: Reach) -> str | None:
-    """Why this machine's key is not for the quota, "" where it is, None where no answer came."""
+class _Seen(NamedTuple):
+    """What the cloud says of a key."""
+
+    ours: bool | None  # None: no answer came
+    sure: bool = True  # of all its quotas, else of this one
+    why: str = ""
+
+
+async def _look(share: Share, reach: Reach) -> _Seen:
+    """Whether this machine's key is for the quota."""
     asked = 0
     for queue in share.intake.queues.values():
         ids = [request.disk_id for request in queue.coming(_DISKS - asked)]
@@ -115,12 +139,14 @@ async def _flaw(share: Share, reach: Reach) -> str | None:
         asked += len(ids)
         answer = await questions.disks(reach(queue.profile, queue.region), queue.region, ids)
         if answer.facts:
-            return ""
+            return _Seen(True)
         if isinstance(answer, questions.Part):
-            code, why = answer.why.code, f"{answer.why.code}: {answer.why.message}"
+            code = answer.why.code
             if not answer.why.denied:
-                return None
-            return why if code.startswith(_OF_KEYS) and code != _OF_POLICY else ""
-    if not asked or share.quota.source.startswith("key:"):
-        return ""  # a permanent key is known by its id: it is the one that the run was loaded with
-    return f"it sees none of {asked} disks of the run, so it may be another account's"
+                return _Seen(None)
+            refused = code.startswith(_OF_KEYS) and code != _OF_POLICY
+            return _Seen(not refused, why=f"{code}: {answer.why.message}")
+    if share.quota.source.startswith("key:"):  # known by its id: it is that of who loaded the run
+        return _Seen(True, sure=asked > 0)
+    what = f"it sees none of {counted(asked, 'disk')} of the run, so it may be another account's"
+    return _Seen(not asked, sure=False, why=what)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import anyio
 import pytest
 
+from batchsnap.client import questions
+from batchsnap.cluster.keys import Keys
+from batchsnap.postgres.reading import QuotaRow
 from tests.cluster.fleet import cloud_of, write_wide_fleet
 from tests.cluster.team import Gather
 from tests.postgres import Base
-from tests.process import Cli
+from tests.process import Cli, disk
 
 ARN = "qcs::cam::uin/100000000001:roleName/keeper"
 
@@ -72,3 +78,44 @@ def _as_role(folder: Path, profile: str, arn: str) -> None:
     """The profile's keys assume a role, whose calls are its own."""
     path = folder / ".tccli" / f"{profile}.credential"
     path.write_text(json.dumps({**json.loads(path.read_text()), "role-arn": arn}))
+
+
+def quota(number: int, source: str = "role:keeper") -> QuotaRow:
+    return QuotaRow(number, source, f"host-{number}", '["p0"]', 1, 0, None)
+
+
+def admits(keys: Keys, monkeypatch: pytest.MonkeyPatch, row: QuotaRow, sees: int, of: int) -> bool:
+    """Whether it claims a quota of so many disks, of which the cloud shows some."""
+
+    async def disks(account: Any, region: str, ids: list[str]) -> Any:
+        return questions.Whole(tuple(ids[:sees]))
+
+    monkeypatch.setattr(questions, "disks", disks)
+    rows = [SimpleNamespace(disk_id=disk(i)) for i in range(of)]
+    queue = SimpleNamespace(profile="p0", region="r", coming=lambda most: rows[:most])
+    share: Any = SimpleNamespace(quota=row, intake=SimpleNamespace(queues={"q": queue}))
+    return bool(anyio.run(keys.admitted, [share], lambda profile, region: None))
+
+
+def test_a_quota_whose_disks_are_gone_says_nothing_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their rows are refused once another quota has shown whose the keys are."""
+    said: list[str] = []
+    keys = Keys(None, said.append)  # type: ignore[arg-type]
+    assert not admits(keys, monkeypatch, quota(1), sees=0, of=2)
+    assert "profile p0 at host-1: it sees none of 2 disks" in said[0]
+    assert not keys.fit(quota(1))
+    assert keys.fit(quota(2))
+    assert keys.lacking == ["profile p0"]
+    assert admits(keys, monkeypatch, quota(2), sees=1, of=2)
+    assert keys.fit(quota(1))
+    assert admits(keys, monkeypatch, quota(1), sees=0, of=2)
+
+
+def test_a_quota_without_disks_to_ask_about_vouches_for_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = Keys(None, lambda _: None)  # type: ignore[arg-type]
+    assert admits(keys, monkeypatch, quota(1), sees=0, of=0)
+    assert not admits(keys, monkeypatch, quota(2), sees=0, of=3)
