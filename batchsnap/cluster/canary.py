@@ -28,6 +28,7 @@ from batchsnap.postgres.session import Session
 from batchsnap.settling.row import was_suspect
 
 _BEING_MADE = (State.SENT, State.IN_DOUBT, State.ACCEPTED)
+_REST_S = 10.0
 _GO_ON = "update batchsnap.ledger set phase = 'open' where id = %s and phase = 'canary'"
 
 
@@ -45,6 +46,7 @@ class Canary:
         self._say = say
         self._told = ""
         self._leads = False
+        self._rests_until = -math.inf  # monotonic; others are let to it
         self._counted = False
         self._ready = 0
         self._failed = 0  # in this process
@@ -53,22 +55,31 @@ class Canary:
         self._begun: set[int] = set()  # quotas that have rows being made
         self._empty: set[int] = set()  # quotas that have no row to give
 
-    async def leads(self) -> bool:
-        """Whether this process makes it.
+    async def leads(self, left: list[QuotaRow], mine: list[QuotaRow], *, idle: bool) -> bool:
+        """Whether this process makes it: of `left`, the quotas that have not ended, it can work on
+        `mine`. `idle`: it owns none now, and where it can give no more, another is let to it.
 
         Raises:
             Away: that is not known. LedgerError: what was made so far can't be read.
         """
-        lock = schema.run_lock(self._address.ledger)
+        now, lock = self._session.clocks.now().monotonic, schema.run_lock(self._address.ledger)
+        if now < self._rests_until:
+            return False
         self._leads = await self._session.call(partial(_locked, lock=lock))
         if not self._leads:
             self._tell(
                 f"waits: another process makes the canary, {self._number} snapshots, and opens "
                 "the run to all once they are ready"
             )
-        elif not self._counted:
+            return False
+        if not self._counted:
             await anyio.to_thread.run_sync(self._count)
             self._tell(f"canary: {self._number} snapshots first, {self._ready} of them are ready")
+        if idle and not self.well(left) and not self.wanted(mine):
+            self._rests_until = now + _REST_S
+            self._tell("waits: the canary needs rows whose keys this machine lacks")
+            await self._session.call(lambda db: db.run(schema.UNLOCKS, [lock]))
+            self._leads = False
         return self._leads
 
     def wanted(self, quotas: Iterable[QuotaRow]) -> list[QuotaRow]:

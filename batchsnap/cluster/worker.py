@@ -255,9 +255,10 @@ class Worker:
         """Whether there is more of it to be claimed for, by this process."""
         if not self._tenures:  # not all that was chosen need have been claimed
             self._canary.recount()
-        if not await self._canary.leads():
+        left, idle = self.facts.open, not self._tenures
+        if not await self._canary.leads(left, self._mine(), idle=idle):
             return False
-        if not self._canary.well(self.facts.open):
+        if not self._canary.well(left):
             return True
         await self._canary.go_on()
         self.facts.phase = "open"

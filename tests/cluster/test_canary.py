@@ -12,7 +12,7 @@ from batchsnap.postgres.door import Database
 from tests.cluster.fleet import cloud_of, write_wide_fleet
 from tests.cluster.team import Gather, Team, until
 from tests.postgres import Base
-from tests.process import disk
+from tests.process import Cli, disk
 
 N = 4
 
@@ -123,3 +123,28 @@ def test_a_canary_of_which_nothing_is_told_halts_the_run(
         assert run.returncode == 3, err
         assert "none comes ready" in err
         assert team.made() == N
+
+
+@pytest.mark.long
+def test_who_lacks_the_keys_for_the_rest_of_it_lets_another_make_that(
+    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    lines = [f"{disk(i)},ap-tokyo,p{int(i > 1)}" for i in range(12)]
+    (tmp_path / "fleet.csv").write_text("\n".join(["DiskId,Region,Profile", *lines]) + "\n")
+    with cloud_of(tmp_path, 2, creating_s=0.5) as cloud:
+        team = gather(base, cloud)
+        loaded = team.run("--no-work", "--canary", str(N))
+        home = tmp_path / "elsewhere"
+        (home / ".tccli").mkdir(parents=True)
+        (home / ".tccli" / "p0.credential").write_bytes(
+            (tmp_path / ".tccli" / "p0.credential").read_bytes()
+        )
+        keyless = {"HOME": str(home), "TENCENTCLOUD_SECRET_ID": "", "TENCENTCLOUD_SECRET_KEY": ""}
+        first = cli.start("work", team.url, **keyless)
+        team.started.append(first)
+        assert first.stderr is not None
+        assert any("whose keys this machine lacks" in line for line in first.stderr)
+        assert team.made() == 2
+        assert team.work().wait(90) == 0
+        assert loaded.wait(90) == 0
+        team.check(12)
