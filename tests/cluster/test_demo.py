@@ -29,6 +29,7 @@ def demo(folder: Path, name: str, value: object) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -55,16 +56,18 @@ def test_a_worker_is_killed_in_the_middle_and_the_cloud_counts_none_twice(tmp_pa
 
 
 @pytest.mark.long
-def test_a_signal_leaves_neither_process_nor_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("said", ["starting a PostgreSQL", "kill -9"])
+def test_a_ctrl_c_leaves_neither_process_nor_folder(tmp_path: Path, said: str) -> None:
+    """While the server is made, which hears it too, and while the workers are at work."""
     process = demo(tmp_path, "_ROWS", 60)
     assert process.stderr is not None
-    while "kill -9" not in process.stderr.readline():  # the others are at work
+    while said not in process.stderr.readline():
         assert process.poll() is None
     assert left_of(process) != []
-    os.kill(process.pid, signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGINT)
 
-    process.communicate(timeout=60)
-    assert process.returncode == 143
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
     assert left_of(process) == []
 
 

@@ -6,8 +6,10 @@ that comes with a wheel and goes with the demo.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -62,7 +64,7 @@ async def _main(folder: Path, workers: int, options: dict[str, Any]) -> int:
             team = Team(folder, workers, options, stop)
             try:
                 code = await team.run(stack)
-            except UsageError:  # a Ctrl-C reaches what is being started, too
+            except UsageError:  # what was being started may have heard the signal, too
                 if not stop.stopping:
                     raise
         tasks.cancel_scope.cancel()
@@ -92,14 +94,10 @@ class Team:
         prefix = f"batchsnap-demo-{os.getpid()}-"
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
         say("starting a PostgreSQL of its own, which goes with the demo …")
-        address = await anyio.to_thread.run_sync(
-            lambda: stack.enter_context(_database(home / "pg"))
-        )
+        address = await anyio.to_thread.run_sync(stack.enter_context, _database(home / "pg"))
         if self._stop.stopping:
             return None
-        scenario = Scenario(
-            latency_ms=40.0, latency_spread=0.4, lost_reply=0.02, throttle_extra=0.02
-        )
+        scenario = Scenario(latency_ms=40.0, lost_reply=0.02, throttle_extra=0.02)
         keys = _write_keys(home)
         cloud = stack.enter_context(EmbeddedSimulator(scenario, credentials=keys))
         await self._load(address, cloud.url, keys)
@@ -281,10 +279,14 @@ def _database(folder: Path) -> Iterator[Address]:
 
     server: Any = get_server(folder, cleanup_mode="delete", start=False)
     try:
+        # What it starts inherits this thread's mask: a Ctrl-C is this process's to answer.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             server.start()
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             raise UsageError(f"the demo's PostgreSQL does not start here: {error}") from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         socket = server.get_postmaster_info().socket_dir
         address = parse(f"postgresql://postgres@/postgres/{_LEDGER}?host={socket}")
         init(address.of(""), workers=[], readers=[])
@@ -292,3 +294,4 @@ def _database(folder: Path) -> Iterator[Address]:
     finally:
         with suppress(OSError):
             server.cleanup()
+        atexit.unregister(server._cleanup)  # it would make the folder anew
