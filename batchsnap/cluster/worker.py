@@ -111,11 +111,8 @@ class Worker:
         self._keys = Keys(self._credentials, say)
         self._free = Free()
         self._look_at = -math.inf
+        self._told_stop = False
         self._limit = errors_max(settings.max_errors, int(ledger.header["manifest"]["rows"]))
-
-    @property
-    def owned(self) -> int:
-        return len(self._tenures)
 
     async def run(self) -> None:
         """Until every quota has ended, the run is stopped, or nothing is left for this machine.
@@ -205,7 +202,11 @@ class Worker:
             facts = self.facts
             facts.phase, facts.reason = "stopped", why
             self._say(f"halting: {why}")
+            self._told_stop = True
         if facts.seen and facts.phase == "stopped":
+            if facts.open and not (self._told_stop or self._stop.stopping):
+                self._told_stop = True
+                self._say(f"the run is stopped on all machines: {facts.reason}".rstrip(": "))
             self._drain()
 
     def _may_claim(self) -> bool:

@@ -140,8 +140,10 @@ def test_stop_drains_every_worker_and_run_goes_on(
         run, helper = team.run("--max-quotas", "2"), team.work("--max-quotas", "2")
         until(lambda: team.owned_by(helper) > 0 and team.made() > 20)
         assert cli.run("stop", team.url).code == 0
-        assert run.wait(60) == 5, run.communicate()
-        assert helper.wait(60) == 5, helper.communicate()
+        for process in (run, helper):
+            err = process.communicate(timeout=60)[1]
+            assert process.returncode == 5, err
+            assert "the run is stopped on all machines" in err
         made = team.made()
         assert made < 240
         assert team.events()["claimed"] == team.events()["released"]
