@@ -279,6 +279,7 @@ class Worker:
 
     def _drain(self) -> None:
         """Let every tenure come to its end; nothing more is claimed."""
+        self.session.hurried = self._stop.stopping
         self._let_go(self._stop.reason or self.facts.reason or "the run was stopped")
 
     def _let_go(self, reason: str) -> None:

@@ -68,6 +68,7 @@ class Session:
         self._beat_at = -math.inf
         self._closing = False
         self._ended = ""
+        self.hurried = False  # the process is to end, and waits for no outage to do so
         self.failure: LedgerError | None = None  # the database can't be used, whoever tries
 
     @property
@@ -128,7 +129,7 @@ class Session:
                         await self._serve()
                 except Away as away:
                     await self._lost()
-                    await self._outage.endure(away, closing=self._closing)
+                    await self._outage.endure(away, closing=self._closing or self.hurried)
         except LedgerError as error:
             self.failure = error
         finally:
@@ -156,10 +157,7 @@ class Session:
         self._wake = anyio.Event()
 
     def _new_group(self) -> Batch:
-        return Batch(self._rouse)
-
-    def _rouse(self) -> None:
-        self._wake.set()
+        return Batch(lambda: self._wake.set())  # noqa: PLW0108  (another one each time)
 
     def _beat_in_s(self) -> float:
         return self._beat_at + _BEAT_S - self._clock.monotonic()

@@ -131,6 +131,25 @@ def test_the_server_is_away_for_eight_seconds_and_that_is_a_stall(
 
 
 @pytest.mark.long
+def test_who_is_told_to_end_while_the_server_is_away_waits_no_half_hour(
+    gather: Gather, folder: Path
+) -> None:
+    write_wide_fleet(folder, 300, 2)
+    with own_server() as server, cloud_of(folder, 2) as cloud:
+        team = gather(new_base(server), cloud)
+        run = team.run()
+        until(lambda: team.made() > 20)
+        server.stop()
+        run.send_signal(signal.SIGTERM)
+        err = run.communicate(timeout=60)[1]
+        assert run.returncode == 5, err
+        assert "is out of reach, for" in err
+        server.start()
+        assert team.run().wait(120) == 0
+        team.check(300)
+
+
+@pytest.mark.long
 def test_stop_drains_every_worker_and_run_goes_on(
     cli: Cli, gather: Gather, folder: Path, base: Base
 ) -> None:
