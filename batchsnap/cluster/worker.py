@@ -186,8 +186,8 @@ class Worker:
     def _tell_lacking(self) -> None:
         """Say why this machine leaves a run that goes on."""
         if self.facts.phase in _AT_WORK and self.facts.open and not self._stop.stopping:
-            names = ", ".join(self._keys.lacking)
-            self._say(f"nothing is left that this machine has the keys for; it lacks: {names}")
+            lacks = f"it lacks: {', '.join(self._keys.lacking)}"
+            self._say(f"nothing is left that this machine has the keys for; {lacks}")
 
     async def _review(self) -> None:
         """What the heartbeat saw: a stop from elsewhere, or too many failures."""
@@ -290,8 +290,7 @@ class Worker:
     def _observe(self, database: Database) -> None:
         """After each heartbeat, in the session's thread."""
         phase, reason, wait, up_s, begun = database.one(_FACTS, self._ledger.id)
-        rows = tuple(quotas(database, self._ledger.id))
-        held = held_locks(database)
+        rows, held = tuple(quotas(database, self._ledger.id)), held_locks(database)
         self.facts = facts = Facts(phase, reason, wait, up_s, begun, rows, held, seen=True)
         if (now := self._clock.monotonic()) >= self._look_at:  # for what a lock must not hang on
             self._look_at = now + _EVERY_S
