@@ -31,6 +31,7 @@ _PROBE_S = 3.0
 _OURS = {"keepalives_idle": "2", "keepalives_interval": "1", "keepalives_count": "3"}
 
 
+_NO_RIGHT = "42501"
 _COPY_LINES = 200
 
 
@@ -275,4 +276,7 @@ def copy_line(quota: int, number: int, document: bytes) -> bytes:
 
 def _said(error: BaseException) -> str:
     """One line; libpq's own text holds no password."""
-    return " ".join(str(error).split()) or type(error).__name__
+    told = " ".join(str(error).split()) or type(error).__name__
+    if getattr(error, "sqlstate", None) == _NO_RIGHT:
+        told += ": `batchsnap ledger init URL --worker ROLE`, by the database's owner, grants it"
+    return told

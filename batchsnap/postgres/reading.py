@@ -129,7 +129,12 @@ def quotas(database: Database, ledger: int) -> list[QuotaRow]:
 
 
 def listed(database: Database) -> list[tuple[Any, ...]]:
-    """(name, phase, header, rows, quotas) of every ledger."""
+    """(name, phase, header, rows, quotas) of every ledger.
+
+    Raises:
+        LedgerError: the database holds none.
+    """
+    schema.need(database.one(schema.THERE)[0])
     return database.run(_LIST)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 
 from batchsnap.errors import LedgerError, UsageError
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database
-from batchsnap.postgres.reading import reader
 
 _ROLE = re.compile(r"[A-Za-z_][A-Za-z0-9_$.-]{0,62}")
 
@@ -24,7 +24,7 @@ def init(address: Address, *, workers: list[str], readers: list[str]) -> None:
         if not _ROLE.fullmatch(role):
             raise UsageError(f"{role!r} can't be a role's name")
     try:
-        with reader(address) as database:
+        with closing(Database(address)) as database:
             upgrade = schema.UPGRADE if _found(database) < schema.VERSION else ""
             grants = [schema.GRANTS_WORKER.format(role=f'"{role}"') for role in workers]
             grants += [schema.GRANTS_READER.format(role=f'"{role}"') for role in readers]

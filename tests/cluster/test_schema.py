@@ -9,6 +9,7 @@ from batchsnap.postgres.address import parse
 from batchsnap.postgres.door import Database
 from batchsnap.postgres.setup import init
 from tests.postgres import Base
+from tests.process import Cli
 
 FORMER = """
 update batchsnap.version set schema = 1;
@@ -45,3 +46,21 @@ def test_tables_that_an_older_worker_works_on_stay_as_they_are(base: Base) -> No
 
 def again(base: Base) -> None:
     init(parse(base.url(user="postgres")), workers=["worker"], readers=["reader"])
+
+
+def test_what_is_missing_is_said_with_its_remedy(cli: Cli, base: Base) -> None:
+    empty = Base(base.server, base.server.new_database())
+    told = {
+        ("list", empty.url()): "the database holds no ledgers yet: batchsnap ledger init URL",
+        ("init", base.url(), "--worker", "nobody-here"): "can't prepare",
+        ("init", empty.url()): "permission denied for database",
+        ("list", base.url(user="stranger")): "--worker ROLE`, by the database's owner, grants it",
+    }
+    base.sql("create role stranger login")
+    try:
+        for command, said in told.items():
+            refused = cli.run("ledger", *command)
+            assert refused.code == 4, command
+            assert said in refused.err
+    finally:
+        base.sql("drop role stranger")
