@@ -49,8 +49,14 @@ def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
             note(f"finished at {_end(there)}; nothing is left to do. --new starts another run")
             return show_result(end, as_json=options["as_json"], same=same)
     if there is not None and not edited:
-        take_up(address, there, spec)
+        owned = take_up(address, there, spec)
         note(f"joins the run of {address.label}")
+        if owned:
+            fail_softly(
+                f"others work on {counted(owned, 'quota')} and go on as they were told: what is "
+                "given now counts for what is claimed from now on. Where it must count at once, "
+                "`batchsnap stop` first"
+            )
         say_cautions(address)
     else:
         _take_in(address, spec, options, edited=edited)

@@ -138,8 +138,9 @@ def is_edited(there: KnownRun, spec: JobSpec) -> bool:
         return bool(manifest.digest() != there.fold.manifest["sha256"])
 
 
-def take_up(address: Address, there: KnownRun, spec: JobSpec) -> None:
-    """Go on with a ledger that is there: what halted, failed or was stopped gets another try.
+def take_up(address: Address, there: KnownRun, spec: JobSpec) -> int:
+    """Go on with a ledger that is there: what halted, failed or was stopped gets another try. How
+    many quotas others work on, for whom what is asked for anew comes too late.
 
     Raises:
         UsageError: a setting can't be carried out.
@@ -165,6 +166,8 @@ def take_up(address: Address, there: KnownRun, spec: JobSpec) -> None:
                 again = spec.retry_failed or spec.ask_first
                 database.run(_REOPEN, there.ledger.id, again, spec.wait)
                 database.run(_ZERO, there.ledger.id)
+            asked = spec.retry_failed or spec.ask_first or settings != there.settings
+            return asked * sum(part.held for part in parts_in(database, there.ledger))
         except Fenced:
             raise LedgerLocked(
                 "another process takes the run up at this moment: run the same command again"

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from batchsnap.cluster import run
-from batchsnap.cluster.run import conclude, known
+from batchsnap.cluster.run import conclude, known, take_up
 from batchsnap.errors import Exit
+from batchsnap.job.spec import JobSpec
 from batchsnap.ledger.record import Record
+from batchsnap.postgres import schema
+from batchsnap.postgres.door import Database
 from batchsnap.postgres.reading import records
 from tests.postgres import Base
 from tests.records import birth
@@ -63,3 +66,19 @@ def test_who_read_too_early_says_nothing_of_it(
     monkeypatch.undo()
     conclude(ledger.address("x"), there)
     assert ledger.sql("select phase from batchsnap.ledger") == [("stopped",)]
+
+
+def test_who_joins_with_other_settings_hears_for_whom_they_come_too_late(ledger: Base) -> None:
+    address = ledger.address("x")
+    for owned in (0, 1):
+        there = known(address)
+        assert there is not None
+        spec = JobSpec(manifest="fleet.csv", given={"rate_per_s": 3.0 + owned})
+        assert take_up(address, there, spec) == owned
+        same = known(address)
+        assert same is not None
+        assert take_up(address, same, spec) == 0
+        if not owned:
+            other = Database(address)
+            other.run("select pg_advisory_lock(%s)", schema.pair_lock("a", "a"))
+    other.close()
