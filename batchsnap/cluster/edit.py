@@ -52,7 +52,7 @@ def prepare_edit(address: Address, spec: JobSpec) -> tuple[Prepared, WholeSink]:
     Raises:
         LedgerLocked: somebody works on it. ManifestError, UsageError, LedgerForeign: as for a file.
     """
-    manifest = Manifest.open(spec.manifest, encoding=spec.encoding)
+    manifest, sink = Manifest.open(spec.manifest, encoding=spec.encoding), None
     try:
         sink = WholeSink.open(address)
         # What was rejected stays planned; each claim leaves it alone unless it is told otherwise.
@@ -60,6 +60,8 @@ def prepare_edit(address: Address, spec: JobSpec) -> tuple[Prepared, WholeSink]:
         return Prepared(judged, manifest, Opened(DatabaseStore(address), sink)), sink
     except BaseException:
         manifest.close()
+        if sink is not None:
+            sink.release()
         raise
 
 

@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from batchsnap.client.ports import Say
 from batchsnap.cluster.tenure import Tenure
+from batchsnap.ledger.ports import name_of
 from batchsnap.ledger.record import Record, stamp
 from batchsnap.lifecycle import WORD, State
-from batchsnap.owners.quotas import QuotaLine, name_of
+from batchsnap.owners.quotas import QuotaLine
 from batchsnap.report.progress import Glance, Progress, progress_of, total, why
 
 MAX_QUOTAS = 100

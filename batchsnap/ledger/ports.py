@@ -10,7 +10,7 @@ in `job.spec` that tells its addresses; nothing of job, engine, report or cli ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -138,6 +138,11 @@ class Owned(NamedTuple):
     rows: int
     ended: str  # done, halted, gave_up; "" while it is to be worked on
     held: bool  # a living process owns it
+
+
+def name_of(profiles: Iterable[str], source: str) -> str:
+    """A quota for people: whose keys."""
+    return ", ".join(name or "default keys" for name in profiles) or source
 
 
 class Follower(Protocol):

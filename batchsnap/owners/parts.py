@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from batchsnap.cloud.endpoints import endpoint_url, host_of
-from batchsnap.ledger.ports import Owned
+from batchsnap.ledger.ports import Owned, name_of
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 from batchsnap.ledger.tally import Pace
 from batchsnap.lifecycle import DONE, ENDED, LIVES, Event
-from batchsnap.owners.quotas import QuotaLine, name_of
+from batchsnap.owners.quotas import QuotaLine
 
 _INTENT, _ACCEPTED = str(Event.INTENT), str(Event.ACCEPTED)
 _Quota = tuple[str, str]

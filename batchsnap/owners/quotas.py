@@ -40,11 +40,6 @@ class QuotaLine(NamedTuple):
         return {**told, "rate_per_s": round(self.rate_per_s, 2)}
 
 
-def name_of(profiles: Iterable[str], source: str) -> str:
-    """A quota for people: whose keys."""
-    return ", ".join(name or "default keys" for name in profiles) or source
-
-
 def quota_lines(lines: Sequence[QuotaLine], now: float, *, each: bool = False) -> list[str]:
     """For people, at `now` (Unix seconds): a head and a line a quota; of many only the workers and
     the worst few quotas, unless `each` is asked for. Nothing where no quota has an owner."""

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from batchsnap.errors import LedgerAway, LedgerError
-from batchsnap.ledger.ports import Owned
+from batchsnap.ledger.ports import Owned, name_of
 from batchsnap.ledger.record import Record
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
@@ -74,7 +74,7 @@ class QuotaRow:
     @property
     def what(self) -> str:
         """For people."""
-        return f"{self.source} at {self.host}"
+        return f"{name_of(self.profile_names, self.source)} at {self.host}"
 
     @property
     def profile_names(self) -> tuple[str, ...]:

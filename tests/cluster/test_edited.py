@@ -29,6 +29,7 @@ def test_rows_are_added_and_gone_and_made_ones_are_not_made_again(
         refused = cli.run("run", "fleet.csv", *options)
         assert refused.code == 4, refused.err
         assert "batchsnap stop" in refused.err
+        assert "  p0 at 127.0.0.1" in refused.err
         assert cli.run("stop", team.url).code == 0
         assert run.wait(60) == 5, run.communicate()
 
@@ -63,3 +64,4 @@ def test_another_fleet_is_another_run(cli: Cli, gather: Gather, tmp_path: Path, 
         other = team.run()
         assert other.wait(60) == 4
         assert "not one row of this manifest" in other.communicate()[1]
+        assert team.events()["claimed"] == team.events()["released"] == 3  # all is given back
