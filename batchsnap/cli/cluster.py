@@ -13,17 +13,19 @@ import anyio
 import click
 
 from batchsnap.cli.output import fail_softly, note, say
-from batchsnap.errors import Exit, LedgerAway, LedgerError, UsageError
+from batchsnap.errors import Exit, IllegalMove, LedgerAway, LedgerError, UsageError
 from batchsnap.settings import counted
 
 if TYPE_CHECKING:
     from batchsnap.cluster.run import Conclusion, KnownRun
     from batchsnap.cluster.worker import Offer
     from batchsnap.job.spec import JobSpec
+    from batchsnap.owners.view import RunView
     from batchsnap.postgres.address import Address
     from batchsnap.report.progress import Glance
 
 _BREATH_S = 0.005
+_SILENT_S = 10.0  # without an answer a server is taken for frozen
 
 
 def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
@@ -161,23 +163,42 @@ async def working(
 
 
 class Onlooker:
-    """Looks at the whole run, beside the work: it reads the ledger in a thread of its own."""
+    """Looks at the whole run, beside the work: it reads the ledger in a thread of its own. Whatever
+    becomes of that, the work goes on."""
 
     def __init__(self, address: Address) -> None:
+        self._address = address
+        self._view = self._new_view()
+        self._heard = 0.0
+        self._left = self._began = False
+
+    def _new_view(self) -> RunView:
         from batchsnap.owners.view import RunView
         from batchsnap.postgres.store import DatabaseStore
 
-        self._view = RunView(DatabaseStore(address))
-        self._left = self._began = False
+        store = DatabaseStore(self._address)
+        return RunView(store, store.follow(primary=True))
 
     async def look(self, now: float) -> Glance:
         """How it is doing at `now` (Unix seconds)."""
-        glance = await anyio.to_thread.run_sync(self._look, now, abandon_on_cancel=True)
-        news = self._view.takeovers()
-        for text in news if self._began else []:  # those of earlier are none
+        self._heard = time.monotonic()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._cut)
+            glance = await anyio.to_thread.run_sync(self._look, now, abandon_on_cancel=True)
+            tasks.cancel_scope.cancel()
+        for text in self._view.takeovers() if self._began else []:  # those of earlier are no news
             note(text)
         self._began = True
         return glance
+
+    async def _cut(self) -> None:
+        """End a question that a server which stands still does not answer: another may."""
+        while True:
+            left_s = self._heard + _SILENT_S - time.monotonic()
+            if left_s <= 0:
+                break
+            await anyio.sleep(left_s)
+        self._view.close()
 
     def _look(self, now: float) -> Glance:
         from batchsnap.report.progress import look_at
@@ -187,6 +208,8 @@ class Onlooker:
             away = ""
         except LedgerError as error:
             away = str(error)
+        except IllegalMove:  # a failover took back what was read
+            self._view, away = self._new_view(), "the ledger is read anew"
         seen = look_at(self._view.fold, now)
         return seen._replace(why=away or seen.why, quotas=tuple(self._view.quotas(now)))
 
@@ -194,6 +217,7 @@ class Onlooker:
         """Between records: whoever works on the run has the processor."""
         if self._left:
             raise LedgerAway("nobody looks any more")
+        self._heard = time.monotonic()
         time.sleep(_BREATH_S)
 
     def leave(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from batchsnap.ledger.ports import Owned, Store
+from batchsnap.ledger.ports import Follower, Owned, Store
 from batchsnap.ledger.record import Record
 from batchsnap.ledger.replay import Fold
 from batchsnap.owners.parts import Parts, Takeover
@@ -19,10 +19,10 @@ AGAIN = "to go on, run the same command again"
 class RunView:
     """Reads a ledger without a lock, from its start and then on. Use it in one thread at a time."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, follower: Follower | None = None) -> None:
         self.store = store
         self.parts = Parts()
-        self._follower = store.follow()
+        self._follower = follower or store.follow()
         self._owned: list[Owned] = []
         self._takeovers: list[Takeover] = []
 

@@ -248,8 +248,9 @@ def held_locks(database: Database) -> set[int]:
 class DatabaseFollower:
     """Reads on where it stopped, over a connection of its own."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, primary: bool = False) -> None:
         self._address = address
+        self._primary = primary
         self._database: Database | None = None
         self._merging = Merging()
         self._begun = False
@@ -277,7 +278,7 @@ class DatabaseFollower:
     def _connected(self) -> Iterator[tuple[Database, LedgerRow]]:
         try:
             if self._database is None:
-                self._database = Database(self._address)
+                self._database = Database(self._address, primary=self._primary)
             self._busy = True
             yield self._database, need(self._database, self._address)
         except Away as away:

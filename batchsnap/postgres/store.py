@@ -65,8 +65,9 @@ class DatabaseStore:
     def records(self) -> Iterator[Record]:
         return records(self.address)
 
-    def follow(self) -> DatabaseFollower:
-        return DatabaseFollower(self.address)
+    def follow(self, *, primary: bool = False) -> DatabaseFollower:
+        """`primary`: not a standby, nor a former primary, which answers reads for ever."""
+        return DatabaseFollower(self.address, primary=primary)
 
     def digest(self, lines: int) -> str:
         sha256 = hashlib.sha256()
