@@ -23,7 +23,7 @@ from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Database
 from batchsnap.postgres.reading import LedgerRow, QuotaRow, quotas, reader
-from batchsnap.postgres.recovery import newest_of, try_locks
+from batchsnap.postgres.recovery import newest_of, seen, try_locks
 from batchsnap.postgres.session import Session
 from batchsnap.settling.row import was_suspect
 
@@ -173,7 +173,7 @@ class Canary:
 
 def _locked(database: Database, lock: int) -> bool:
     """Whether this session has the lock; one that it has is not tried, for locks are counted."""
-    return lock in database.owned(schema.LOCKS) or bool(try_locks(database, [lock]))
+    return lock in seen(database)[1] or bool(try_locks(database, [lock]))
 
 
 def _folds(address: Address, ledger: LedgerRow) -> Iterator[tuple[int, Fold]]:

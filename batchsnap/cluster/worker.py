@@ -33,21 +33,14 @@ from batchsnap.errors import Exit, LedgerError
 from batchsnap.pacing.quota_file import state_folder
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database
-from batchsnap.postgres.reading import LedgerRow, QuotaRow, held_locks, quotas
+from batchsnap.postgres.reading import QUOTAS, LedgerRow, QuotaRow
 from batchsnap.postgres.recovery import end_former
+from batchsnap.postgres.schema import FACTS, HELD
 from batchsnap.postgres.session import Session
 from batchsnap.settings import Settings, Waits, counted
 
 _EVERY_S = 2.0
 _HOLD_BACK_S = 6.0  # after the server's start: owners get theirs back first
-_FACTS = (
-    "select l.phase, l.reason, l.wait, "
-    "extract(epoch from now() - pg_postmaster_start_time())::float8, "
-    "exists (select from batchsnap.quota q where q.ledger = l.id and q.source <> '' and "
-    "(select max(r.seq) from batchsnap.record r where r.quota = q.id) is not null) "
-    "from batchsnap.ledger l where l.id = %s"
-)
-"""By the primary key, quota by quota: as a join it might read all records of other ledgers."""
 _AT_WORK = ("canary", "open")  # phases
 
 
@@ -289,9 +282,10 @@ class Worker:
 
     def _observe(self, database: Database) -> None:
         """After each heartbeat, in the session's thread."""
-        phase, reason, wait, up_s, begun = database.one(_FACTS, self._ledger.id)
-        rows, held = tuple(quotas(database, self._ledger.id)), held_locks(database)
-        self.facts = facts = Facts(phase, reason, wait, up_s, begun, rows, held, seen=True)
+        asked = (FACTS, self._ledger.id), (QUOTAS, self._ledger.id), (HELD,)
+        [(phase, reason, wait, up_s, begun)], rows, held = database.together(*asked)
+        found = tuple(QuotaRow(*row) for row in rows), {number for (number,) in held}
+        self.facts = facts = Facts(phase, reason, wait, up_s, begun, *found, seen=True)
         if (now := self._clock.monotonic()) >= self._look_at:  # for what a lock must not hang on
             self._look_at = now + _EVERY_S
             end_former(database, [lock_of(quota) for quota in facts.open], frozenset())

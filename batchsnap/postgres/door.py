@@ -147,22 +147,11 @@ class Database:
         finally:
             late.cancel()
 
-    def replicate(self) -> None:
+    def replicate(self, standbys: str | None = None) -> None:
         """With standbys that a commit waits for, make one: all before it is there too then, and a
         deposed primary, which answers reads for ever, does not answer this."""
-        if self.one("show synchronous_standby_names")[0]:
+        if self.one(schema.STANDBYS)[0] if standbys is None else standbys:
             self.run("select pg_logical_emit_message(true, 'batchsnap', '')")
-
-    def owned(self, locks: str) -> set[int]:
-        """The locks that this session has, by that statement.
-
-        Raises:
-            LedgerError: it is another session than it was.
-        """
-        mark, held = self.one(f"{schema.MARKED}, array({locks})", schema.MARK)
-        if mark != self.mark:
-            raise LedgerError(POOLED)
-        return set(held)
 
     def _check(self) -> None:
         """What a writer needs of the server.
@@ -199,18 +188,33 @@ class Database:
         Raises:
             Away, Fenced, Declined: a warning in answer to it is no answer either.
         """
+        with self._meant():
+            cursor = self._connection.execute(query, values or None)
+            return cursor.fetchall() if cursor.description is not None else []
+
+    def together(self, *questions: tuple[Any, ...]) -> list[list[tuple[Any, ...]]]:
+        """The rows of several queries, each with its values, for one way there and back: it may be
+        long. Raises as `run` does."""
+        with self._meant():
+            with self._connection.pipeline():
+                asked = [
+                    self._connection.execute(query, values or None) for query, *values in questions
+                ]
+            return [cursor.fetchall() for cursor in asked]
+
+    @contextmanager
+    def _meant(self) -> Iterator[None]:
+        """What the library's errors mean for statements in the block."""
         self._warnings.clear()
         library = self._library
         try:
-            cursor = self._connection.execute(query, values or None)
-            rows = cursor.fetchall() if cursor.description is not None else []
+            yield
         except library.errors.UniqueViolation as error:
             raise Fenced(_said(error)) from None
         except library.Error as error:
             raise (Away if self._connection.closed else Declined)(_said(error)) from None
         if self._warnings:
             raise Away(self._warnings[0])
-        return rows
 
     def one(self, query: str, *values: Any) -> tuple[Any, ...]:
         """The first row."""

@@ -37,7 +37,7 @@ _LIST = (
     "select l.name, l.phase, l.header, sum(q.rows), count(*) filter (where q.source <> '') "
     "from batchsnap.ledger l join batchsnap.quota q on q.ledger = l.id group by l.id order by l.id"
 )
-_QUOTAS = (
+QUOTAS = (
     "select id, source, host, profiles, rows, failed, ended from batchsnap.quota where ledger = %s "
     "order by source, host"
 )
@@ -125,7 +125,7 @@ def need(database: Database, address: Address) -> LedgerRow:
 
 def quotas(database: Database, ledger: int) -> list[QuotaRow]:
     """The quotas of a ledger; ('', '') is that of the run itself."""
-    return [QuotaRow(*row) for row in database.run(_QUOTAS, ledger)]
+    return [QuotaRow(*row) for row in database.run(QUOTAS, ledger)]
 
 
 def listed(database: Database) -> list[tuple[Any, ...]]:

@@ -9,9 +9,9 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from batchsnap.clock import Clock
-from batchsnap.errors import LedgerAway
+from batchsnap.errors import LedgerAway, LedgerError
 from batchsnap.postgres import schema
-from batchsnap.postgres.door import Away, Database, Declined
+from batchsnap.postgres.door import POOLED, Away, Database, Declined
 from batchsnap.postgres.hold import Batch, Hold
 
 _RETRY_S = (0.1, 2.0)  # first and longest pause between attempts
@@ -119,11 +119,23 @@ def append(database: Database, group: Batch) -> None:
         database.run(schema.APPEND, *values)
 
 
-def seen(database: Database, holds: Iterable[Hold]) -> tuple[dict[int, int], set[int]]:
-    """The newest number of each quota, and the locks that this session has."""
-    database.replicate()
-    newest = newest_of(database, [hold.quota for hold in holds])
-    return newest, database.owned(schema.LOCKS)
+def seen(database: Database, holds: Iterable[Hold] = ()) -> tuple[dict[int, int], set[int]]:
+    """The newest number of each quota, and the locks that this session has; what is told is on the
+    standbys too.
+
+    Raises:
+        LedgerError: it is another session than it was.
+    """
+    [[(standbys,)], newest, [(mark,)], locks] = database.together(
+        (schema.STANDBYS,),
+        (schema.NEWEST, [hold.quota for hold in holds]),
+        (schema.MARKED, schema.MARK),
+        (schema.LOCKS,),
+    )
+    if mark != database.mark:
+        raise LedgerError(POOLED)
+    database.replicate(standbys)
+    return dict(newest), {number for (number,) in locks}
 
 
 def newest_of(database: Database, ids: Iterable[int]) -> dict[int, int]:

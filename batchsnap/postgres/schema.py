@@ -87,6 +87,7 @@ WRITER_TCP = {
 }
 """What it has where there is TCP."""
 SET = "select set_config(n, v, false) from unnest(%s::text[], %s::text[]) s (n, v)"
+STANDBYS = "select current_setting('synchronous_standby_names')"
 MARK = "batchsnap.session"
 MARKED = "select coalesce(current_setting(%s, true), '')"
 
@@ -116,6 +117,16 @@ OPEN = (
 waits until all is ready goes on to."""
 
 THERE = "select to_regclass('batchsnap.ledger') is not null"
+FACTS = (
+    "select l.phase, l.reason, l.wait, "
+    "extract(epoch from now() - pg_postmaster_start_time())::float8, "
+    "exists (select from batchsnap.quota q where q.ledger = l.id and q.source <> '' and "
+    "(select max(r.seq) from batchsnap.record r where r.quota = q.id) is not null) "
+    "from batchsnap.ledger l where l.id = %s"
+)
+"""What workers look at in a ledger; by the primary key, quota by quota: as a join it might read all
+records of other ledgers."""
+
 TRY_LOCKS = "select n, pg_try_advisory_lock(n) from unnest(%s::bigint[]) n"
 HELD = (
     "select (l.classid::bigint << 32) | l.objid::bigint from pg_locks l "

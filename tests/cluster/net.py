@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +81,17 @@ def network() -> Iterator[Network]:
         yield made
     finally:
         made.close()
+
+
+@contextmanager
+def distant(socket: Path, one_way_s: float) -> Iterator[int]:
+    """A port of loopback from which everything takes so long to the socket, and as long back."""
+    command = [sys.executable, "-m", "tests.cluster.delay", str(socket), str(one_way_s)]
+    here = Path(__file__).parents[2]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=here)
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.communicate()

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from batchsnap.cluster import worker
 from batchsnap.postgres import reading, schema
 from tests.postgres import Base
 
@@ -52,8 +51,8 @@ def test_a_heartbeat_reads_few_pages(
     ledger = ledgers[which]
     ids = [row[0] for row in base.sql("select id from batchsnap.quota where ledger = %s", ledger)]
     asked = {
-        "facts": (worker._FACTS, ledger),
-        "quotas": (reading._QUOTAS, ledger),
+        "facts": (schema.FACTS, ledger),
+        "quotas": (reading.QUOTAS, ledger),
         "newest": (schema.NEWEST, ids),
     }
     pages = {name: pages_of(base, *query) for name, query in asked.items()}
