@@ -90,7 +90,7 @@ async def serve(
                 try:
                     names = await anyio.to_thread.run_sync(ledgers.names)
                 except Away as why:
-                    say_once(f"the database is out of reach, it is looked for: {why}")
+                    say_once(f"ledgers can't be looked for now, it is tried again: {why}")
                     names = []
                 for name in names:
                     if name not in at_work:
