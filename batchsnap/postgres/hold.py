@@ -81,6 +81,6 @@ class Batch:
         return part
 
     def leave(self, hold: Hold) -> None:
-        """Without one quota: its part is written."""
+        """Without one quota: its part is written, or lost."""
         self.entries = [entry for entry in self.entries if entry[0] is not hold]
         self.failed.pop(hold.quota, None)

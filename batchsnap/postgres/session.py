@@ -177,7 +177,8 @@ class Session:
             cut.cancel()
 
     async def _commit(self, group: Batch) -> None:
-        group.entries = [entry for entry in group.entries if not entry[0].lease.ended]
+        for lost in {hold for hold, _, _ in group.entries if hold.lease.ended}:
+            group.leave(lost)
         try:
             if group.entries:
                 await self._answered(partial(recovery.append, group=group))

@@ -73,6 +73,24 @@ def test_what_is_done_is_there_in_order_and_failures_are_counted_with_it(base: B
     play(base, scene)
 
 
+def test_a_failure_of_a_quota_that_was_lost_is_not_counted(base: Base) -> None:
+    async def scene(session: Session, hold: Hold) -> None:
+        base.sql("insert into batchsnap.ledger (name, header) values ('x', '{}')")
+        for source in ("a", "b"):
+            base.sql(
+                "insert into batchsnap.quota (ledger, source, host) values (1, %s, '')", source
+            )
+        other = await owned(session, 2)
+        for one in (hold, other):
+            group = session.append(one, "failed", failed=True)
+        hold.end("lost")
+        await group.written()
+        assert (lines(base), lines(base, 2)) == (["claimed"], ["claimed", "failed"])
+        assert base.sql("select failed from batchsnap.quota order by id") == [(0,), (1,)]
+
+    play(base, scene)
+
+
 def test_what_nobody_waits_for_goes_with_what_somebody_does_or_with_the_next_heartbeat(
     base: Base,
 ) -> None:
