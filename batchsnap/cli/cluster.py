@@ -170,7 +170,8 @@ class Onlooker:
         self._address = address
         self._view = self._new_view()
         self._heard = 0.0
-        self._left = self._began = False
+        self._lost = ""  # why nothing more can be shown
+        self._left = self._began = self._anew = False
 
     def _new_view(self) -> RunView:
         from batchsnap.owners.view import RunView
@@ -203,13 +204,18 @@ class Onlooker:
     def _look(self, now: float) -> Glance:
         from batchsnap.report.progress import look_at
 
+        away = self._lost
         try:
-            self._view.catch_up(self._breathe)
-            away = ""
+            if not away:
+                self._view.catch_up(self._breathe)
+                self._anew = False
         except LedgerError as error:
             away = str(error)
-        except IllegalMove:  # a failover took back what was read
-            self._view, away = self._new_view(), "the ledger is read anew"
+        except IllegalMove as error:  # a failover took back what was read; but not twice
+            self._lost = f"can't be shown: {error}" if self._anew else ""
+            self._view.close()
+            self._view, self._anew = self._new_view(), True
+            away = self._lost or "the ledger is read anew"
         seen = look_at(self._view.fold, now)
         return seen._replace(why=away or seen.why, quotas=tuple(self._view.quotas(now)))
 

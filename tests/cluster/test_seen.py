@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
+from time import time
 from urllib.request import urlopen
 
+import anyio
 import pytest
 from jsonschema import Draft202012Validator
 
+from batchsnap.cli import cluster
 from tests.cluster.fleet import cloud_of, write_wide_fleet
 from tests.cluster.team import SETTLING, Gather, elsewhere, until
 from tests.postgres import Base, new_base, own_server
 from tests.process import Cli
+from tests.records import birth, moved
 from tests.terminal import on_a_terminal, screen
 
 HEAD = "2 quotas: "
@@ -199,6 +204,43 @@ def test_a_watcher_outlives_a_server_that_is_away(cli: Cli, gather: Gather, tmp_
         watched.end()
         assert watching.wait(30) == 0
     assert "finished at" in screen(watched.text)[-2]
+
+
+def test_a_view_gives_up_a_server_that_stands_still_and_ends_no_work_over_what_it_reads(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_SILENT_S", 0.5)
+    base.sql(
+        "insert into batchsnap.ledger (name, header) values ('nightly', %s)",
+        json.dumps(birth(manifest={"rows": 7})),
+    )
+    base.sql("insert into batchsnap.quota (ledger, source, host) values (1, '', '')")
+
+    async def main() -> None:
+        onlooker = cluster.Onlooker(base.address("nightly"))
+        with anyio.fail_after(60):
+            assert (await onlooker.look(time())).progress.rows == 7
+            [(backend,)] = base.sql(
+                "select pid from pg_stat_activity where datname = current_database() "
+                "and application_name like 'batchsnap%%'"
+            )
+            os.kill(backend, signal.SIGSTOP)
+            try:
+                assert "can't read" in (await onlooker.look(time())).why
+                assert (await onlooker.look(time())).why == ""
+            finally:
+                os.kill(backend, signal.SIGCONT)
+            base.sql(
+                "insert into batchsnap.record values (1, 1, %s)",
+                json.dumps(moved("ready", snapshot_id="snap-1")),
+            )
+            whys = [(await onlooker.look(time())).why for _ in range(3)]
+        onlooker.leave()
+        assert whys[0] == "the ledger is read anew"
+        assert whys[1].startswith("can't be shown: ")
+        assert whys[2] == whys[1]
+
+    anyio.run(main)
 
 
 def test_who_asks_for_quiet_hears_nothing_of_a_run_that_goes_well(
