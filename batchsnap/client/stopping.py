@@ -11,6 +11,8 @@ import anyio
 
 from batchsnap.errors import Exit
 
+BOUND = "--max-duration"
+"""The reason of a stop that is of the whole run, not of this process."""
 _EXIT = {
     signal.SIGINT: Exit.INTERRUPTED,
     signal.SIGTERM: Exit.TERMINATED,
@@ -65,7 +67,7 @@ async def bounded(stop: Stop, seconds: float) -> AsyncIterator[None]:
 
     async def end() -> None:
         await anyio.sleep(seconds)
-        stop.request(Exit.UNFINISHED, "--max-duration")
+        stop.request(Exit.UNFINISHED, BOUND)
 
     async with anyio.create_task_group() as tasks:
         if seconds:

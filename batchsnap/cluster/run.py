@@ -10,7 +10,7 @@ import anyio.to_thread
 import orjson
 
 from batchsnap.client.ports import CredentialSource, Say
-from batchsnap.client.stopping import Stop, bounded
+from batchsnap.client.stopping import BOUND, Stop, bounded
 from batchsnap.clock import LoopClock
 from batchsnap.cluster.load import (
     append_own,
@@ -231,6 +231,8 @@ def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Con
     """
     parts = Parts()
     with reader(address, primary=True) as database:
+        if stop is not None and stop.reason == BOUND:
+            stop_open(database, there.ledger.id, Exit.UNFINISHED, reason=BOUND)
         last = last_of_ended(database, there.ledger.id)
     for record in records(address, primary=True):
         parts.apply(record)

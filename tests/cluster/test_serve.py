@@ -59,3 +59,22 @@ def test_a_ledger_is_served_again_once_it_is_open_again(
         assert server.poll() is None
         team.check(120)
         assert team.events()["doubled"] == 0
+
+
+@pytest.mark.long
+def test_a_bound_on_the_time_of_a_run_is_one_for_all_machines(
+    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    """Who serves what is open would take it up again, for as long once more."""
+    write_wide_fleet(tmp_path, 200, 2)
+    with cloud_of(tmp_path, 2) as cloud:
+        team = gather(base, cloud)
+        server = cli.start("work", base.url())
+        team.started.append(server)
+        run = team.run("--no-work", "--rate", "5", "--max-duration", "5s")
+        assert run.wait(60) == 5, run.communicate()
+        assert base.sql("select phase from batchsnap.ledger") == [("stopped",)]
+        until(lambda: team.events()["claimed"] == team.events()["released"])
+        assert "--max-duration" in cli.run("status", team.url).out
+        assert 0 < team.made() < 200
+        assert server.poll() is None
