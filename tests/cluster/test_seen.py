@@ -146,11 +146,12 @@ def test_a_terminal_shows_the_whole_run_to_who_runs_it_and_its_own_to_who_works(
         work, own = on_a_terminal(cli, "work", team.url, **elsewhere(tmp_path, 8))
         team.started += [run, work]
         until(lambda: team.owned_by(work) == 2)
+        spare = team.work()
         whole, part = Reading(seen), Reading(own)
         until(lambda: "4 quotas: 4 owned by 2 workers" in whole.text)
         until(lambda: f":{work.pid} since" in part.text)
         work.kill()
-        until(lambda: "took over 2 quotas of" in whole.text)
+        until(lambda: f":{spare.pid} took over 2 quotas of" in whole.text)
         assert cli.run("stop", team.url).code == 0
         whole.end(), part.end()
         assert run.wait(60) == 5
