@@ -91,6 +91,10 @@ class Keys:
             seen = await _look(share, reach)
         if seen.ours is None:
             self._unanswered[quota.source] += 1
+            if self._unanswered[quota.source] == 1:
+                names = ", ".join(map(named, profiles_of(quota)))
+                why = seen.why or f"no answer within {_ASKED_FOR_S:.0f} s"
+                self._say(f"asks whose disks {names} sees before it claims for it: {why}")
             if self._unanswered[quota.source] < _ASKS:
                 return False
             seen = _Seen(True)  # whoever can't be asked refuses nobody: the engine meets it
@@ -142,10 +146,11 @@ async def _look(share: Share, reach: Reach) -> _Seen:
             return _Seen(True)
         if isinstance(answer, questions.Part):
             code = answer.why.code
+            what = f"{code}: {answer.why.message}"
             if not answer.why.denied:
-                return _Seen(None)
+                return _Seen(None, why=what)
             refused = code.startswith(_OF_KEYS) and code != _OF_POLICY
-            return _Seen(not refused, why=f"{code}: {answer.why.message}")
+            return _Seen(not refused, why=what)
     if share.quota.source.startswith("key:"):  # known by its id: it is that of who loaded the run
         return _Seen(True, sure=asked > 0)
     what = f"it sees none of {counted(asked, 'disk')} of the run, so it may be another account's"

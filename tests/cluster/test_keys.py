@@ -85,9 +85,11 @@ def quota(number: int, source: str = "role:keeper") -> QuotaRow:
 
 
 def admits(keys: Keys, monkeypatch: pytest.MonkeyPatch, row: QuotaRow, sees: int, of: int) -> bool:
-    """Whether it claims a quota of so many disks, of which the cloud shows some."""
+    """Whether it claims a quota of so many disks, of which the cloud shows some; -1: no answer."""
 
     async def disks(account: Any, region: str, ids: list[str]) -> Any:
+        if sees < 0:
+            return questions.Part((), questions.Unanswered(False, "http.502", "a proxy's page"))
         return questions.Whole(tuple(ids[:sees]))
 
     monkeypatch.setattr(questions, "disks", disks)
@@ -119,3 +121,14 @@ def test_a_quota_without_disks_to_ask_about_vouches_for_no_other(
     keys = Keys(None, lambda _: None)  # type: ignore[arg-type]
     assert admits(keys, monkeypatch, quota(1), sees=0, of=0)
     assert not admits(keys, monkeypatch, quota(2), sees=0, of=3)
+
+
+def test_who_gets_no_answer_says_so_once_and_is_trusted_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    keys = Keys(None, said.append)  # type: ignore[arg-type]
+    admitted = [admits(keys, monkeypatch, quota(1), sees=-1, of=2) for _ in range(3)]
+    assert admitted == [False, False, True]
+    assert len(said) == 1
+    assert "profile p0 sees before it claims for it: http.502" in said[0]
