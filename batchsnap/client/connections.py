@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batchsnap.client.account import AHEAD_MOST_S, Account
 from batchsnap.client.ports import CredentialSource, Gate, Gates, RightToSend, Say
@@ -13,12 +14,14 @@ from batchsnap.clock import Clock
 from batchsnap.cloud import actions
 from batchsnap.cloud.endpoints import is_local
 from batchsnap.cloud.proxies import proxy_of
-from batchsnap.cloud.transport import Transport
 from batchsnap.errors import CredentialsError, Exit, OtherVersion
 from batchsnap.model import Quota
 from batchsnap.pacing.gate import FIRST_WAIT_S, LocalGate
 from batchsnap.pacing.quota_file import AtWork, Contention, QuotaFile, Shut, state_folder
 from batchsnap.settings import Settings
+
+if TYPE_CHECKING:
+    from batchsnap.cloud.transport import Transport
 
 _OTHER_VERSION_SAID_AFTER_S = 0.5  # two that begin at once may each see the other for an instant
 _WARM_S = 0.4  # connections for so many seconds' worth of starts are opened before the first
@@ -223,6 +226,9 @@ async def connected(
     at_work = await _begun(folder, settings, clock, say, stop) if folder is not None else None
     gates = LocalGates(settings, clock, folder, stop, say)
     try:
+        # With aiohttp, which is half of a command's start: `plan` and `status` open no connection.
+        from batchsnap.cloud.transport import Transport
+
         async with Transport() as transport:
             paced = gates if right is None else LeasedGates(gates, right)
             follows = right is not None
