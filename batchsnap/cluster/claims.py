@@ -11,6 +11,7 @@ import random
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -48,6 +49,25 @@ class Claimed(NamedTuple):
 
     hold: Hold
     share: Share
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the latest heartbeat saw of the ledger."""
+
+    phase: str = "open"
+    reason: str = ""
+    wait: bool = False  # until all snapshots are ready
+    server_up_s: float = 0.0
+    begun: bool = True  # somebody has owned a part of it, and may come back for it
+    quotas: tuple[QuotaRow, ...] = ()
+    held: Set[int] = frozenset()  # locks, whoever has them
+    seen: bool = False
+
+    @property
+    def open(self) -> list[QuotaRow]:
+        """Those that nobody has brought to an end."""
+        return [quota for quota in self.quotas if quota.source and quota.ended is None]
 
 
 class Free:

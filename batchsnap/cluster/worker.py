@@ -7,9 +7,8 @@ while there are any, up to its bound; one that nobody has taken for ten seconds 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ from batchsnap.clock import Clock, LoopClock
 from batchsnap.cloud.endpoints import endpoint_url
 from batchsnap.cloud.transport import Transport
 from batchsnap.cluster.canary import Canary
-from batchsnap.cluster.claims import Claims, Free, lock_of
+from batchsnap.cluster.claims import Claims, Facts, Free, lock_of
 from batchsnap.cluster.keys import Keys
 from batchsnap.cluster.load import stop_open
 from batchsnap.cluster.machine import Machine
@@ -42,25 +41,6 @@ from batchsnap.settings import Settings, Waits, counted
 _EVERY_S = 2.0
 _HOLD_BACK_S = 6.0  # after the server's start: owners get theirs back first
 _AT_WORK = ("canary", "open")  # phases
-
-
-@dataclass(slots=True)
-class Facts:
-    """What the latest heartbeat saw of the ledger."""
-
-    phase: str = "open"
-    reason: str = ""
-    wait: bool = False  # until all snapshots are ready
-    server_up_s: float = 0.0
-    begun: bool = True  # somebody has owned a part of it, and may come back for it
-    quotas: tuple[QuotaRow, ...] = ()
-    held: Set[int] = frozenset()  # locks, whoever has them
-    seen: bool = False
-
-    @property
-    def open(self) -> list[QuotaRow]:
-        """Those that nobody has brought to an end."""
-        return [quota for quota in self.quotas if quota.source and quota.ended is None]
 
 
 class Offer(NamedTuple):
@@ -103,7 +83,7 @@ class Worker:
         self._credentials = offer.credentials(ledger.header["endpoint"], settings.region)
         self._keys = Keys(self._credentials, say)
         self._free = Free()
-        self._look_at = -math.inf
+        self._look_at = self._next_claim = -math.inf
         self._told_stop = False
         self._limit = errors_max(settings.max_errors, int(ledger.header["manifest"]["rows"]))
 
@@ -153,22 +133,31 @@ class Worker:
         self._wake()
 
     async def _offer_until_over(self, tasks: TaskGroup, world: Shared) -> None:
-        next_claim = -math.inf
         while self.session.failure is None:
             with suppress(Away):  # the session connects again
                 await self._review()
                 if self._over():
                     self._tell_lacking()
                     return
-                now = self._clock.monotonic()
-                if now >= next_claim and self._may_claim() and await self._claim(tasks, world, now):
-                    next_claim = now + _EVERY_S
+                if self._may_claim():
+                    self._next_claim = math.inf  # until this one is over
+                    tasks.start_soon(self._claim_beside, tasks, world)
             with anyio.move_on_after(0.5):
                 await self._changed.wait()
             self._changed = anyio.Event()
 
+    async def _claim_beside(self, tasks: TaskGroup, world: Shared) -> None:
+        """It may take a while, in which a stop is heeded."""
+        following = now = self._clock.monotonic()
+        try:
+            with suppress(Away):
+                following += _EVERY_S * await self._claim(tasks, world, now)
+        finally:
+            self._next_claim = following
+            self._wake()
+
     def _over(self) -> bool:
-        if self._tenures:
+        if self._tenures or self._next_claim == math.inf:
             return False
         if self._stop.stopping:
             return True
@@ -205,6 +194,7 @@ class Worker:
     def _may_claim(self) -> bool:
         facts = self.facts
         ready = facts.seen and facts.phase in _AT_WORK and not self.session.away
+        ready = ready and self._clock.monotonic() >= self._next_claim
         settled = facts.server_up_s >= _HOLD_BACK_S or not facts.begun
         return ready and settled and not self._stop.stopping and self._offer.machine.most > 0
 

@@ -131,6 +131,24 @@ def test_the_server_is_away_for_eight_seconds_and_that_is_a_stall(
 
 
 @pytest.mark.long
+def test_a_stop_is_heeded_while_the_cloud_is_asked_about_a_claim(
+    cli: Cli, gather: Gather, folder: Path, base: Base
+) -> None:
+    lines = [f"{disk(i)},{('ap-tokyo', 'ap-osaka')[i % 2]},p{i % 2}" for i in range(600)]
+    (folder / "fleet.csv").write_text("\n".join(["DiskId,Region,Profile", *lines]))
+    hang = {"match": {"action": "DescribeDisks", "region": "ap-osaka"}, "do": "hang"}
+    with cloud_of(folder, 2) as cloud:
+        cloud.scenario(script=[hang])
+        team = gather(base, cloud)
+        run = team.run("--timeout", "30s")
+        until(lambda: team.made() > 10)
+        assert cli.run("stop", team.url).code == 0
+        made = team.made()
+        assert run.wait(60) == 5, run.communicate()
+        assert team.made() - made < 80  # 20 a second, and ten seconds until nobody waits
+
+
+@pytest.mark.long
 def test_who_is_told_to_end_while_the_server_is_away_waits_no_half_hour(
     gather: Gather, folder: Path
 ) -> None:
