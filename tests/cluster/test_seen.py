@@ -160,7 +160,8 @@ def test_a_terminal_shows_the_whole_run_to_who_runs_it_and_its_own_to_who_works(
     assert f":{run.pid}" not in part.text
     lines = screen(whole.text)
     assert "━" not in "".join(lines)
-    assert any(line.startswith("  4 quotas: 4 without an owner") for line in lines)
+    [last] = [line for line in lines if line.startswith("  4 quotas: ")][-1:]
+    assert "without an owner" in last  # the other may still wait for its replies
     assert any(line.startswith("next: batchsnap run fleet.csv --ledger") for line in lines)
 
 
