@@ -31,8 +31,7 @@ def run(name: str, *, small: bool) -> tuple[dict[str, Any], str]:
         result: dict[str, Any] = bench.main(small=small)
     else:
         result = bench.main(**_SMALL[name]) if small else bench.main()
-    shown = getattr(bench, "table", None) or getattr(bench, "_table", report)
-    return result, shown(result)
+    return result, getattr(bench, "shown", report)(result)
 
 
 def main() -> None:

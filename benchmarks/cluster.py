@@ -219,7 +219,7 @@ def main(small: bool = False, names: Sequence[str] = NAMES) -> dict[str, Any]:
     }
 
 
-def _table(result: dict[str, Any]) -> str:
+def shown(result: dict[str, Any]) -> str:
     return "\n".join(table(rows) for rows in result.values() if rows)
 
 
@@ -231,6 +231,6 @@ if __name__ == "__main__":
     options = parser.parse_args()
     began = time.perf_counter()
     found = main(options.small, options.parts or NAMES)
-    print(json.dumps(found) if options.json else _table(found))
+    print(json.dumps(found) if options.json else shown(found))
     if not options.json:
         print(f"({time.perf_counter() - began:.1f} s)")

@@ -272,7 +272,7 @@ def main(
         }
 
 
-def _table(result: dict[str, Any]) -> str:
+def shown(result: dict[str, Any]) -> str:
     lines = ["records made durable per second"]
     lines += [f"  {name:<20}{value:>10,}" for name, value in result["durable records/s"].items()]
     replay = result["replay"]
@@ -294,5 +294,5 @@ if __name__ == "__main__":
         _child(*options.child)
     else:
         outcome = main(options.records, options.folder)
-        print(_table(outcome))
+        print(shown(outcome))
         print(json.dumps(outcome, ensure_ascii=False))

@@ -114,7 +114,7 @@ def main(rows: int = 1_000_000) -> dict[str, Any]:
     return result
 
 
-def _table(result: dict[str, Any]) -> str:
+def shown(result: dict[str, Any]) -> str:
     kinds = list(_COLUMNS)
     lines = [f"{result['rows']:,} rows".ljust(24) + "".join(kind.rjust(32) for kind in kinds)]
     for measure in result[kinds[0]]:
@@ -132,5 +132,5 @@ if __name__ == "__main__":
         _child(*options.child)
     else:
         outcome = main(options.rows)
-        print(_table(outcome))
+        print(shown(outcome))
         print(json.dumps(outcome))

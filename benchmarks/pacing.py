@@ -273,7 +273,7 @@ def main(small: bool = False) -> dict[str, Any]:
     return result
 
 
-def table(result: dict[str, Any]) -> str:
+def shown(result: dict[str, Any]) -> str:
     """Goodput % / throttled % (worst second) for each jitter."""
     lines: dict[tuple[str, str, int], str] = {}
     jitters = sorted({row["jitter_ms"] for row in result["rows"]})
