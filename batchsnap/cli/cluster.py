@@ -30,7 +30,7 @@ _SILENT_S = 10.0  # without an answer a server is taken for frozen
 
 def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
     """Load the manifest, or join the run that is there, and work on it."""
-    from batchsnap.cluster.run import check_spec, conclude, is_edited, known, take_up
+    from batchsnap.cluster.run import check_spec, conclude, is_edited, known
     from batchsnap.postgres.address import dated, given, need_ledger
 
     check_spec(spec)
@@ -51,17 +51,9 @@ def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
             note(f"finished at {_end(there)}; nothing is left to do. --new starts another run")
             return show_result(end, as_json=options["as_json"], same=same)
     if there is not None and not edited:
-        owned = take_up(address, there, spec)
-        note(f"joins the run of {address.label}")
-        if owned:
-            fail_softly(
-                f"others work on {counted(owned, 'quota')} and go on as they were told: what is "
-                "given now counts for what is claimed from now on. Where it must count at once, "
-                "`batchsnap stop` first"
-            )
-        say_cautions(address)
+        _join(address, there, spec, options)
     else:
-        _take_in(address, spec, options, edited=edited)
+        _take_in(address, spec, options, edited=there)
     there = known(address)
     assert there is not None
     end = anyio.run(_run, address, there, spec, options)
@@ -86,8 +78,25 @@ def _following(address: Address) -> tuple[Address, KnownRun | None]:
     raise AssertionError
 
 
-def _take_in(address: Address, spec: JobSpec, options: dict[str, Any], *, edited: bool) -> None:
-    """Load the manifest, or the `edited` one of a run that is there."""
+def _join(address: Address, there: KnownRun, spec: JobSpec, options: dict[str, Any]) -> None:
+    """Go on with the run that is there."""
+    from batchsnap.cluster.run import take_up
+
+    owned = take_up(address, there, spec)
+    note(f"joins the run of {address.label}")
+    if owned:
+        fail_softly(
+            f"others work on {counted(owned, 'quota')} and go on as they were told: what is "
+            "given now counts for what is claimed from now on. Where it must count at once, "
+            "`batchsnap stop` first"
+        )
+    say_cautions(address)
+
+
+def _take_in(
+    address: Address, spec: JobSpec, options: dict[str, Any], *, edited: KnownRun | None
+) -> None:
+    """Load the manifest, or that of a run that is there and was `edited`."""
     from batchsnap.cli.question import ask
     from batchsnap.cloud.credentials import chain
     from batchsnap.cluster.edit import prepare_edit, take_edit
@@ -96,8 +105,8 @@ def _take_in(address: Address, spec: JobSpec, options: dict[str, Any], *, edited
 
     sink = None
     with ExitStack() as stack:
-        if edited:
-            prepared, sink = prepare_edit(address, spec)
+        if edited is not None:
+            prepared, sink = prepare_edit(address, edited, spec)
         else:
             prepared = prepare_load(address, spec)
         stack.callback(prepared.close)

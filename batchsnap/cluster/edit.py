@@ -3,7 +3,7 @@ file's ledger is, and what is left is planned anew, in one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -20,6 +20,7 @@ from batchsnap.cluster.load import (
     put_back,
     sources_of,
 )
+from batchsnap.cluster.run import KnownRun
 from batchsnap.engine.queue import Queue
 from batchsnap.errors import LedgerError, LedgerLocked, ManifestError
 from batchsnap.job.run import Prepared
@@ -46,18 +47,35 @@ _ROWS = (
 )
 
 
-def prepare_edit(address: Address, spec: JobSpec) -> tuple[Prepared, WholeSink]:
+def prepare_edit(address: Address, there: KnownRun, spec: JobSpec) -> tuple[Prepared, WholeSink]:
     """The edited manifest against all that the ledger knows; the run is stopped from here on.
 
     Raises:
         LedgerLocked: somebody works on it. ManifestError, UsageError, LedgerForeign: as for a file.
     """
+    # What was rejected stays planned; each claim leaves it alone unless it is told otherwise.
+    judged = replace(spec, retry_failed=True)
+    if there.is_open:  # nobody stops anything for a manifest that can't be taken in
+        look(address, judged).close()
+    return _prepared(address, judged, WholeSink.open)
+
+
+def look(address: Address, spec: JobSpec) -> Prepared:
+    """The manifest against all that the ledger knows, of which nothing is taken.
+
+    Raises:
+        ManifestError, UsageError, LedgerForeign: as for a file. LedgerError: it can't be read.
+    """
+    return _prepared(address, spec, WholeSink.read)[0]
+
+
+def _prepared(
+    address: Address, spec: JobSpec, open_: Callable[[Address], WholeSink]
+) -> tuple[Prepared, WholeSink]:
     manifest, sink = Manifest.open(spec.manifest, encoding=spec.encoding), None
     try:
-        sink = WholeSink.open(address)
-        # What was rejected stays planned; each claim leaves it alone unless it is told otherwise.
-        judged = replace(spec, retry_failed=True)
-        return Prepared(judged, manifest, Opened(DatabaseStore(address), sink)), sink
+        sink = open_(address)
+        return Prepared(spec, manifest, Opened(DatabaseStore(address), sink)), sink
     except BaseException:
         manifest.close()
         if sink is not None:

@@ -64,6 +64,11 @@ class KnownRun:
     def settings(self) -> Settings:
         return Settings().merged(self.fold.settings)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether whoever comes may work on it."""
+        return self.ledger.phase in {"canary", "open"}
+
 
 def known(address: Address) -> KnownRun | None:
     """The ledger of that address; None where there is none yet.

@@ -103,6 +103,20 @@ class WholeSink(SessionSink):
                 database.close()
         return sink
 
+    @classmethod
+    def read(cls, address: Address) -> WholeSink:
+        """All that the ledger knows, and nothing is taken: nothing can be written through it.
+
+        Raises:
+            LedgerError: it is not there, or can't be read.
+        """
+        with reader(address, primary=True) as database:
+            ledger = need(database, address)
+            sink = cls(address, ledger, quotas(database, ledger.id))
+            sink._read(database)
+        sink._ended("it was only read")
+        return sink
+
     def _take(self, database: Database) -> None:
         locks = {self._lock(row): row for row in self._rows.values()}
         if set(locks) - try_locks(database, list(locks)):

@@ -1,0 +1,56 @@
+"""What a person is asked, and told, before a run that is there is taken up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cluster.fleet import cloud_of, write_wide_fleet
+from tests.cluster.team import Gather, Team, until
+from tests.postgres import Base
+from tests.process import Cli, disk
+
+
+def _loaded(gather: Gather, base: Base, cli: Cli, team: Team) -> None:
+    """A run that is open, and nobody works on it."""
+    run = team.run("--no-work")
+    until(lambda: base.sql("select phase from batchsnap.ledger") == [("open",)])
+    run.kill()
+    run.communicate()
+
+
+def test_a_broken_manifest_is_said_before_anybody_is_to_stop_anything(
+    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 200, 1)
+    whole = (tmp_path / "fleet.csv").read_text()
+    with cloud_of(tmp_path, 1) as cloud:
+        team = gather(base, cloud)
+        run = team.run("--rate", "2")
+        until(lambda: team.made() > 0)
+        options = ("--ledger", team.url, "--yes", "--endpoint", cloud.url)
+        for more, code, said in (
+            (",ap-tokyo,p0\n", 2, "a row needs the id"),
+            (f"{disk(300)},ap-tokyo,p0\n", 4, "batchsnap stop"),
+        ):
+            (tmp_path / "fleet.csv").write_text(whole + more)
+            refused = cli.run("run", "fleet.csv", *options)
+            assert (refused.code, said in refused.err) == (code, True), refused.err
+        assert base.sql("select phase from batchsnap.ledger") == [("open",)]
+        run.kill()
+        run.communicate()
+
+
+def test_a_broken_manifest_changes_nothing(
+    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 6, 1)
+    with cloud_of(tmp_path, 1) as cloud:
+        team = gather(base, cloud)
+        _loaded(gather, base, cli, team)
+        with (tmp_path / "fleet.csv").open("a") as file:
+            file.write(",ap-tokyo,p0\n")
+        broken = team.start_run()
+        assert "a row needs the id" in broken.communicate(timeout=60)[1]
+        assert broken.returncode == 2
+        assert base.sql("select phase from batchsnap.ledger") == [("open",)]
+        assert team.events()["claimed"] == 0
