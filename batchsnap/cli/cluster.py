@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -79,9 +79,16 @@ def _following(address: Address) -> tuple[Address, KnownRun | None]:
 
 
 def _join(address: Address, there: KnownRun, spec: JobSpec, options: dict[str, Any]) -> None:
-    """Go on with the run that is there."""
+    """Go on with the run that is there; who would be the first to asks, as with a file."""
+    from batchsnap.cli.question import ask, asks
+    from batchsnap.cluster.edit import look
     from batchsnap.cluster.run import take_up
+    from batchsnap.postgres.store import DatabaseStore
 
+    # Whoever isn't asked isn't kept waiting either: all records are read for it.
+    if asks(options) and not (there.is_open and DatabaseStore(address).held()):
+        with closing(look(address, spec)) as prepared:
+            ask(prepared, options)
     owned = take_up(address, there, spec)
     note(f"joins the run of {address.label}")
     if owned:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tests.cluster.fleet import cloud_of, write_wide_fleet
-from tests.cluster.team import Gather, Team, until
+from tests.cluster.team import SETTLING, Gather, Team, until
 from tests.postgres import Base
 from tests.process import Cli, disk
+from tests.terminal import on_a_terminal, read_to_end, screen
 
 
 def _loaded(gather: Gather, base: Base, cli: Cli, team: Team) -> None:
@@ -16,6 +18,28 @@ def _loaded(gather: Gather, base: Base, cli: Cli, team: Team) -> None:
     until(lambda: base.sql("select phase from batchsnap.ledger") == [("open",)])
     run.kill()
     run.communicate()
+
+
+def test_a_stopped_run_asks_before_it_goes_on(
+    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 6, 2)
+    with cloud_of(tmp_path, 2) as cloud:
+        team = gather(base, cloud)
+        _loaded(gather, base, cli, team)
+        assert cli.run("stop", team.url).code == 0
+        command = ("run", "fleet.csv", "--ledger", team.url, "--endpoint", cloud.url, *SETTLING)
+        for answer, phase, made in (("n", "stopped", 0), ("y", "finished", 6)):
+            run, master = on_a_terminal(cli, *command)
+            team.started.append(run)
+            os.write(master, f"{answer}\n".encode())
+            seen = "\n".join(screen(read_to_end(master)))
+            run.wait(60)
+            assert "6 snapshots in 1 region (0 rows done" in seen, seen
+            assert "Snapshots cost money. Go on?" in seen
+            assert base.sql("select phase from batchsnap.ledger") == [(phase,)]
+            assert team.events()["resumed"] == (made > 0)
+            assert team.made() == made
 
 
 def test_a_broken_manifest_is_said_before_anybody_is_to_stop_anything(
