@@ -103,6 +103,7 @@ class Transport:
             self._answered.add(request.url)
             return _reply(answer, (loop.time() - left_at) * 1000)
         except _REMOTE as error:
+            error.__traceback__ = None  # aiohttp keeps the error, which keeps what was read so far
             latency_ms = (loop.time() - (left_at or began)) * 1000
             kind = _kind(error)
             lasting = kind in _LASTING and request.url not in self._answered

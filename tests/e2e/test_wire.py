@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import socket
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -145,6 +147,30 @@ async def test_no_whole_reply(transport: Transport, reply: bytes) -> None:
         got = await transport.send(request(seen.url), PATIENT_S)
         assert is_fault(got, FaultKind.GARBLED, sent=True)
         assert len(seen.bodies) == 1
+
+
+async def test_a_body_that_is_cut_short_is_not_kept(transport: Transport) -> None:
+    """The collector of cycles comes only after thousands of such replies."""
+    body, times = b"x" * 50_000, 20
+
+    async def cut(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await seen.read(reader)
+        writer.write(HEAD + b"Content-Length: 90000\r\n\r\n" + body)
+        await writer.drain()
+
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        async with server(cut) as seen:
+            for _ in range(times):
+                got = await transport.send(request(seen.url), PATIENT_S)
+                assert is_fault(got, FaultKind.GARBLED, sent=True)
+            held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert held < times * len(body) / 2
 
 
 async def test_a_switch_of_protocols_is_a_reply_and_the_end(transport: Transport) -> None:
