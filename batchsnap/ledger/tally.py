@@ -20,6 +20,7 @@ RECENT_S = 60.0
 _LATE_S = 60.0  # outcomes come in the order of replies; none is later than a timeout and this
 _SECOND = timedelta(seconds=1)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_EXACT_S = 0.002  # of stamps
 _FEW_MOMENTS = 512
 _TENTH = len("2026-11-24T08:16:13.0")  # of a stamp: as exactly as the pace is known
 _INTENT, _ACCEPTED = Event.INTENT, Event.ACCEPTED
@@ -40,14 +41,17 @@ class WorstSecond:
         self._room = _FEW_MOMENTS  # for so many, before those that are over are passed
         self._window: deque[datetime] = deque()
         self._told = ""
+        self._before: WorstSecond | None = None  # until the wall clock was last set back
 
-    def add(self, start: str, told: str) -> None:
-        """Take a start, of a record that was written at `told`."""
-        starts = self._starts
+    def add(self, start: str, told: str, took_ms: float = 0.0) -> None:
+        """Take a start, of a record that was written at `told`, and whose call took so long."""
         if told < self._told:  # the wall clock was set back: moments come that were there before
-            self._pass(sorted(starts), starts.pop)
-            self._part()
+            self._set_back()
         self._told = told
+        if self._before is not None and unstamp(start) + took_ms / 1000 > unstamp(told) + _EXACT_S:
+            self._before.add(start, self._before._told)  # its call was out at that moment
+            return
+        starts = self._starts
         starts[start] = starts.get(start, 0) + 1
         if len(starts) >= self._room:  # many at once: sorting what is nearly in order is cheap
             stamps = sorted(starts)
@@ -61,7 +65,14 @@ class WorstSecond:
         whole = WorstSecond(0.0)
         whole._window = self._window.copy()
         whole._pass(sorted(self._starts), self._starts.__getitem__)
-        return len(whole._window)
+        return max(len(whole._window), self._before.worst if self._before is not None else 0)
+
+    def _set_back(self) -> None:
+        """Begin anew: what was counted so far shares no second with what comes."""
+        before = WorstSecond(self._late_s)
+        before._starts, before._window, before._told = self._starts, self._window, self._told
+        self._window = deque([_LONG_AGO] * self.worst)
+        self._starts, self._before, self._room = {}, before, _FEW_MOMENTS
 
     def _pass(self, stamps: list[str], starts_at: Callable[[str], int]) -> None:
         """Let the window go over moments, in order."""
@@ -189,7 +200,7 @@ class Tally:
         starts = self._starts.get(quota)
         if starts is None:
             starts = self._starts[quota] = WorstSecond(self._late_s)
-        starts.add(record["sent_at"], record["at"])
+        starts.add(record["sent_at"], record["at"], record.get("latency_ms", 0.0))
 
     def _add_other(self, key: str, event: str, record: Record) -> None:
         verdict = record.get("verdict")

@@ -164,3 +164,16 @@ def test_a_wall_clock_that_is_set_back_makes_no_second_worse(back_ms: int) -> No
     assert fold.tally.worst_second == 20
     starts(400_000, 30, 45)
     assert fold.tally.worst_second == 23
+
+
+@pytest.mark.parametrize("by_ms", [300, 2000, 60_000])
+def test_calls_that_are_out_while_the_clock_is_set_back_fill_no_later_second(by_ms: int) -> None:
+    """Their starts are of the former time, where those of the new one may stand once more."""
+    worst, apart_ms, took_ms, at_ms = WorstSecond(late_s=90.0), 51, 500, 5000
+
+    def clock(ms: int) -> int:
+        return ms if ms < at_ms else ms - by_ms
+
+    for start in range(0, 80_000, apart_ms):
+        worst.add(in_ms(clock(start)), in_ms(clock(start + took_ms)), took_ms)
+    assert worst.worst == 20
