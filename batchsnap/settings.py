@@ -26,7 +26,8 @@ MAX_DURATION_S = 0.0  # 0: no bound
 FRESH_MARGIN_S = 60.0  # by so much a snapshot must be younger than --unless-newer-than says
 STRICT_HOLD_S = 60.0  # a strict gate frees the slot of a call without a reply after it
 _YEAR_S = 366 * DAY_S
-_MAX_ERRORS = re.compile(r"(\d+|\d+(\.\d+)?%)?")
+_COUNT_MAX = 2**53  # what every reader of a ledger's JSON holds exactly
+_MAX_ERRORS = re.compile(r"(\d{1,15}|\d{1,15}(\.\d+)?%)?")
 SETTLE_SCHEDULE_S = (5.0, 15.0, 30.0, 60.0)  # asks after a fault, at SETTLE_FOR_S
 _SHOWN_S = 0.1  # so long after a simulator's declared delay its lists are surely up to date
 SIGNATURE_DEAD_S = 300.0  # after this a request still on its way is refused by the cloud
@@ -71,8 +72,8 @@ class Settings:
     # what the account may do; support can raise it
     api_limit_per_s: int = _number(20, 1, API_LIMIT_MAX_PER_S)
     strict: bool = False
-    max_in_flight: int = _number(100, 1)  # five seconds' worth at the cap
-    max_creating: int = _number(0)  # 0: no bound
+    max_in_flight: int = _number(100, 1, _COUNT_MAX)  # five seconds' worth at the cap
+    max_creating: int = _number(0, most=_COUNT_MAX)  # 0: no bound
     name: str = NAME_DEFAULT
     expire_after_s: float = _number(0.0, most=100 * 365.25 * DAY_S)  # 0: permanent
     tags: tuple[tuple[str, str], ...] = ()
@@ -80,7 +81,7 @@ class Settings:
     settle_for_s: float = _number(SETTLE_FOR_S, most=DAY_S)
     timeout_s: float = _number(TIMEOUT_S, most=3600.0)
     max_errors: str = ""  # "", a count, or a percentage such as "5%"
-    canary: int = _number(0)  # 0: none
+    canary: int = _number(0, most=_COUNT_MAX)  # 0: none
     max_duration_s: float = _number(MAX_DURATION_S, most=_YEAR_S)
     unless_newer_than_s: float = _number(0.0, most=_YEAR_S)  # 0: each row gets one of its own
 
@@ -188,7 +189,7 @@ def shown(name: str, value: Any) -> str:
     """A setting's value as its option takes it."""
     if is_duration(name):
         return written(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _check_bounds(name: str, value: float, least: float, most: float) -> None:
@@ -224,7 +225,7 @@ def written(seconds: float) -> str:
     for unit, size in (("d", DAY_S), ("h", 3600.0), ("m", 60.0)):
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:.15g}s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import anyio
+import orjson
 import pytest
 
 import batchsnap
 from batchsnap.cli.main import every_option
+from batchsnap.cli.options import DURATION
 from batchsnap.errors import UsageError
 from batchsnap.settings import SETTINGS, Given, Settings, option_of, shown
 from tests.process import Cli, simulator, write_fleet
@@ -139,6 +141,34 @@ def test_a_number_is_refused_beyond_its_bounds_and_told_how_far_it_may_go(settin
             Settings(**{setting.name: beyond}).check()
         assert option_of(setting.name) in str(refused.value)
         assert shown(setting.name, bound) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "setting", [f for f in fields(Settings) if f.metadata], ids=lambda f: f.name
+)
+def test_a_number_that_is_let_through_can_be_written_down(setting: Any) -> None:
+    settings = Settings(**{setting.name: setting.metadata["most"]})
+    assert orjson.loads(orjson.dumps(settings.to_json()))[setting.name] == getattr(
+        settings, setting.name
+    )
+
+
+def test_a_count_of_errors_that_no_number_holds(cli: Cli, tmp_path: Path) -> None:
+    write_fleet(tmp_path, 2)
+    done = cli.run("run", "fleet.csv", "--endpoint", NOWHERE, "--max-errors", "9" * 5000)
+    assert done.code == 2, done.err
+    assert "is neither N nor N%" in done.err
+    assert not (tmp_path / LEDGER).exists()
+
+
+@pytest.mark.parametrize("seconds", [0.1, 90.0, 1_234_567.0, 1_234_567.25, 3 * 86_400.0])
+def test_a_duration_is_shown_as_its_option_takes_it(seconds: float) -> None:
+    (said,) = Settings(expire_after_s=seconds).options()
+    assert DURATION.convert(said.split()[1], None, None) == seconds
+
+
+def test_a_rate_is_shown_whole() -> None:
+    assert Settings(rate_per_s=12.3456789).options() == ["--rate 12.3456789"]
 
 
 def test_the_readme_tells_each_default() -> None:
