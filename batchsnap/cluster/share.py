@@ -39,6 +39,9 @@ _SIBLINGS = (
     "limit 1) from batchsnap.quota q where q.source = %s and q.host = %s"
 )
 
+_STOPS = {Event.STOPPED, Event.FINISHED, Event.CLAIMED}
+"""Of a run's own records: it is open no more, also where one process takes all of it."""
+
 
 class Remaining:
     """How many of a quota's planned rows are not at rest, told without keeping their keys."""
@@ -108,7 +111,9 @@ def read_share(
     known = told[0].get("server", {})
     for record in told:
         fold.apply(record)
-        retry_failed = record.get("retry_failed", False)
+        if record["event"] in _STOPS:
+            retry_failed = False
+        retry_failed = record.get("retry_failed", False) or retry_failed
     newest = 0
     for seq, record in records_of(database, quota.id):
         newest = seq

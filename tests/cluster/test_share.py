@@ -63,3 +63,28 @@ def test_what_is_left_is_what_is_planned_and_not_at_rest() -> None:
         fold.apply(record)
         left.append(remaining.rows)
     assert left == [3, 2, 2, 1, 1, 1, 0]
+
+
+def test_a_wish_to_try_rejected_rows_again_stands_until_the_run_stops_or_ends(base: Base) -> None:
+    """A quota may be claimed only after others joined, who say nothing of it."""
+    base.sql("insert into batchsnap.ledger (name, header) values ('x', '{}')")
+    base.sql("insert into batchsnap.quota (ledger, source, host) values (1, 's', 'h')")
+    wish = {"event": "resumed", "at": "2026-11-26T10:00:00.000Z", "retry_failed": True}
+    join = {**wish, "retry_failed": False}
+    stopped = {"event": "stopped", "at": "2026-11-26T10:00:00.000Z", "exit": 5}
+    taken = {"event": "claimed", "at": "2026-11-26T10:00:00.000Z", "source": "", "host": ""}
+    finished = {**stopped, "event": "finished", "exit": 1}
+    for told, stands in (
+        ([join], False),
+        ([wish], True),
+        ([wish, join], True),
+        ([wish, stopped, join], False),
+        ([wish, finished, join], False),
+        ([wish, taken, join], False),
+        ([wish, finished, join, wish], True),
+    ):
+        with reader(base.address(), primary=True) as database, database.snapshot():
+            [quota] = quotas(database, 1)
+            share = read_share(database, quota, [birth(), *told], Waits(), None)
+        share.close()
+        assert share.retry_failed is stands, told
