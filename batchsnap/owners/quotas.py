@@ -127,7 +127,9 @@ def _table(lines: Sequence[QuotaLine], now: float) -> list[str]:
 
 def state_text(line: QuotaLine, now: float) -> str:
     """How it stands, in a line."""
-    left = f", {line.left:,} left" if line.left or not line.ended else ""
+    left = f", {line.left:,} left" if line.left else ""
+    if not line.left and not line.ended:  # but to ask once more, or to wait until all is ready
+        left = ", nothing left to send"
     if line.owner:
         since = f" since {since_text(line.since, now)}" if line.since else ""
         return f"{line.owner}{since}, {line.rate_per_s:.1f}/s{left}"

@@ -162,6 +162,15 @@ def test_a_takeover_is_a_claim_of_what_another_had_not_given_back() -> None:
     ]
 
 
+def test_a_quota_of_which_nothing_is_left_to_send_may_still_owe_a_question() -> None:
+    parts = parts_of(claimed(1, "a:1"), *(event for row in range(10) for event in made(row, 1)))
+
+    told = [quota_lines(parts.now([owned(1, held=held)], BORN), BORN)[1] for held in (True, False)]
+
+    assert told[0].endswith("/s, nothing left to send")
+    assert told[1].endswith("nobody works on it (a:1 has gone), nothing left to send")
+
+
 def test_a_hundred_quotas_are_a_few_lines_and_all_where_that_is_asked_for() -> None:
     def line(number: int) -> QuotaLine:
         ended = "halted" if number == 50 else "done" if number % 3 == 0 else ""
