@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from contextlib import ExitStack, closing
 from functools import partial
@@ -30,11 +29,12 @@ _SILENT_S = 10.0  # without an answer a server is taken for frozen
 
 def run_together(spec: JobSpec, options: dict[str, Any]) -> int:
     """Load the manifest, or join the run that is there, and work on it."""
+    from batchsnap.cli.commands.run import typed
     from batchsnap.cluster.run import check_spec, conclude, is_edited, known
     from batchsnap.postgres.address import dated, given, need_ledger
 
     check_spec(spec)
-    same = shlex.join(["batchsnap", *sys.argv[1:]])
+    same = typed()
     address = need_ledger(given(dated(spec.ledger)))
     there = known(address)
     if there is not None and there.ledger.phase == "finished" and spec.new:
@@ -258,6 +258,11 @@ def show_result(end: Conclusion, *, as_json: bool, same: str) -> int:
 
 
 def same_command(there: KnownRun, end: Conclusion) -> str:
-    """What goes on with the run, on the machine that has its manifest."""
+    """What goes on with the run: this one where it was told to leave, else that of the machine
+    that has its manifest."""
+    from batchsnap.cli.commands.run import typed
+
+    if end.result.exit in {Exit.INTERRUPTED, Exit.TERMINATED}:
+        return typed()
     manifest = str(there.fold.manifest["path"])
     return shlex.join(["batchsnap", "run", manifest, "--ledger", end.result.ledger])

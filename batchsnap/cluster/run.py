@@ -162,7 +162,7 @@ def take_up(address: Address, there: KnownRun, spec: JobSpec) -> int:
         "retry_failed": spec.retry_failed,
         **put_back(spec),
     }
-    with reader(address, primary=True) as database:
+    with reader(address, primary=True, to="take up") as database:
         try:
             with database.transaction():
                 # The ledger's row first, as whoever ends the run does, or each waits for the other.
@@ -181,7 +181,7 @@ def take_up(address: Address, there: KnownRun, spec: JobSpec) -> int:
 
 def stop_run(address: Address, there: KnownRun) -> bool:
     """Have every worker drain; False where the run was not open."""
-    with reader(address, primary=True) as database:
+    with reader(address, primary=True, to="stop") as database:
         stopped = stop_open(database, there.ledger.id, Exit.UNFINISHED, reason="batchsnap stop")
         return stopped is not None
 

@@ -83,8 +83,8 @@ class QuotaRow:
 
 
 @contextmanager
-def reader(address: Address, *, primary: bool = False) -> Iterator[Database]:
-    """A connection for the block; `primary`: not to a standby, which lags behind.
+def reader(address: Address, *, primary: bool = False, to: str = "read") -> Iterator[Database]:
+    """A connection for the block; `primary`: not to a standby, which lags behind; `to` do what.
 
     Raises:
         LedgerError: the database is out of reach, or no statement is answered.
@@ -94,7 +94,7 @@ def reader(address: Address, *, primary: bool = False) -> Iterator[Database]:
         database = Database(address, primary=primary)
         yield database
     except Away as away:
-        raise LedgerError(f"can't read {address.label}: {away}") from away
+        raise LedgerError(f"can't {to} {address.label}: {away}") from away
     finally:
         if database is not None:
             database.close()

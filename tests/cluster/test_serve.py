@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from pathlib import Path
 
@@ -78,3 +79,30 @@ def test_a_bound_on_the_time_of_a_run_is_one_for_all_machines(
         assert "--max-duration" in cli.run("status", team.url).out
         assert 0 < team.made() < 200
         assert server.poll() is None
+
+
+def test_what_is_to_be_typed_again_is_what_goes_on_with_it(
+    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 200, 1)
+    with cloud_of(tmp_path, 1) as cloud:
+        team = gather(base, cloud)
+        team.run("--no-work", "--rate", "2")
+        server = team.work(url=base.url())
+        until(lambda: team.made() > 0)
+        server.send_signal(signal.SIGTERM)
+        err = server.communicate(timeout=60)[1]
+        assert "exit 143: terminated and drained; run the same command again" in err
+        assert f"next: batchsnap work {shlex.quote(base.url())}" in err
+        helper = team.work()
+        until(lambda: team.owned_by(helper) == 1)
+        stop = cli.run("stop", base.url("nightly", "reader"))
+        assert stop.code == 4
+        assert f"can't stop {base.url('nightly', 'reader')}: permission denied" in stop.err
+        assert cli.run("stop", team.url).code == 0
+        err = helper.communicate(timeout=60)[1]
+        following = shlex.join(
+            ["batchsnap", "run", str(tmp_path / "fleet.csv"), "--ledger", team.url]
+        )
+        assert f"exit 5: unfinished; run {following}" in err
+        assert f"next: {following}" in err

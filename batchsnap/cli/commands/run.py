@@ -203,8 +203,7 @@ def cut_off(prepared: Prepared, stop: Stop) -> Result:
 
 def show_end(prepared: Prepared, result: Result, earned: int, made: Made, *, as_json: bool) -> int:
     """What came of a run with its ledger in a file."""
-    same = shlex.join(["batchsnap", *sys.argv[1:]])
-    following = next_command(result, same, simulated=prepared.spec.simulated)
+    following = next_command(result, typed(), simulated=prepared.spec.simulated)
     code = tell_end(prepared.fold, result, earned, following, as_json=as_json)
     if not made.count:  # last, where a nightly's log is looked at
         say(f"no new snapshot was made; ledger {result.ledger}")
@@ -233,11 +232,17 @@ def tell_end(
         text = "\n".join((summary_text(result.summary, reasons), *told))
     code = show(text, earned, talk=not as_json)
     if not as_json and result.exit is not Exit.DONE:
-        say(f"exit {int(result.exit)}: {MEANING[result.exit]}")
+        again = "the same command again" if following == typed() else following
+        say(f"exit {int(result.exit)}: {MEANING[result.exit].format(again=again)}")
         say(f"details: batchsnap status {shlex.quote(result.ledger)}")
     if not as_json:
         note(f"next: {following}")
     return code
+
+
+def typed() -> str:
+    """The command that this process is."""
+    return shlex.join(["batchsnap", *sys.argv[1:]])
 
 
 def next_command(result: Result, same: str, *, simulated: bool = False) -> str:
@@ -255,8 +260,8 @@ def next_command(result: Result, same: str, *, simulated: bool = False) -> str:
 MEANING = {
     Exit.DONE: "every row has its snapshot",
     Exit.SOME_FAILED: "ran to the end, some rows have no snapshot, or one too many",
-    Exit.HALTED: "halted; mend the cause and run the same command again",
-    Exit.UNFINISHED: "unfinished; run the same command again",
-    Exit.INTERRUPTED: "interrupted and drained; run the same command again",
-    Exit.TERMINATED: "terminated and drained; run the same command again",
+    Exit.HALTED: "halted; mend the cause and run {again}",
+    Exit.UNFINISHED: "unfinished; run {again}",
+    Exit.INTERRUPTED: "interrupted and drained; run {again}",
+    Exit.TERMINATED: "terminated and drained; run {again}",
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +61,7 @@ def command(url: str, **options: Any) -> int:
         )
     say_cautions(address)
     end = anyio.run(partial(_work, address, there, options))
-    again = end.result.exit in {Exit.INTERRUPTED, Exit.TERMINATED}
-    same = shlex.join(["batchsnap", *sys.argv[1:]]) if again else same_command(there, end)
-    return show_result(end, as_json=options["as_json"], same=same)
+    return show_result(end, as_json=options["as_json"], same=same_command(there, end))
 
 
 async def _work(address: Address, there: KnownRun, options: dict[str, Any]) -> Conclusion:
