@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from batchsnap.client import questions
 from batchsnap.client.account import Account
+from batchsnap.cloud.faults import hint
 from batchsnap.cloud.pages import BackupFact, SnapshotFact
 from batchsnap.ledger.gap import Gap
 from batchsnap.lifecycle import Event
@@ -73,7 +74,7 @@ async def preflight(
     if not asked:
         return found
     requests = [row.request for row in asked]
-    answers = await _insist(context, lambda: context.maker.named(account, region, requests))
+    answers = await _insist(context, region, lambda: context.maker.named(account, region, requests))
     if isinstance(answers, questions.Unanswered):
         return answers
     known = Known([row for row in found.ready if row not in asked], found.short)
@@ -156,7 +157,7 @@ async def _with_disks(
     async def question() -> dict[str, questions.Answer[BackupFact]]:
         return {"": await questions.backups(account, region, ids)}
 
-    answers = await _insist(context, question)
+    answers = await _insist(context, region, question)
     if isinstance(answers, questions.Unanswered):
         return answers
     answer = answers[""]
@@ -177,11 +178,13 @@ async def _with_disks(
 
 
 async def _insist(
-    context: RunContext, question: Callable[[], Awaitable[dict[str, questions.Answer[_Fact]]]]
+    context: RunContext,
+    region: str,
+    question: Callable[[], Awaitable[dict[str, questions.Answer[_Fact]]]],
 ) -> dict[str, questions.Answer[_Fact]] | questions.Unanswered:
     """Ask until there are answers, if short ones, a refusal, --retry-for is spent, or the run
-    stops."""
-    pause = _RETRY_FIRST_S
+    stops. What fails twice is said once: no record tells of it, and nothing is sent meanwhile."""
+    pause, asked = _RETRY_FIRST_S, 0
     patient_until = context.clock.monotonic() + context.settings.retry_for_s
     while True:
         answers = await question()
@@ -189,8 +192,17 @@ async def _insist(
         failed = [why for why in parts if why.code != questions.SHORT]
         if not failed:
             return answers
-        if failed[0].denied or context.stop.stopping or context.clock.monotonic() > patient_until:
-            return failed[0]
+        why, asked = failed[0], asked + 1
+        spent = context.clock.monotonic() > patient_until
+        if why.denied or context.stop.stopping:
+            return why
+        if asked == 2 or (spent and asked == 1):
+            context.say(
+                f"{region}: rows must be asked about before they are sent, and no answer comes: "
+                f"{why.code}: {why.message}: {hint(why.code)}; asked until --retry-for is spent"
+            )
+        if spent:
+            return why
         with context.stop.ends():
             await context.clock.sleep(pause)
         pause = min(_RETRY_MOST_S, pause * 2)

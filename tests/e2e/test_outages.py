@@ -48,6 +48,22 @@ def test_an_outage_makes_few_doubts_and_spends_no_row(cli: Cli, tmp_path: Path) 
     assert len(doubts) < 25
 
 
+def test_who_waits_for_an_answer_before_the_first_start_says_what_for(
+    cli: Cli, tmp_path: Path
+) -> None:
+    rows = "".join(f"{disk(i)},ap-guangzhou,own-{i}\n" for i in range(30))
+    (tmp_path / "fleet.csv").write_text(f"DiskId,Region,SnapshotName\n{rows}")
+    nobody = ("--endpoint", "https://no-such-host.invalid")
+    for patience in ("1s", "0s"):
+        done = cli.run("run", "fleet.csv", "--yes", *nobody, "--retry-for", patience)
+
+        assert done.code == 5, done.err
+        [told] = [line for line in done.err.splitlines() if "no answer comes" in line]
+        assert told.startswith("ap-guangzhou: ")
+        assert "fault.dns" in told
+        assert "check DNS and --endpoint" in told
+
+
 def test_nobody_there_is_no_doubt_and_ends_unfinished(cli: Cli, tmp_path: Path) -> None:
     write_fleet(tmp_path, 30)
     with socket.socket() as probe:
