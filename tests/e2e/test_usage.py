@@ -126,6 +126,18 @@ def test_plan_takes_all_that_run_takes_and_says_how_it_understood(cli: Cli, tmp_
     assert os.listdir(tmp_path) == ["fleet.csv"] or not (tmp_path / LEDGER).exists()
 
 
+@pytest.mark.parametrize("option", ["--no-work", "--ask-first"])
+def test_what_only_a_database_has_is_refused_with_a_file(
+    cli: Cli, tmp_path: Path, option: str
+) -> None:
+    write_fleet(tmp_path, 2)
+    done = cli.run("run", "fleet.csv", "--simulate", option)
+
+    assert done.code == 2, done.err
+    assert f"{option} is for a ledger in PostgreSQL" in done.err
+    assert not list(tmp_path.glob("*.jsonl"))
+
+
 def test_a_ledger_is_found_beside_its_manifest(cli: Cli, tmp_path: Path) -> None:
     write_fleet(tmp_path, 2)
     with simulator(tmp_path, *sets(creating_s=0.1)) as cloud:

@@ -145,6 +145,11 @@ def command(manifest: str, *, dry_run: bool, **options: Any) -> int:
             "--ask-first is for a ledger in PostgreSQL: a file that was put back or copied is "
             "noticed, and asked about, by itself"
         )
+    if options["no_work"]:
+        raise UsageError(
+            "--no-work is for a ledger in PostgreSQL: nobody else works on a file. To look at its "
+            "run, batchsnap status LEDGER --watch; to send nothing, batchsnap plan MANIFEST"
+        )
     with ExitStack() as stack:
         prepared = prepare(spec)
         stack.callback(prepared.close)
