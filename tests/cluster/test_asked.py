@@ -42,6 +42,25 @@ def test_a_stopped_run_asks_before_it_goes_on(
             assert team.made() == made
 
 
+def test_who_joins_those_that_are_at_work_is_not_asked(
+    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+) -> None:
+    write_wide_fleet(tmp_path, 200, 1)
+    with cloud_of(tmp_path, 1) as cloud:
+        team = gather(base, cloud)
+        team.run("--rate", "2")
+        until(lambda: team.made() > 0)
+        command = ("run", "fleet.csv", "--ledger", team.url, "--endpoint", cloud.url)
+        joins, master = on_a_terminal(cli, *command)
+        team.started.append(joins)
+        until(lambda: team.events()["resumed"] == 1)
+        assert cli.run("stop", team.url).code == 0
+        seen = "\n".join(screen(read_to_end(master)))
+        assert joins.wait(60) == 5, seen
+        assert "joins the run of" in seen
+        assert "cost money" not in seen
+
+
 def test_a_broken_manifest_is_said_before_anybody_is_to_stop_anything(
     cli: Cli, gather: Gather, tmp_path: Path, base: Base
 ) -> None:
