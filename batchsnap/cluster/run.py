@@ -67,7 +67,7 @@ class KnownRun:
     @property
     def is_open(self) -> bool:
         """Whether whoever comes may work on it."""
-        return self.ledger.phase in {"canary", "open"}
+        return self.ledger.phase in schema.AT_WORK
 
 
 def known(address: Address) -> KnownRun | None:

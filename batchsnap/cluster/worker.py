@@ -34,13 +34,12 @@ from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database
 from batchsnap.postgres.reading import QUOTAS, LedgerRow, QuotaRow
 from batchsnap.postgres.recovery import end_former
-from batchsnap.postgres.schema import FACTS, HELD
+from batchsnap.postgres.schema import AT_WORK, FACTS, HELD
 from batchsnap.postgres.session import Session
 from batchsnap.settings import Settings, Waits, counted
 
 _EVERY_S = 2.0
 _HOLD_BACK_S = 6.0  # after the server's start: owners get theirs back first
-_AT_WORK = ("canary", "open")  # phases
 
 
 class Offer(NamedTuple):
@@ -163,11 +162,11 @@ class Worker:
             return True
         facts = self.facts
         left = facts.open if self._offer.keep else self._mine()
-        return facts.seen and (facts.phase not in _AT_WORK or not left)
+        return facts.seen and (facts.phase not in AT_WORK or not left)
 
     def _tell_lacking(self) -> None:
         """Say why this machine leaves a run that goes on."""
-        if self.facts.phase in _AT_WORK and self.facts.open and not self._stop.stopping:
+        if self.facts.phase in AT_WORK and self.facts.open and not self._stop.stopping:
             lacks = f"it lacks: {', '.join(self._keys.lacking)}"
             self._say(f"nothing is left that this machine has the keys for; {lacks}")
 
@@ -178,7 +177,7 @@ class Worker:
         why = self._canary.failure
         if self._limit is not None and failed >= self._limit:
             why = f"{failed} rows failed, --max-errors {self._settings.max_errors}"
-        if why and facts.phase in _AT_WORK:
+        if why and facts.phase in AT_WORK:
             stop = partial(stop_open, ledger=self._ledger.id, code=Exit.HALTED, reason=why)
             await self.session.call(stop)
             facts = self.facts
@@ -193,7 +192,7 @@ class Worker:
 
     def _may_claim(self) -> bool:
         facts = self.facts
-        ready = facts.seen and facts.phase in _AT_WORK and not self.session.away
+        ready = facts.seen and facts.phase in AT_WORK and not self.session.away
         ready = ready and self._clock.monotonic() >= self._next_claim
         settled = facts.server_up_s >= _HOLD_BACK_S or not facts.begun
         return ready and settled and not self._stop.stopping and self._offer.machine.most > 0

@@ -107,6 +107,8 @@ NEWEST = (
 )
 LINE = "select line from batchsnap.record where quota = %s and seq = %s"
 
+AT_WORK = frozenset({"canary", "open"})
+"""Phases in which whoever comes may work on a run."""
 OPEN = (
     "update batchsnap.ledger l set reason = '', "
     "phase = case when g.canary and l.phase <> 'open' then 'canary' else 'open' end, "

@@ -27,6 +27,7 @@ from batchsnap.postgres.reading import (
     reader,
     records,
 )
+from batchsnap.postgres.schema import AT_WORK
 from batchsnap.postgres.whole import WholeSink
 
 
@@ -81,7 +82,7 @@ class DatabaseStore:
             ledger = need(database, self.address)
             if any(part.held for part in parts_in(database, ledger)):
                 return True
-            return None if ledger.phase in {"canary", "open"} else False
+            return None if ledger.phase in AT_WORK else False
 
     def beside(self, word: str) -> list[tuple[str, Store]]:
         return []
