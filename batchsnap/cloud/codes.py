@@ -215,6 +215,8 @@ OURS: dict[str, str] = {
     "http": "the reply was not the API's (a proxy's?); settled by asking",
     "reply": "the reply was not the API's (a proxy's?); settled by asking",
     "credentials": _KEYS,
+    "brake": "an option of yours stopped the run: mend what it met, or give it another value, and "
+    "run again",
     "plan.deadline": "give the row a Deadline that is more than a day ahead",
     "plan.backup_unknown": "check the backup point's id, its region and the account",
     "ledger.no_outcome": "run again: it is settled by asking",

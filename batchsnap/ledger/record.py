@@ -125,6 +125,11 @@ def of_later_version(record: Record) -> bool:
     return "key" not in record and record["event"] not in RUN_EVENTS
 
 
+def of_whole_run(record: Record) -> bool:
+    """Whether a row's record is a brake's, told with a row that it says nothing about."""
+    return record.get("scope") == "run"
+
+
 def encode(record: Record) -> bytes:
     """The record's line, newline included."""
     body = orjson.dumps(record)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
 
-from batchsnap.ledger.record import Record, of_later_version, stamp, unstamp
+from batchsnap.ledger.record import Record, of_later_version, of_whole_run, stamp, unstamp
 from batchsnap.lifecycle import LIVES, Event
 from batchsnap.settings import TIMEOUT_S
 
@@ -147,8 +147,9 @@ class Tally:
         """Take a record of a row, one that its life allows."""
         self.last = at = record["at"]
         if "code" in record:
-            why = record["code"], record.get("message", "")
-            self.why[key] = self._same.setdefault(why, why)
+            if not of_whole_run(record):
+                why = record["code"], record.get("message", "")
+                self.why[key] = self._same.setdefault(why, why)
         elif self.why and not record.get("final"):  # the last question takes no reason away
             self.why.pop(key, None)
         if event == _INTENT:

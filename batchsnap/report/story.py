@@ -11,7 +11,7 @@ from typing import Any
 from batchsnap.cloud.faults import remedy
 from batchsnap.errors import UsageError
 from batchsnap.ledger.ports import Store
-from batchsnap.ledger.record import Record, unstamp
+from batchsnap.ledger.record import Record, of_whole_run, unstamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import HAS_SNAPSHOT, WORD, Event, State
 from batchsnap.manifest.reader import Manifest
@@ -89,7 +89,8 @@ class RowFacts:
             fact.named = fact.named or "baseline" in record
         fact.request_id = record.get("request_id", fact.request_id)
         fact.snapshot_ids = " ".join(record.get("snapshot_ids", ())) or fact.snapshot_ids
-        if not record.get("final"):  # the last question takes no reason away
+        # The last question takes no reason away, and a brake gives none.
+        if not record.get("final") and not of_whole_run(record):
             fact.code = self._once(record.get("code", ""))
             fact.message = self._once(record.get("message", ""))
 

@@ -37,6 +37,25 @@ def test_max_errors_halts(cli: Cli, tmp_path: Path) -> None:
             assert done.json["halted"][0]["code"] == "brake"
 
 
+def test_a_brake_is_not_the_reason_of_the_row_that_it_is_told_with(
+    cli: Cli, tmp_path: Path
+) -> None:
+    write_fleet(tmp_path, 6)
+    with simulator(tmp_path) as cloud:
+        cloud.scenario(**missing(*range(6)))
+        done = cli.run("run", "fleet.csv", "--yes", "--max-errors", "2", **to(cloud))
+
+    assert done.code == 3, done.err
+    told = done.out + done.err
+    assert "halted the run: brake: 2 rows failed, --max-errors 2" in told
+    assert "rejected: brake" not in told
+    assert "an unknown code" not in told
+    lines = cli.run("report", "fleet.csv", "--format", "csv").out.splitlines()[1:]
+    rejected = [line for line in lines if ",rejected," in line]
+    assert rejected
+    assert all("InvalidDiskId.NotFound" in line for line in rejected)
+
+
 def test_a_canary_that_is_well_lets_the_rest_go(cli: Cli, tmp_path: Path) -> None:
     write_fleet(tmp_path, 12)
     with simulator(tmp_path, *sets(cap_per_s=0, creating_s=0.5)) as cloud:
