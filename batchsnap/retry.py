@@ -51,9 +51,10 @@ def decide(
     retry_for_s: float,
     waits: Waits,
     rand: float,
+    rests_s: float = 0.0,
 ) -> Decision:
     """The next step for a row. `rand` is uniform in [0, 1); `tries` is counted up. `suspect`: a
-    refusal may mean the row's whole scope.
+    refusal may mean the row's whole scope. `rests_s`: how long the row's region rests after it.
 
     Throttles, faults before sending and a saturated region never count against the row.
     """
@@ -74,7 +75,7 @@ def decide(
             Do.WAIT, rand * _grown(waits.transient_first_s, waits.transient_max_s, tries.transient)
         )
     if verdict is Verdict.BACKPRESSURE:
-        return Decision(Do.WAIT)  # the region's breaker says when
+        return Decision(Do.WAIT, rests_s)
     if verdict is Verdict.IN_DOUBT:
         tries.doubts += 1
         return Decision(Do.SETTLE)

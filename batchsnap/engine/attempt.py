@@ -23,18 +23,25 @@ from batchsnap.ledger.record import stamp
 from batchsnap.lifecycle import Event
 from batchsnap.model import Fault, PlannedRequest, Reply, Ruling, Scope, Verdict
 from batchsnap.pacing.quota_file import Shut
-from batchsnap.retry import Decision, Do, decide
+from batchsnap.retry import Breaker, Decision, Do, decide
 from batchsnap.settling.row import Row, RunContext
 
 _SHARED_LIMIT = "RequestLimitExceeded."  # the account's or the address's, shared with other tools
 
 
 async def attempt(
-    row: Row, account: Account, context: RunContext, halts: Halts, *, started: Callable[[], None]
+    row: Row,
+    account: Account,
+    context: RunContext,
+    halts: Halts,
+    breaker: Breaker,
+    *,
+    started: Callable[[], None],
 ) -> tuple[Ruling | None, Decision]:
     """Try once to make the row's snapshot; (None, WAIT now) where nothing was sent.
 
-    `started` is called once the token is taken or will not be needed.
+    `breaker`: of the row's region, which learns from the outcome, so that the record tells until
+    when it rests. `started` is called once the token is taken or will not be needed.
 
     Raises:
         LedgerUnwritable: nothing may be sent any more.
@@ -70,21 +77,11 @@ async def attempt(
     start.replied(throttled=ruling.verdict is Verdict.THROTTLED)
     if ruling.code.startswith(_SHARED_LIMIT):
         gate.pause(context.waits.throttled_account_s)
-    if ruling.verdict is Verdict.HALT and await _mended(
-        account, ruling, outcome, credential, offset
-    ):
+    if await _mended(account, ruling, outcome, credential, offset):
         decision = Decision(Do.WAIT)
     else:
-        decision = decide(
-            ruling,
-            row.tries,
-            doubted=doubted,
-            suspect=halts.suspects(account.profile, region, ruling),
-            now=context.clock.monotonic(),
-            retry_for_s=context.settings.retry_for_s,
-            waits=context.waits,
-            rand=context.rng.random(),
-        )
+        suspect = halts.suspects(account.profile, region, ruling)
+        decision = _decided(row, ruling, context, breaker, doubted=doubted, suspect=suspect)
     if ruling.verdict is Verdict.SUSPECT and decision.do is not Do.HOLD:
         ruling = refusal(row, ruling)
     _record_outcome(row, ruling, decision, context, _timing(outcome, start.left_at, *began))
@@ -150,6 +147,31 @@ def _dated(request: PlannedRequest, context: RunContext) -> PlannedRequest:
     return request._replace(deadline=moment.isoformat())
 
 
+def _decided(
+    row: Row,
+    ruling: Ruling,
+    context: RunContext,
+    breaker: Breaker,
+    *,
+    doubted: bool,
+    suspect: bool,
+) -> Decision:
+    """What is next for the row, now that its region has learned from the outcome."""
+    now = context.clock.monotonic()
+    breaker.note(ruling.verdict, now)
+    return decide(
+        ruling,
+        row.tries,
+        doubted=doubted,
+        suspect=suspect,
+        now=now,
+        retry_for_s=context.settings.retry_for_s,
+        waits=context.waits,
+        rand=context.rng.random(),
+        rests_s=max(0.0, breaker.rest_until - now),
+    )
+
+
 async def _mended(
     account: Account,
     ruling: Ruling,
@@ -157,6 +179,9 @@ async def _mended(
     credential: Credential,
     offset_s: float,
 ) -> bool:
+    """Whether what halted the call is mended: a clock that is off, a key that was rotated."""
+    if ruling.verdict is not Verdict.HALT:
+        return False
     try:
         return await account.mend(ruling.code, outcome, credential, offset_s)
     except CredentialsError:

@@ -169,7 +169,7 @@ class Dispatcher:
         """Send the row; what became of that, and what is to be done now."""
         under_way = partial(self._under_way, queue, row)
         ruling, decision = await attempt(
-            row, self.account, self._context, self._halts, started=under_way
+            row, self.account, self._context, self._halts, queue.breaker, started=under_way
         )
         queue.move(row, None)
         do: Do | None = decision.do
@@ -177,7 +177,7 @@ class Dispatcher:
             do = None  # nothing was sent, for the run stops or the scope is halted
         else:
             now = self._context.clock.monotonic()
-            self._turns.came_back(queue, ruling)
+            self._turns.came_back(ruling)
             if ruling.verdict is Verdict.ACCEPTED:
                 row.snapshot_id = ruling.snapshot_id
             elif do is Do.WAIT:

@@ -67,11 +67,10 @@ class Turns:
             row.turn.set()
         return None
 
-    def came_back(self, queue: Queue, ruling: Ruling) -> None:
-        """Learn from an outcome how the quota and the region are."""
+    def came_back(self, ruling: Ruling) -> None:
+        """Learn from an outcome how the quota is."""
         now = self._context.clock.monotonic()
         self._breaker.note(ruling.verdict, now)
-        queue.breaker.note(ruling.verdict, now)
         if ruling.verdict is Verdict.ACCEPTED:
             self._progress_at = now
 

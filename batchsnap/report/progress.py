@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import NamedTuple
@@ -47,6 +47,7 @@ class Progress:
     owed: int  # that wait for their last question
     flying: int  # rows that only wait for their reply, while the run is heard of
     rate_per_s: float  # of the last minute
+    rests_s: float  # until the last region that rests gets calls again
 
     @property
     def left(self) -> int:
@@ -55,8 +56,11 @@ class Progress:
 
     @property
     def eta_s(self) -> float | None:
-        """Until the last row is sent; None where there is no pace to tell by."""
-        return self.left / self.rate_per_s if self.rate_per_s > 0 else None
+        """Until the last row is sent; None where there is no pace to tell by. A region rests for
+        the sake of rows that are left."""
+        if self.rate_per_s <= 0:
+            return None
+        return max(self.left / self.rate_per_s, self.rests_s)
 
     @property
     def eta(self) -> str:
@@ -81,13 +85,16 @@ def progress_of(fold: Fold, now: float, *, alive: bool | None = None) -> Progres
         owed=fold.owed,
         flying=flying,
         rate_per_s=fold.tally.rate_per_s(now),
+        rests_s=max((until - now for until, _ in fold.tally.rests.values()), default=0.0),
     )
 
 
 def total(parts: Iterable[Progress]) -> Progress:
     """Of several parts of a run together."""
+    parts = list(parts)
     sums = [sum(values) for values in zip(*map(astuple, parts), strict=True)]
-    return Progress(*(sums or [0] * len(fields(Progress))))
+    rests_s = max((part.rests_s for part in parts), default=0.0)
+    return replace(Progress(*(sums or [0] * len(fields(Progress)))), rests_s=rests_s)
 
 
 class Glance(NamedTuple):

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from batchsnap.ledger.record import Record, stamp
-from batchsnap.ledger.replay import folded
-from batchsnap.report.progress import FirstFaults, clock_text, why
+from batchsnap.ledger.replay import Fold, folded
+from batchsnap.report.progress import FirstFaults, clock_text, progress_of, total, why
 from tests.ledgers import BORN
 from tests.records import birth, moved
 
 
-def why_of(*records: Record, rows: int = 9, now: float = 20, **settings: Any) -> str:
+def fold_of(*records: Record, rows: int = 9, **settings: Any) -> Fold:
     first = birth(manifest={"rows": rows}, settings=settings, at=stamp(BORN))
-    return why(folded([first, *records]), BORN + now)
+    return folded([first, *records])
+
+
+def why_of(*records: Record, rows: int = 9, now: float = 20, **settings: Any) -> str:
+    return why(fold_of(*records, rows=rows, **settings), BORN + now)
 
 
 def at(second: float, event: str, number: int = 1, **more: Any) -> Record:
@@ -115,3 +119,19 @@ def test_each_kind_of_fault_is_told_once_and_counted_as_it_grows() -> None:
     assert "fault.tls" in faults.take(moved("deferred", code="fault.tls"))
     assert faults.take(moved("deferred", code="RequestLimitExceeded", verdict="THROTTLED")) == ""
     assert faults.take(moved("accepted", snapshot_id="snap-1")) == ""
+
+
+def test_no_end_is_foretold_before_the_rest_of_a_region() -> None:
+    full = {"code": "ResourceUnavailable.TooManyCreatingSnapshot", "verdict": "BACKPRESSURE"}
+    made = {"snapshot_id": "snap-1", "sent_at": stamp(BORN + 1), "latency_ms": 9.0}
+    records = [at(1, "intent", number) for number in range(1, 7)]
+    records += [at(2, "accepted", number, **made) for number in range(2, 7)]
+    fold = fold_of(*records, at(2, "deferred", **full, not_before=stamp(BORN + 62)), rows=7)
+
+    resting = progress_of(fold, BORN + 3)
+    after = progress_of(fold, BORN + 63)
+
+    assert resting.rate_per_s > 0
+    assert resting.eta_s == 59
+    assert after.rests_s < 0
+    assert total([resting, after]).eta_s == 59
