@@ -144,11 +144,16 @@ async def snapshots_by_id(
     half = len(snapshot_ids) // 2
     first = await snapshots_by_id(account, region, snapshot_ids[:half])
     second = await snapshots_by_id(account, region, snapshot_ids[half:])
-    both = first.facts + second.facts
-    for part in (first, second):
+    return together(first, second)
+
+
+def together(one: Answer[_Item], other: Answer[_Item]) -> Answer[_Item]:
+    """What two answers show; whole only where both are."""
+    facts = one.facts + other.facts
+    for part in (one, other):
         if isinstance(part, Part):
-            return Part(both, part.why)
-    return Whole(both)
+            return Part(facts, part.why)
+    return Whole(facts)
 
 
 async def disks(account: Account, region: str, disk_ids: Sequence[str]) -> Answer[DiskFact]:

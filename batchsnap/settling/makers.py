@@ -159,7 +159,7 @@ class Copier:
         for row in rows:
             answer = _as_of(found[row.name], dict.fromkeys(_ids(found[row.name]), row.disk_id))
             before = answers.get(row.disk_id)
-            answers[row.disk_id] = answer if before is None else _both(before, answer)
+            answers[row.disk_id] = answer if before is None else questions.together(before, answer)
         return answers
 
     async def by_id(
@@ -217,11 +217,3 @@ def _as_of(answer: Answer[SnapshotFact], disk_of: Mapping[str, str]) -> Answer[S
     """The facts, each as if it lay on the disk that it is of."""
     facts = (fact._replace(disk_id=disk_of.get(fact.snapshot_id, "")) for fact in answer.facts)
     return replace(answer, facts=tuple(facts))
-
-
-def _both(one: Answer[SnapshotFact], other: Answer[SnapshotFact]) -> Answer[SnapshotFact]:
-    facts = one.facts + other.facts
-    for part in (one, other):
-        if isinstance(part, Part):
-            return Part(facts, part.why)
-    return Whole(facts)
