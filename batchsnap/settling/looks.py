@@ -18,9 +18,10 @@ from batchsnap.client.account import Account
 from batchsnap.cloud.pages import SnapshotFact
 from batchsnap.failpoints import failpoint
 from batchsnap.lifecycle import THERE
-from batchsnap.settings import Patience, patience
+from batchsnap.settings import Patience
 from batchsnap.settling import evidence
 from batchsnap.settling.row import Row, RunContext
+from batchsnap.settling.snapshots import patience_with
 
 _PAUSE_FIRST_S = 5.0  # after a question that was not answered
 _PAUSE_MOST_S = 60.0
@@ -65,7 +66,7 @@ class Looks:
     @property
     def patience(self) -> Patience:
         """How long this cloud's silence is listened to, by what is known of it."""
-        return patience(self._context.settings, self._context.waits, self._account.declared_s)
+        return patience_with(self._account, self._context)
 
     async def next_look(self, doubt: Doubt) -> Heard:
         """What its next look shows, when that is due; not at once after one that proved nothing."""
