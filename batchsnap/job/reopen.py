@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from batchsnap.client.account import Account
-from batchsnap.client.connections import connected
+from batchsnap.client.connections import Connections, connected
 from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop, bounded
 from batchsnap.clock import LoopClock
@@ -91,15 +92,7 @@ class Reopened:
         seconds = piled(seconds_in(self.ledger.records))
         self._begin(clock)
         async with (
-            connected(
-                self.settings,
-                clock,
-                credentials,
-                shared=True,
-                say=say,
-                stop=stop,
-                right=self.ledger.right,
-            ) as connections,
+            self._connected(clock, credentials, stop, say) as connections,
             committing(self.ledger),
         ):
 
@@ -146,6 +139,20 @@ class Reopened:
         }
         self.ledger.resume(resumed)
 
+    def _connected(
+        self, clock: LoopClock, credentials: CredentialSource, stop: Stop, say: Say
+    ) -> AbstractAsyncContextManager[Connections]:
+        """The way to the cloud, for as long as the ledger gives the right to it."""
+        return connected(
+            self.settings,
+            clock,
+            credentials,
+            shared=True,
+            say=say,
+            stop=stop,
+            right=self.ledger.right,
+        )
+
     async def _execute(
         self,
         queues: dict[tuple[str, str], Queue],
@@ -170,15 +177,7 @@ class Reopened:
         try:
             async with (
                 bounded(stop, self.settings.max_duration_s),
-                connected(
-                    self.settings,
-                    clock,
-                    credentials,
-                    shared=True,
-                    say=say,
-                    stop=stop,
-                    right=self.ledger.right,
-                ) as connections,
+                self._connected(clock, credentials, stop, say) as connections,
             ):
                 await LocalExecutor(clock, connections, say).execute(work, stop)
         finally:
