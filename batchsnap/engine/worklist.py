@@ -34,10 +34,6 @@ class Worklist:
         self._marks = array("Q")  # where each 64th row begins
         self._taken: set[int] = set()  # rows ahead that had their turn
 
-    def __len__(self) -> int:
-        """All rows, read or not."""
-        return self._rows
-
     def add(self, request: PlannedRequest, *, last: bool = False) -> None:
         """Append a row; once one is added that goes `last`, so must all others. Raises as `seal`
         does."""
