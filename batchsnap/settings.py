@@ -107,6 +107,10 @@ class Settings:
             )
         return replace(self, settle_for_s=SETTLE_FOR_MIN_S)
 
+    def unbraked(self) -> Settings:
+        """Without what is counted over a whole run, and stops or holds it."""
+        return replace(self, max_errors="", canary=0, max_creating=0)
+
     def check(self) -> None:
         """Raise UsageError for a value that can't be carried out."""
         for setting in fields(self):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -127,8 +127,7 @@ def read_share(
     share = Share(
         quota,
         fold,
-        # What is counted over the whole run is not this quota's to judge.
-        replace(settings, max_errors="", canary=0, max_creating=0),
+        settings.unbraked(),  # a whole run is not this quota's to judge
         waits.fitted(settings.retry_for_s),
         newest=newest,
         clean=_is_clean(database, quota),

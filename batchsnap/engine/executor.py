@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Set
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import anyio
@@ -148,9 +148,7 @@ async def committing(ledger: RecordSink) -> AsyncIterator[None]:
 
 def _braking(work: Work) -> Settings:
     """What sends nothing is not braked."""
-    if work.send:
-        return work.settings
-    return replace(work.settings, max_errors="", canary=0, max_creating=0)
+    return work.settings if work.send else work.settings.unbraked()
 
 
 def _quota_of(work: Work, of: Queue | Snapshot | Pile) -> tuple[str, str]:
