@@ -198,7 +198,7 @@ class Claims:
             "source": share.quota.source,
             "host": share.quota.host,
             "worker": f"{socket.gethostname()}:{os.getpid()}",
-            "profiles": orjson.loads(share.quota.profiles),
+            "profiles": share.quota.profile_names,
             "rows": share.quota.rows,
             "server": server._asdict(),
         }

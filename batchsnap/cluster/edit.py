@@ -138,7 +138,7 @@ def _plan(
     ledger = need(database, address)
     rows = quotas(database, ledger.id)
     ids = {Pair(row.source, row.host): row.id for row in rows}
-    profiles = {row.id: set(orjson.loads(row.profiles)) for row in rows}
+    profiles = {row.id: set(row.profile_names) for row in rows}
     for pair, queues in pairs.items():
         if pair not in ids:
             ids[pair] = add_quota(database, ledger.id, pair)

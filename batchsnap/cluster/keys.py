@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import anyio
-import orjson
 
 from batchsnap.client import questions
 from batchsnap.client.ports import CredentialSource, Say
@@ -45,18 +44,18 @@ class Keys:
     def lacking(self) -> list[str]:
         """Whose quotas are left to others."""
         unseen = [q for q in self._unseen.values() if not self.fit(q)]
-        missing = self._lacking.union(*map(profiles_of, unseen))
+        missing = self._lacking.union(*(quota.profile_names for quota in unseen))
         return [named(profile) for profile in sorted(missing)]
 
     def fit(self, quota: QuotaRow) -> bool:
         """Whether nothing that is known so far speaks against it. That no disk of a quota is seen
         does no more where others of the same account are: its disks are gone then."""
         unseen = quota.id in self._unseen and quota.source not in self._known
-        return not unseen and not self._lacking & set(profiles_of(quota))
+        return not unseen and not self._lacking & set(quota.profile_names)
 
     async def judge(self, quota: QuotaRow) -> None:
         """Whether this machine has the keys that the quota is of."""
-        for profile in profiles_of(quota):
+        for profile in quota.profile_names:
             if profile in self._sources:
                 continue
             try:
@@ -92,7 +91,7 @@ class Keys:
         if seen.ours is None:
             self._unanswered[quota.source] += 1
             if self._unanswered[quota.source] == 1:
-                names = ", ".join(map(named, profiles_of(quota)))
+                names = ", ".join(map(named, quota.profile_names))
                 why = seen.why or f"no answer within {_ASKED_FOR_S:.0f} s"
                 self._say(f"asks whose disks {names} sees before it claims for it: {why}")
             if self._unanswered[quota.source] < _ASKS:
@@ -101,11 +100,11 @@ class Keys:
         if seen.ours and seen.sure:
             self._known.add(quota.source)
         if not seen.ours and seen.sure:
-            for profile in profiles_of(quota):
+            for profile in quota.profile_names:
                 self._leave(profile, seen.why)
         elif not seen.ours:
             self._unseen[quota.id] = quota
-            names = ", ".join(map(named, profiles_of(quota)))
+            names = ", ".join(map(named, quota.profile_names))
             self._say(f"a quota is left to others: {names} at {quota.host}: {seen.why}")
         return bool(seen.ours)
 
@@ -117,12 +116,6 @@ class Keys:
 def named(profile: str) -> str:
     """For people."""
     return f"profile {profile or 'of the default chain'}"
-
-
-def profiles_of(quota: QuotaRow) -> list[str]:
-    """Whose rows it has."""
-    profiles: list[str] = orjson.loads(quota.profiles)
-    return profiles
 
 
 class _Seen(NamedTuple):

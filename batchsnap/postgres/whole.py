@@ -193,7 +193,7 @@ class WholeSink(SessionSink):
     def _of(self, profile: str, region: str) -> int:
         host = host_of(endpoint_url(self.fold.header["endpoint"], region))
         at_host = [row for row in self._rows.values() if row.host == host]
-        found = [row.id for row in at_host if profile in orjson.loads(row.profiles)]
+        found = [row.id for row in at_host if profile in row.profile_names]
         if len(found) == 1:
             return found[0]
         raise LedgerError(
