@@ -19,8 +19,6 @@ from batchsnap.lifecycle import Event
 from batchsnap.manifest.cells import region_flaw
 from batchsnap.manifest.reader import Manifest
 from batchsnap.postgres.address import dated, is_postgres, need_ledger, parse
-from batchsnap.postgres.door import psycopg_here
-from batchsnap.postgres.store import DatabaseStore
 from batchsnap.report.summary import Summary
 from batchsnap.settings import Waits
 
@@ -99,6 +97,9 @@ def store_at(address: str) -> Store:
         UsageError: of a kind that can't be used.
     """
     if is_postgres(address):
+        # A file run needs none of it, and it is a tenth of what a run imports.
+        from batchsnap.postgres.store import DatabaseStore
+
         return DatabaseStore(need_ledger(parse(address)))
     return FileStore(Path(address))
 
@@ -110,6 +111,8 @@ def series_at(template: str, now: datetime) -> Series:
         UsageError: of a kind that can't be used, or there can be none.
     """
     if is_postgres(template):
+        from batchsnap.postgres.door import psycopg_here
+
         parse(dated(template, now))
         psycopg_here()
         raise UsageError(
