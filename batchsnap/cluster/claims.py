@@ -78,7 +78,7 @@ class Free:
 
     def of(self, others: Iterable[QuotaRow], held: Set[int], now: float) -> list[QuotaRow]:
         """Those of some quotas whose locks nobody holds."""
-        free = [quota for quota in others if lock_of(quota) not in held]
+        free = [quota for quota in others if quota.lock not in held]
         since = {quota.id: then for quota, then in self._since.items()}
         self._since = {quota: since.get(quota.id, now) for quota in free}
         return free
@@ -109,7 +109,7 @@ class Claims:
         """
         chosen = list(free)
         random.shuffle(chosen)  # or all workers would want the same
-        by_lock = {lock_of(quota): quota for quota in chosen}
+        by_lock = {quota.lock: quota for quota in chosen}
         if not by_lock or most < 1:
             return []
         lock = partial(_locked, wanted=by_lock, most=min(most, BATCH))
@@ -164,9 +164,7 @@ class Claims:
             return
         for share in shares:
             quota = share.quota
-            hold = Hold(
-                quota.id, lock_of(quota), share.newest + 1, self._session.clocks, quota.what
-            )
+            hold = Hold(quota.id, quota.lock, share.newest + 1, self._session.clocks, quota.what)
             self._session.adopt(hold)
             claimed.append(Claimed(hold, share))
         failpoint("claim_written")
@@ -203,10 +201,6 @@ class Claims:
             "server": server._asdict(),
         }
         return {**record, "recovered": {"lost": share.lost}} if share.lost else record
-
-
-def lock_of(quota: QuotaRow) -> int:
-    return schema.pair_lock(quota.source, quota.host)
 
 
 def _locked(database: Database, wanted: Mapping[int, QuotaRow], most: int) -> list[int]:

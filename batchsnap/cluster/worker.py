@@ -22,7 +22,7 @@ from batchsnap.clock import Clock, LoopClock
 from batchsnap.cloud.endpoints import endpoint_url
 from batchsnap.cloud.transport import Transport
 from batchsnap.cluster.canary import Canary
-from batchsnap.cluster.claims import Claims, Facts, Free, lock_of
+from batchsnap.cluster.claims import Claims, Facts, Free
 from batchsnap.cluster.keys import Keys
 from batchsnap.cluster.load import stop_open
 from batchsnap.cluster.machine import Machine
@@ -277,7 +277,7 @@ class Worker:
         self.facts = facts = Facts(phase, reason, wait, up_s, begun, *found, seen=True)
         if (now := self._clock.monotonic()) >= self._look_at:  # for what a lock must not hang on
             self._look_at = now + _EVERY_S
-            end_former(database, [lock_of(quota) for quota in facts.open], frozenset())
+            end_former(database, [quota.lock for quota in facts.open], frozenset())
 
     def _wake(self) -> None:
         self._changed.set()

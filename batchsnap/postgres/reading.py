@@ -77,6 +77,11 @@ class QuotaRow:
         return f"{name_of(self.profile_names, self.source)} at {self.host}"
 
     @property
+    def lock(self) -> int:
+        """Of its pair."""
+        return schema.pair_lock(self.source, self.host)
+
+    @property
     def profile_names(self) -> tuple[str, ...]:
         """Whose rows these are."""
         return tuple(orjson.loads(self.profiles))
@@ -218,8 +223,7 @@ class Merging:
         }
         most = max(_AHEAD_LEAST, _AHEAD // len(parts))
         found = dict.fromkeys(due, 0)
-        asked = database.run(_NEXT, list(due), list(due.values()), most)
-        for quota, seq, number, lines in asked:
+        for quota, seq, number, lines in database.run(_NEXT, list(due), list(due.values()), most):
             found[quota] = number
             self._ahead.extend(parts[quota].take(seq, lines.split("\n")))
         for quota, number in found.items():
@@ -231,10 +235,7 @@ def parts_in(database: Database, ledger: LedgerRow) -> list[Owned]:
     """The quotas of a ledger, and which of them a living process owns."""
     held = held_locks(database)
     return [
-        Owned(
-            *(row.source, row.host, row.profile_names, row.rows, row.ended or ""),
-            schema.pair_lock(row.source, row.host) in held,
-        )
+        Owned(row.source, row.host, row.profile_names, row.rows, row.ended or "", row.lock in held)
         for row in quotas(database, ledger.id)
         if row.source
     ]

@@ -162,7 +162,7 @@ class WholeSink(SessionSink):
     def _lock(self, row: QuotaRow) -> int:
         if not row.source:
             return schema.run_lock(self._address.ledger)
-        return schema.pair_lock(row.source, row.host)
+        return row.lock
 
     def _append_all(self, database: Database, at: dict[int, int], event: Event) -> None:
         lines = []
@@ -253,11 +253,7 @@ def _living(address: Address) -> list[str]:
     """
     with reader(address) as database:
         rows, held = quotas(database, need(database, address).id), held_locks(database)
-        owned = {
-            row.id: row
-            for row in rows
-            if row.source and schema.pair_lock(row.source, row.host) in held
-        }
+        owned = {row.id: row for row in rows if row.source and row.lock in held}
         told = []
         for quota, line in database.run(_CLAIMED, list(owned)):
             record = orjson.loads(line or "{}")
