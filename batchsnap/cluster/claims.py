@@ -19,9 +19,9 @@ import anyio.to_thread
 import orjson
 
 from batchsnap.clock import Clock
-from batchsnap.cluster.share import Choose, Share, read_share
+from batchsnap.cluster.share import Choose, Share, read_share, records_of
 from batchsnap.failpoints import failpoint
-from batchsnap.ledger.record import Record, stamp
+from batchsnap.ledger.record import stamp
 from batchsnap.lifecycle import Event
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
@@ -37,7 +37,6 @@ ORPHAN_S = 10.0  # unowned for so long, a quota is taken above the bound
 RECORDS = 100_000
 """So many records are read for a claim at most, so that what is claimed first does not wait for
 what is read last. One quota may have more."""
-_RUN_LINES = "select line from batchsnap.record where quota = %s order by seq"
 
 
 Admit = Callable[[list[Share]], Awaitable[list[Share]]]
@@ -145,7 +144,8 @@ class Claims:
             now = {quota.id: quota for quota in quotas(database, ledger.id)}
             if ledger.phase != ("open" if choose is None else "canary"):
                 return []
-            told = [ledger.header, *_run_records(database, now.values())]
+            own = next(quota for quota, row in now.items() if not row.source)
+            told = [ledger.header, *(record for _, record in records_of(database, own))]
             wanted = [quota for quota in wanted if now[quota.id].ended is None]
             shares = [read_share(database, q, told, self._waits, choose) for q in wanted]
         for share in shares:
@@ -220,9 +220,3 @@ def _locked(database: Database, wanted: Mapping[int, QuotaRow], most: int) -> li
         free = try_locks(database, locks)
         got += [lock for lock in locks if lock in free]
     return got
-
-
-def _run_records(database: Database, rows: Iterable[QuotaRow]) -> list[Record]:
-    """The records of the run itself."""
-    own = next(quota.id for quota in rows if not quota.source)
-    return [orjson.loads(line) for (line,) in database.run(_RUN_LINES, own)]

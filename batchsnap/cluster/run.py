@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import anyio.to_thread
-import orjson
 
 from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import BOUND, Stop, bounded
@@ -24,6 +23,7 @@ from batchsnap.cluster.load import (
     sources_of,
     stop_open,
 )
+from batchsnap.cluster.share import records_of
 from batchsnap.cluster.worker import Offer, Worker
 from batchsnap.engine.limits import errors_max
 from batchsnap.errors import Exit, LedgerError, LedgerLocked, UsageError
@@ -38,14 +38,13 @@ from batchsnap.owners.quotas import QuotaLine
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced
-from batchsnap.postgres.reading import LedgerRow, find, parts_in, quotas, reader, records
+from batchsnap.postgres.reading import LedgerRow, find, need, parts_in, quotas, reader, records
 from batchsnap.postgres.recovery import Outage
 from batchsnap.postgres.store import DatabaseStore
 from batchsnap.report.summary import exit_of, summary_of
 from batchsnap.settings import Settings
 from batchsnap.version import __version__
 
-_LINES = "select line from batchsnap.record where quota = %s order by seq"
 _REOPEN = (
     "update batchsnap.quota set ended = null where ledger = %s and source <> '' "
     "and (ended <> 'done' or failed > 0 or %s or %s)"
@@ -82,8 +81,8 @@ def known(address: Address) -> KnownRun | None:
             return None
         fold = Fold()
         fold.apply(ledger.header)
-        for (line,) in database.run(_LINES, own_quota(database, ledger.id)):
-            fold.apply(orjson.loads(line))
+        for _, record in records_of(database, own_quota(database, ledger.id)):
+            fold.apply(record)
         return KnownRun(ledger, fold)
 
 
@@ -243,8 +242,7 @@ def conclude(address: Address, there: KnownRun, stop: Stop | None = None) -> Con
         parts.apply(record)
     fold = parts.fold
     with reader(address, primary=True) as database:
-        ledger = find(database, address.ledger)
-        assert ledger is not None
+        ledger = need(database, address)
         owned = parts_in(database, ledger)
         halted = any(part.ended == "halted" for part in owned) or bool(ledger.reason)
         halted = halted or (ledger.phase != "finished" and _too_many(database, there))
