@@ -199,7 +199,16 @@ def stop_open(database: Database, ledger: int, code: Exit, *, reason: str) -> Re
         Away: whether it was done is not known.
     """
     record: Record = {"event": Event.STOPPED, "at": now_stamp(), "exit": code, "reason": reason}
-    return _written(database, ledger, record, _STOP, reason if code is Exit.HALTED else "", ledger)
+    for _ in range(_TRIES):
+        try:
+            with database.transaction():
+                if not database.run(_STOP, reason if code is Exit.HALTED else "", ledger):
+                    return None
+                append_own(database, own_quota(database, ledger), record)
+        except Fenced:
+            continue
+        return record
+    raise Away("other processes write the run's own records at the same moment")
 
 
 def last_of_ended(database: Database, ledger: int) -> int | None:
@@ -229,21 +238,6 @@ def end_open(database: Database, ledger: int, code: Exit, last: int) -> Record |
     except Fenced:
         return None
     return record
-
-
-def _written(
-    database: Database, ledger: int, record: Record, change: str, *values: object
-) -> Record | None:
-    for _ in range(_TRIES):
-        try:
-            with database.transaction():
-                if not database.run(change, *values):
-                    return None
-                append_own(database, own_quota(database, ledger), record)
-        except Fenced:
-            continue
-        return record
-    raise Away("other processes write the run's own records at the same moment")
 
 
 def now_stamp() -> str:
