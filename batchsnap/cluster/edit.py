@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import anyio.to_thread
 import orjson
@@ -17,7 +16,7 @@ from batchsnap.cluster.load import (
     append_own,
     pairs_of,
     plan_rows,
-    put_back,
+    resumed,
     sources_of,
 )
 from batchsnap.cluster.run import KnownRun
@@ -26,8 +25,6 @@ from batchsnap.errors import LedgerError, LedgerLocked, ManifestError
 from batchsnap.job.run import Prepared
 from batchsnap.job.series import Opened
 from batchsnap.job.spec import JobSpec
-from batchsnap.ledger.record import stamp
-from batchsnap.lifecycle import Event
 from batchsnap.manifest.reader import Manifest
 from batchsnap.model import PlannedRequest, Problem
 from batchsnap.postgres import schema
@@ -37,7 +34,6 @@ from batchsnap.postgres.reading import need, quotas, reader
 from batchsnap.postgres.recovery import newest_of, try_locks
 from batchsnap.postgres.store import DatabaseStore
 from batchsnap.postgres.whole import WholeSink
-from batchsnap.version import __version__
 
 _FORGET = "delete from batchsnap.planned where quota = any(%s)"
 _ROWS = (
@@ -162,18 +158,7 @@ def _plan(
         names = orjson.dumps(sorted(profiles[quota])).decode()
         database.run(_ROWS, names, counts.get(quota, 0), quota)
     sink.give_back(database)
-    at = stamp(datetime.now(UTC).timestamp())
-    append_own(
-        database,
-        next(row.id for row in rows if not row.source),
-        {
-            "event": Event.RESUMED,
-            "at": at,
-            "tool": f"batchsnap/{__version__}",
-            "manifest": prepared.manifest_record(),
-            "settings": prepared.settings.to_json(),
-            "retry_failed": retry_failed,
-            **put_back(prepared.spec),
-        },
-    )
-    database.run(schema.OPEN, prepared.settings.canary > 0, prepared.spec.wait, ledger.id)
+    manifest, settings = prepared.manifest_record(), prepared.settings
+    record = resumed(prepared.spec, manifest, settings, retry_failed=retry_failed)
+    append_own(database, next(row.id for row in rows if not row.source), record)
+    database.run(schema.OPEN, settings.canary > 0, prepared.spec.wait, ledger.id)

@@ -22,8 +22,10 @@ from batchsnap.model import PlannedRequest
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
 from batchsnap.postgres.door import Away, Database, Fenced, copy_line
-from batchsnap.postgres.reading import LedgerRow, find, reader
+from batchsnap.postgres.reading import reader
 from batchsnap.postgres.recovery import newest_of, server_of
+from batchsnap.settings import Settings
+from batchsnap.version import __version__
 
 _BATCH = 1000
 _LEDGER = (
@@ -72,7 +74,7 @@ def pairs_of(
 
 def load(
     address: Address, header: Record, pairs: Mapping[Pair, list[Queue]], *, wait: bool
-) -> LedgerRow:
+) -> None:
     """Make the ledger with all its rows; `wait`: the run ends when all is ready.
 
     Raises:
@@ -91,9 +93,6 @@ def load(
             raise _beaten(address) from None
         except Away as away:
             raise LedgerError(f"can't load into {address.label}: {away}") from None
-        found = find(database, address.ledger)
-        assert found is not None
-        return found
 
 
 def _beaten(address: Address) -> LedgerLocked:
@@ -154,11 +153,23 @@ def _requests(queue: Queue) -> Iterator[PlannedRequest]:
             yield from batch
 
 
-def put_back(spec: JobSpec) -> dict[str, Any]:
-    """What a `resumed` says where a person knows that records may be missing."""
-    if not spec.ask_first:
-        return {}
-    return {"recovered": {"lost": "the database was put back to an earlier state (--ask-first)"}}
+def resumed(
+    spec: JobSpec, manifest: dict[str, Any], settings: Settings, *, retry_failed: bool
+) -> Record:
+    """The record of whoever opens a run again; it says where a person knows that records may be
+    missing."""
+    record: Record = {
+        "event": Event.RESUMED,
+        "at": now_stamp(),
+        "tool": f"batchsnap/{__version__}",
+        "manifest": manifest,
+        "settings": settings.to_json(),
+        "retry_failed": retry_failed,
+    }
+    if spec.ask_first:
+        lost = "the database was put back to an earlier state (--ask-first)"
+        record["recovered"] = {"lost": lost}
+    return record
 
 
 def append_own(database: Database, quota: int, record: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import anyio.to_thread
 
@@ -16,10 +16,9 @@ from batchsnap.cluster.load import (
     end_open,
     last_of_ended,
     load,
-    now_stamp,
     own_quota,
     pairs_of,
-    put_back,
+    resumed,
     sources_of,
     stop_open,
 )
@@ -31,7 +30,6 @@ from batchsnap.job.run import Prepared
 from batchsnap.job.series import Opened
 from batchsnap.job.spec import JobSpec, Result, check_same_cloud
 from batchsnap.ledger.replay import Fold
-from batchsnap.lifecycle import Event
 from batchsnap.manifest.reader import Manifest
 from batchsnap.owners.parts import Parts
 from batchsnap.owners.quotas import QuotaLine
@@ -43,7 +41,6 @@ from batchsnap.postgres.recovery import Outage
 from batchsnap.postgres.store import DatabaseStore
 from batchsnap.report.summary import exit_of, summary_of
 from batchsnap.settings import Settings
-from batchsnap.version import __version__
 
 _REOPEN = (
     "update batchsnap.quota set ended = null where ledger = %s and source <> '' "
@@ -152,15 +149,7 @@ def take_up(address: Address, there: KnownRun, spec: JobSpec) -> int:
     """
     settings = there.settings.merged(spec.given)
     settings.check()
-    record: dict[str, Any] = {
-        "event": Event.RESUMED,
-        "at": now_stamp(),
-        "tool": f"batchsnap/{__version__}",
-        "manifest": there.fold.manifest,
-        "settings": settings.to_json(),
-        "retry_failed": spec.retry_failed,
-        **put_back(spec),
-    }
+    record = resumed(spec, there.fold.manifest, settings, retry_failed=spec.retry_failed)
     with reader(address, primary=True, to="take up") as database:
         try:
             with database.transaction():
