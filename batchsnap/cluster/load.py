@@ -35,16 +35,16 @@ _QUOTA = "insert into batchsnap.quota (ledger, source, host) values (%s, %s, %s)
 _ROWS = "update batchsnap.quota set rows = %s, profiles = %s where id = %s"
 _OWN = "select id from batchsnap.quota where ledger = %s and source = ''"
 _STOP = (
-    "update batchsnap.ledger set phase = 'stopped', reason = %s "
-    "where id = %s and phase in ('canary', 'open') returning id"
+    "update batchsnap.ledger set phase = 'stopped', reason = %s "  # noqa: S608
+    f"where id = %s and {schema.IS_AT_WORK} returning id"
 )
 _ALL_ENDED = (
     "not exists (select from batchsnap.quota where ledger = l.id and source <> '' "
     "and ended is null)"
 )
 _END = (
-    "update batchsnap.ledger l set phase = %s where id = %s and phase in ('canary', 'open') and "  # noqa: S608
-    f"{_ALL_ENDED} returning id"
+    "update batchsnap.ledger l set phase = %s "  # noqa: S608
+    f"where id = %s and {schema.IS_AT_WORK} and {_ALL_ENDED} returning id"
 )
 _LAST_OF_ENDED = (
     "select coalesce((select max(r.seq) from batchsnap.quota q join batchsnap.record r "  # noqa: S608

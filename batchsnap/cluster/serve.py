@@ -23,7 +23,7 @@ from batchsnap.postgres.door import Away, Database
 
 _LOOK_S = 2.0
 _OPEN = (
-    "select name from batchsnap.ledger l where phase in ('canary', 'open') and exists "
+    f"select name from batchsnap.ledger l where {schema.IS_AT_WORK} and exists "  # noqa: S608
     "(select from batchsnap.quota q where q.ledger = l.id and q.source <> '' and q.ended is null)"
 )
 

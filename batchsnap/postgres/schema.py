@@ -107,12 +107,14 @@ NEWEST = (
 )
 LINE = "select line from batchsnap.record where quota = %s and seq = %s"
 
-AT_WORK = frozenset({"canary", "open"})
+AT_WORK = ("canary", "open")
 """Phases in which whoever comes may work on a run."""
+IS_AT_WORK = f"phase in {AT_WORK}"
+"""The same as a statement asks it, which lists values as Python does."""
 OPEN = (
     "update batchsnap.ledger l set reason = '', "
     "phase = case when g.canary and l.phase <> 'open' then 'canary' else 'open' end, "
-    "wait = g.wait or (l.wait and l.phase in ('canary', 'open')) "
+    f"wait = g.wait or (l.wait and l.{IS_AT_WORK}) "
     "from (values (%s::boolean, %s::boolean)) g (canary, wait) where l.id = %s"
 )
 """Let it be worked on, by (canary, wait): a run that is past its canary stays so, and one that

@@ -49,9 +49,7 @@ from batchsnap.postgres.session import Session
 from batchsnap.postgres.sink import SessionSink
 from batchsnap.settings import Settings
 
-_HOLD = (
-    "update batchsnap.ledger set phase = 'stopped' where id = %s and phase in ('canary', 'open')"
-)
+_HOLD = f"update batchsnap.ledger set phase = 'stopped' where id = %s and {schema.IS_AT_WORK}"  # noqa: S608
 _CLEAN = (
     "select not exists (select from batchsnap.quota own join batchsnap.quota q "
     "on q.source = own.source and q.host = own.host cross join lateral (select r.line from "
