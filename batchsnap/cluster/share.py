@@ -22,7 +22,7 @@ from batchsnap.model import PlannedRequest
 from batchsnap.postgres import schema
 from batchsnap.postgres.door import Database
 from batchsnap.postgres.reading import QuotaRow
-from batchsnap.postgres.recovery import Server, server_of
+from batchsnap.postgres.recovery import Server, given_back, server_of
 from batchsnap.settings import Settings, Waits
 
 SLICE = 5_000
@@ -33,10 +33,6 @@ _PLANNED = (
 )
 _LINES = (
     "select seq, line from batchsnap.record where quota = %s and seq > %s order by seq limit %s"
-)
-_SIBLINGS = (
-    "select (select r.line from batchsnap.record r where r.quota = q.id order by r.seq desc "
-    "limit 1) from batchsnap.quota q where q.source = %s and q.host = %s"
 )
 
 _STOPS = {Event.STOPPED, Event.FINISHED, Event.CLAIMED}
@@ -130,7 +126,7 @@ def read_share(
         settings.unbraked(),  # a whole run is not this quota's to judge
         waits.fitted(settings.retry_for_s),
         newest=newest,
-        clean=_is_clean(database, quota),
+        clean=given_back(database, [quota]),
         server=Server(**known) if known else None,
         read_on=server_of(database),
         lost=lost or fold.lost,
@@ -173,9 +169,3 @@ def _sliced(database: Database, query: str, quota: int) -> Iterator[tuple[Any, .
         if len(rows) < SLICE:
             return
         time.sleep(_BREATH_S)
-
-
-def _is_clean(database: Database, quota: QuotaRow) -> bool:
-    """Whether each tenure of the pair, in whatever ledger, was ended by who had it."""
-    last = [line for (line,) in database.run(_SIBLINGS, quota.source, quota.host)]
-    return all(line is None or orjson.loads(line)["event"] == Event.RELEASED for line in last)

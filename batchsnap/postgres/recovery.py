@@ -4,15 +4,19 @@ out what became of a group whose answer was lost; and how long it endures that n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
 from typing import NamedTuple
 
+import orjson
+
 from batchsnap.clock import Clock
 from batchsnap.errors import LedgerAway, LedgerError
+from batchsnap.lifecycle import Event
 from batchsnap.postgres import schema
 from batchsnap.postgres.door import POOLED, Away, Database, Declined
 from batchsnap.postgres.hold import Batch, Hold
+from batchsnap.postgres.reading import QuotaRow
 
 _RETRY_S = (0.1, 2.0)  # first and longest pause between attempts
 _SAID_AFTER_S = 2.0
@@ -21,6 +25,11 @@ _QUIET_S = 10.0  # so long without another refusal, what was refused is taken to
 _SERVER = (
     "select left(pg_walfile_name(pg_current_wal_lsn()), 8), "
     "(select system_identifier::text from pg_control_system())"
+)
+_LAST_OF_PAIRS = (
+    "select (select r.line from batchsnap.record r where r.quota = q.id order by r.seq desc "
+    "limit 1) from unnest(%s::text[], %s::text[]) p (source, host) "
+    "join batchsnap.quota q on q.source = p.source and q.host = p.host"
 )
 
 
@@ -141,6 +150,13 @@ def seen(database: Database, holds: Iterable[Hold] = ()) -> tuple[dict[int, int]
 def newest_of(database: Database, ids: Iterable[int]) -> dict[int, int]:
     """The number of each quota's last record, of those that have one."""
     return {quota: seq for quota, seq in database.run(schema.NEWEST, list(ids)) if seq is not None}
+
+
+def given_back(database: Database, quotas: Sequence[QuotaRow]) -> bool:
+    """Whether each tenure of their pairs, in whatever ledger, was ended by who had it."""
+    sources, hosts = [quota.source for quota in quotas], [quota.host for quota in quotas]
+    last = [line for (line,) in database.run(_LAST_OF_PAIRS, sources, hosts)]
+    return all(line is None or orjson.loads(line)["event"] == Event.RELEASED for line in last)
 
 
 def try_locks(database: Database, locks: list[int]) -> set[int]:

@@ -40,6 +40,7 @@ from batchsnap.postgres.reading import (
 )
 from batchsnap.postgres.recovery import (
     Server,
+    given_back,
     newest_of,
     other_history,
     server_of,
@@ -50,14 +51,6 @@ from batchsnap.postgres.sink import SessionSink
 from batchsnap.settings import Settings
 
 _HOLD = f"update batchsnap.ledger set phase = 'stopped' where id = %s and {schema.IS_AT_WORK}"  # noqa: S608
-_CLEAN = (
-    "select not exists (select from batchsnap.quota own join batchsnap.quota q "
-    "on q.source = own.source and q.host = own.host cross join lateral (select r.line from "
-    "batchsnap.record r where r.quota = q.id order by r.seq desc limit 1) last "
-    "where own.ledger = %s and own.source <> '' and "
-    "last.line::json ->> 'event' <> 'released')"
-)
-"""Whether each tenure of the pairs, in whatever ledger, was ended by who had it."""
 _AWAKE_S = 1.0
 _CLAIMED = (
     "select q.id, (select r.line from batchsnap.record r where r.quota = q.id and "
@@ -122,7 +115,7 @@ class WholeSink(SessionSink):
             raise LedgerLocked("\n".join((first, *_living(self._address))))
         database.run(_HOLD, self._ledger.id)
         newest = newest_of(database, self._rows)  # whatever is written after it is in our way
-        clean = database.one(_CLEAN, self._ledger.id)[0]
+        clean = given_back(database, [row for row in self._rows.values() if row.source])
         known = self._read(database)
         self._server = server_of(database)
         self._session = self._new_session()
