@@ -204,5 +204,9 @@ class Account:
         return False
 
 
+Reach = Callable[[str, str], Account]
+"""(profile, region) -> the account that reaches it."""
+
+
 def _keys(credential: Credential) -> tuple[str, str, str]:
     return credential.secret_id, credential.secret_key, credential.token

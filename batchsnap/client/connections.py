@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchsnap.client.account import AHEAD_MOST_S, Account
+from batchsnap.client.account import AHEAD_MOST_S, Account, Reach
 from batchsnap.client.ports import CredentialSource, Gate, Gates, RightToSend, Say
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock
 from batchsnap.cloud import actions
-from batchsnap.cloud.endpoints import is_local
+from batchsnap.cloud.endpoints import endpoint_url, is_local
 from batchsnap.cloud.proxies import proxy_of
 from batchsnap.errors import CredentialsError, Exit, OtherVersion
 from batchsnap.model import Quota
@@ -195,7 +195,12 @@ class Connections:
                 account.ahead_s = AHEAD_MOST_S
         return account
 
-    async def warm(self, account: Account, action: str = actions.CREATE) -> None:
+    def reach(self, endpoint: str) -> Reach:
+        """How every profile reaches every region at an endpoint that may hold {region}. Raises as
+        `account` does."""
+        return lambda profile, region: self.account(profile, endpoint_url(endpoint, region))
+
+    async def warm(self, account: Account, action: str) -> None:
         """Open the gate and some connections before the first start, while its second passes."""
         with suppress(CredentialsError):  # its first attempt halts it, and nobody else
             await account.credential()

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import anyio
 
 from batchsnap.client import questions
+from batchsnap.client.account import Reach
 from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.cluster.share import Share
 from batchsnap.errors import CredentialsError
 from batchsnap.postgres.reading import QuotaRow
 from batchsnap.settings import counted
-from batchsnap.settling.makers import Reach
 
 _DISKS = 100
 _ASKS = 3  # so often, where no answer comes

@@ -10,6 +10,7 @@ from functools import partial
 
 import orjson
 
+from batchsnap.client.account import Reach
 from batchsnap.client.connections import Connections, LeasedGates, LocalGates
 from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop
@@ -32,7 +33,6 @@ from batchsnap.postgres.lease import grace_s
 from batchsnap.postgres.reading import reader, records
 from batchsnap.postgres.session import Session
 from batchsnap.postgres.sink import QuotaSink
-from batchsnap.settling.makers import Reach
 
 _END = "update batchsnap.quota set ended = %s where id = %s and ended is null"
 

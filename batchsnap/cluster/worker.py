@@ -19,7 +19,6 @@ from batchsnap.client.connections import Connections, LocalGates
 from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop
 from batchsnap.clock import Clock, LoopClock
-from batchsnap.cloud.endpoints import endpoint_url
 from batchsnap.cloud.transport import Transport
 from batchsnap.cluster.canary import Canary
 from batchsnap.cluster.claims import Claims, Facts, Free
@@ -107,7 +106,6 @@ class Worker:
             connections = Connections(
                 transport, gates, self._settings, self._clock, self._credentials
             )
-            endpoint = self._ledger.header["endpoint"]
             world = Shared(
                 session=self.session,
                 transport=transport,
@@ -117,9 +115,7 @@ class Worker:
                 address=self._address,
                 run_waits=lambda: self.facts.wait,
                 taps=self._offer.machine.taps,
-                reach=lambda profile, region: connections.account(
-                    profile, endpoint_url(endpoint, region)
-                ),
+                reach=connections.reach(self._ledger.header["endpoint"]),
             )
             self._stop.tell(self._drain)
             async with anyio.create_task_group() as session:

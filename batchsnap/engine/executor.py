@@ -10,6 +10,7 @@ from functools import partial
 
 import anyio
 
+from batchsnap.client.account import Reach
 from batchsnap.client.connections import Connections
 from batchsnap.client.ports import Say
 from batchsnap.client.stopping import Stop
@@ -25,7 +26,7 @@ from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import Event, State
 from batchsnap.model import RegionKey
 from batchsnap.settings import Settings, Waits
-from batchsnap.settling.makers import Reach, maker_of
+from batchsnap.settling.makers import maker_of
 from batchsnap.settling.row import RunContext
 from batchsnap.settling.snapshots import Pile, Snapshot, accepted_in, piled, snapshot_of
 
@@ -70,9 +71,7 @@ class LocalExecutor:
             work.settings,
             work.waits,
             say=self._say,
-            reach=lambda profile, region: connections.account(
-                profile, endpoint_url(work.endpoint, region)
-            ),
+            reach=connections.reach(work.endpoint),
         )
         limits = Limits(_braking(work), ledger.fold, work.rows, stop, self._say)
         watching = work.wait or limits.watching

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from batchsnap.client.account import Account
 from batchsnap.client.connections import Connections, connected
 from batchsnap.client.ports import CredentialSource, Say
 from batchsnap.client.stopping import Stop, bounded
 from batchsnap.clock import LoopClock
-from batchsnap.cloud.endpoints import check_endpoint, endpoint_url, is_local
+from batchsnap.cloud.endpoints import check_endpoint, is_local
 from batchsnap.engine.executor import LocalExecutor, Work, committing, new_context
 from batchsnap.engine.queue import Queue
 from batchsnap.errors import Exit, LedgerForeign
@@ -95,10 +94,7 @@ class Reopened:
             self._connected(clock, credentials, stop, say) as connections,
             committing(self.ledger),
         ):
-
-            def reach(profile: str, region: str) -> Account:
-                return connections.account(profile, endpoint_url(self.endpoint, region))
-
+            reach = connections.reach(self.endpoint)
             context = new_context(
                 self.ledger, clock, stop, self.settings, Waits(), say=say, reach=reach
             )

@@ -16,14 +16,13 @@ from typing import NamedTuple, TypeVar
 import orjson
 
 from batchsnap.client import questions
-from batchsnap.client.account import Account
+from batchsnap.client.account import Account, Reach
 from batchsnap.cloud.actions import DATA_DISK, PAGE_MAX, SYSTEM_DISK
 from batchsnap.cloud.pages import DiskFact, SnapshotFact
 from batchsnap.ledger.ports import Store
 from batchsnap.lifecycle import THERE, State
 from batchsnap.report.files import csv_text
 from batchsnap.report.story import RowFact, read_story
-from batchsnap.settling.makers import Reach
 
 _Fact = TypeVar("_Fact", DiskFact, SnapshotFact)
 _NO_WORD = re.compile(r"[^a-z0-9]+")

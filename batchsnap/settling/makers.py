@@ -13,12 +13,12 @@ lay on the row's disk, so that nobody else has to know: what DiskId a copy shows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from batchsnap.client import questions
-from batchsnap.client.account import Account
+from batchsnap.client.account import Account, Reach
 from batchsnap.client.ports import Say
 from batchsnap.client.questions import Answer, Part, Silence, Whole
 from batchsnap.cloud import actions
@@ -29,9 +29,6 @@ from batchsnap.model import PlannedRequest
 
 Answers = dict[str, Answer[SnapshotFact]]
 """By disk."""
-
-Reach = Callable[[str, str], Account]
-"""(profile, region) -> the account that reaches it."""
 
 
 class Subject(Protocol):

@@ -98,7 +98,7 @@ async def _draw(
     from batchsnap.client.connections import connected
     from batchsnap.clock import LoopClock
     from batchsnap.cloud.credentials import chain
-    from batchsnap.cloud.endpoints import check_endpoint, endpoint_url
+    from batchsnap.cloud.endpoints import check_endpoint
     from batchsnap.errors import UsageError
     from batchsnap.job.restore import copies_beside, draw
     from batchsnap.settings import Settings
@@ -115,11 +115,7 @@ async def _draw(
     settings = Settings().merged(story.settings)
     credentials = chain(url, settings.region)
     async with connected(settings, LoopClock(), credentials, shared=True, say=say) as connections:
-        return await draw(
-            rows,
-            copies,
-            lambda profile, region: connections.account(profile, endpoint_url(url, region)),
-        )
+        return await draw(rows, copies, connections.reach(url))
 
 
 def _rendered(story: Story, kind: str, *, failed: bool) -> str:
