@@ -24,14 +24,14 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from batchsnap.cloud.proxies import STRAIGHT, Proxy
-from batchsnap.version import __version__
+from batchsnap.version import TOOL
 
 HEADER_MAX_BYTES = 16 << 10
 _CLOSE_WITHIN_S = 1.0
 _INTERIM_MAX = 20  # 100 Continue, 103 Early Hints: none was asked for
 _SWITCHING = 101
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
-_OWN_HEADERS = f"Accept: */*\r\nAccept-Encoding: identity\r\nUser-Agent: batchsnap/{__version__}"
+_OWN_HEADERS = f"Accept: */*\r\nAccept-Encoding: identity\r\nUser-Agent: {TOOL}"
 
 
 class TooLarge(ValueError):

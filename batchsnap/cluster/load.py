@@ -25,7 +25,7 @@ from batchsnap.postgres.door import Away, Database, Fenced, copy_line
 from batchsnap.postgres.reading import reader
 from batchsnap.postgres.recovery import newest_of, server_of
 from batchsnap.settings import Settings
-from batchsnap.version import __version__
+from batchsnap.version import TOOL
 
 _BATCH = 1000
 _LEDGER = (
@@ -161,7 +161,7 @@ def resumed(
     record: Record = {
         "event": Event.RESUMED,
         "at": now_stamp(),
-        "tool": f"batchsnap/{__version__}",
+        "tool": TOOL,
         "manifest": manifest,
         "settings": settings.to_json(),
         "retry_failed": retry_failed,

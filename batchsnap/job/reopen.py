@@ -26,7 +26,7 @@ from batchsnap.settings import MAX_DURATION_S, Settings, Waits
 from batchsnap.settling.rollback import Rollback, seconds_in
 from batchsnap.settling.row import request_in
 from batchsnap.settling.snapshots import Pile, accepted_in, piled
-from batchsnap.version import __version__
+from batchsnap.version import TOOL
 
 
 class Reopened:
@@ -130,7 +130,7 @@ class Reopened:
         resumed: Record = {
             "event": Event.RESUMED,
             "at": stamp(clock.wall()),
-            "tool": f"batchsnap/{__version__}",
+            "tool": TOOL,
             "settings": {**self.settings.to_json(), "max_duration_s": self._of_run},
         }
         self.ledger.resume(resumed)

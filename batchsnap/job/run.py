@@ -35,7 +35,7 @@ from batchsnap.lifecycle import Event, State
 from batchsnap.manifest.reader import Manifest
 from batchsnap.report.summary import exit_of, summary_of
 from batchsnap.settings import ENDPOINT_DEFAULT, Settings
-from batchsnap.version import __version__
+from batchsnap.version import TOOL
 
 
 class Prepared:
@@ -171,7 +171,7 @@ class Prepared:
             "v": VERSION,
             "event": Event.RUN,
             "run_id": self.birth.run_id,
-            "tool": f"batchsnap/{__version__}",
+            "tool": TOOL,
             "manifest": self.manifest_record(),
             "endpoint": self.endpoint,
             "simulated": self.spec.simulated,
@@ -201,7 +201,7 @@ class Prepared:
         resumed: Record = {
             "event": Event.RESUMED,
             "at": stamp(now),
-            "tool": f"batchsnap/{__version__}",
+            "tool": TOOL,
             "manifest": self.manifest_record(),
             "settings": self.settings.to_json(),
         }
