@@ -66,7 +66,6 @@ def view_screen(view: RunView, away: str = "") -> RenderableType:
     """A few lines for a terminal: the picture that `run` draws, who works on it, and why rows wait
     or failed; or why no more can be read now."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     from batchsnap.cli.progress import Frame, drawn_frame
@@ -79,9 +78,6 @@ def view_screen(view: RunView, away: str = "") -> RenderableType:
     note = f"{summary.ready:,} ready, at most {summary.worst_second} in any second"
     owners = screen_lines(view.quotas(now), now)
     drawn = drawn_frame(Frame(progress_of(fold, now), summary.elapsed_s, note, owners=owners))
-    picture = Table.grid()  # a bar ends no line by itself
-    for part in drawn.renderables if isinstance(drawn, Group) else [drawn]:
-        picture.add_row(part)
     reasons = [f"  {away}"] if away else waits(fold, now)
     lines = [Text(line, "yellow", no_wrap=True, overflow="ellipsis") for line in reasons]
     for halt in summary.halted:
@@ -91,7 +87,7 @@ def view_screen(view: RunView, away: str = "") -> RenderableType:
         why = Text("  ", no_wrap=True, overflow="ellipsis")
         why.append(f"{reason.rows:,} {reason.word.replace('_', ' ')}: {reason.code}", "bold")
         lines.append(why.append(f"  {reason.hint}", "dim"))
-    return Group(picture, *lines)
+    return Group(drawn, *lines)
 
 
 def _watch(seen: RunView) -> RunView:
