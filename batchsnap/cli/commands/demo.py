@@ -17,6 +17,7 @@ from batchsnap.errors import UsageError
 if TYPE_CHECKING:
     from batchsnap.job.run import Prepared
     from batchsnap.job.spec import Result
+    from batchsnap.simulator.server import EmbeddedSimulator
 
 _DISKS = 200
 _REGIONS = ("ap-guangzhou", "ap-singapore", "eu-frankfurt")
@@ -100,14 +101,18 @@ async def _run(prepared: Prepared, options: dict[str, Any]) -> tuple[Result, str
         tasks = await stack.enter_async_context(showing(prepared, stop, options))
         tasks.start_soon(watch_signals, stop, say, tasks.cancel_scope.cancel)
         result = await prepared.execute(simulator.url, credentials, stop, say)
-    state = simulator.state()
+    return result or cut_off(prepared, stop), counted_by(simulator)
+
+
+def counted_by(cloud: EmbeddedSimulator) -> str:
+    """What it made, how often and with which faults, in words."""
+    state = cloud.state()
     disks = {snapshot["disk_id"] for snapshot in state["snapshots"]}
-    faults = ", ".join(f"{n} {kind}" for kind, n in state["faults"].items() if kind != "ok")
-    proof = (
+    played = ", ".join(f"{n} {kind}" for kind, n in state["faults"].items() if kind != "ok")
+    return (
         f"the cloud's own count: {len(state['snapshots'])} snapshots of {len(disks)} disks, "
-        f"{len(state['duplicates']['by_disk'])} twice; it played: {faults}"
+        f"{len(state['duplicates']['by_disk'])} twice; it played: {played}"
     )
-    return result or cut_off(prepared, stop), proof
 
 
 def _sample(path: Path) -> Path:

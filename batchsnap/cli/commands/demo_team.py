@@ -194,6 +194,7 @@ class Team:
 
     async def _tell(self, address: Address, cloud: EmbeddedSimulator) -> int:
         """What came of it, by the ledger and by the cloud."""
+        from batchsnap.cli.commands.demo import counted_by
         from batchsnap.cluster.run import conclude, known
         from batchsnap.postgres.store import DatabaseStore, export
         from batchsnap.report.page import write_page
@@ -206,13 +207,9 @@ class Team:
         copy.unlink(missing_ok=True)
         export(address, copy)
         write_page(DatabaseStore(address), page)
-        state = cloud.state()
-        disks = {snapshot["disk_id"] for snapshot in state["snapshots"]}
-        played = ", ".join(f"{n} {kind}" for kind, n in state["faults"].items() if kind != "ok")
         lines = (
             summary_text(end.result.summary),
-            f"  the cloud's own count: {len(state['snapshots'])} snapshots of {len(disks)} disks, "
-            f"{len(state['duplicates']['by_disk'])} twice; it played: {played}",
+            f"  {counted_by(cloud)}",
             f"look at: {self._folder / _MANIFEST}  {copy}  {page} (its time line has the takeover)",
             "next: the README's section on more than one machine",
         )
