@@ -104,11 +104,10 @@ def _take_in(
     address: Address, spec: JobSpec, options: dict[str, Any], *, edited: KnownRun | None
 ) -> None:
     """Load the manifest, or that of a run that is there and was `edited`."""
-    from batchsnap.cli.question import ask
+    from batchsnap.cli.question import ask, caution
     from batchsnap.cloud.credentials import chain
     from batchsnap.cluster.edit import prepare_edit, take_edit
     from batchsnap.cluster.run import load_run, prepare_load
-    from batchsnap.job.preview import warnings
 
     sink = None
     with ExitStack() as stack:
@@ -117,10 +116,7 @@ def _take_in(
         else:
             prepared = prepare_load(address, spec)
         stack.callback(prepared.close)
-        for text in warnings(prepared):
-            fail_softly(text)
-        if ignored := prepared.manifest.ignored:
-            note(f"ignored columns: {', '.join(ignored)}")
+        caution(prepared)
         ask(prepared, options)
         credentials = chain(prepared.endpoint, prepared.settings.region)
         if sink is None:

@@ -1,4 +1,5 @@
-"""The one question before money is spent, and what it stands on: where, by whom, for how long."""
+"""What is said before money is spent: what to beware of, and the one question, with what it stands
+on: where, by whom, for how long."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchsnap.cli.output import on_terminal, say
+from batchsnap.cli.output import fail_softly, note, on_terminal, say
 from batchsnap.errors import CredentialsError, Exit
 
 if TYPE_CHECKING:
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
 _KEYS_SHOWN = 5  # of as many it is asked whose they are
 _ASKED_FOR_S = 3.0  # it is good to know, and no question waits long for it
 _SOURCES = {"env": "the environment", "profile": "profile", "file": "", "cvm-role": "the CVM role"}
+
+
+def caution(prepared: Prepared) -> None:
+    """Say what a careful person should hear before a run begins."""
+    from batchsnap.job.preview import warnings
+
+    for text in warnings(prepared):
+        fail_softly(text)
+    if ignored := prepared.manifest.ignored:
+        note(f"ignored columns: {', '.join(ignored)}")
 
 
 def ask(prepared: Prepared, options: dict[str, Any]) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
-from batchsnap.cli.commands.run import Made, run_prepared, show_end, spec_of
+from batchsnap.cli.commands.run import run_here, spec_of
 from batchsnap.cli.options import (
     Region,
     cloud_options,
@@ -16,8 +14,6 @@ from batchsnap.cli.options import (
     verbosity,
 )
 from batchsnap.cli.options import command as new_command
-from batchsnap.cli.output import fail_softly, note
-from batchsnap.cli.question import ask
 
 
 @new_command("copy")
@@ -48,22 +44,4 @@ def command(ledger: str, **options: Any) -> int:
     The copies have a ledger of their own, LEDGER.copy-REGION.jsonl, which status, report, wait,
     settle and rollback take. The same command again goes on where that stands.
     """
-    import anyio
-
-    from batchsnap.job.preview import warnings
-    from batchsnap.job.run import prepare
-
-    with ExitStack() as stack:
-        prepared = prepare(spec_of(ledger, options))
-        stack.callback(prepared.close)
-        for text in warnings(prepared):
-            fail_softly(text)
-        made = Made()
-        prepared.taps.append(made.take)
-        if (finished := prepared.finished) is not None:
-            note(f"finished at {finished['at']}; nothing is left to do")
-            code = finished["exit"]
-            return show_end(prepared, prepared.result(), code, made, as_json=options["as_json"])
-        ask(prepared, options)
-        result = anyio.run(partial(run_prepared, prepared, options))
-    return show_end(prepared, result, result.exit, made, as_json=options["as_json"])
+    return run_here(spec_of(ledger, options), options)

@@ -23,8 +23,8 @@ from batchsnap.cli.options import (
     verbosity,
 )
 from batchsnap.cli.options import command as new_command
-from batchsnap.cli.output import fail_softly, note, say, show
-from batchsnap.cli.question import ask, asks
+from batchsnap.cli.output import note, say, show
+from batchsnap.cli.question import ask, asks, caution
 from batchsnap.errors import Exit, UsageError
 from batchsnap.lifecycle import Event
 
@@ -128,11 +128,6 @@ def command(manifest: str, *, dry_run: bool, **options: Any) -> int:
         from batchsnap.cli.commands.plan import show_plan
 
         return show_plan(manifest, options)
-    import anyio
-
-    from batchsnap.cli.metrics import measured_run, serving
-    from batchsnap.job.preview import warnings
-    from batchsnap.job.run import prepare
     from batchsnap.postgres.address import is_postgres
 
     spec = replace(spec_of(manifest, options), looked_at=asks(options))
@@ -150,21 +145,28 @@ def command(manifest: str, *, dry_run: bool, **options: Any) -> int:
             "--no-work is for a ledger in PostgreSQL: nobody else works on a file. To look at its "
             "run, batchsnap status LEDGER --watch; to send nothing, batchsnap plan MANIFEST"
         )
+    return run_here(spec, options)
+
+
+def run_here(spec: JobSpec, options: dict[str, Any]) -> int:
+    """A run, of copies too, with its ledger in a file: from its manifest to what came of it."""
+    import anyio
+
+    from batchsnap.cli.metrics import measured_run, serving
+    from batchsnap.job.run import prepare
+
     with ExitStack() as stack:
         prepared = prepare(spec)
         stack.callback(prepared.close)
-        for text in warnings(prepared):
-            fail_softly(text)
-        if ignored := prepared.manifest.ignored:
-            note(f"ignored columns: {', '.join(ignored)}")
+        caution(prepared)
         made = Made()
         prepared.taps.append(made.take)
         if (finished := prepared.finished) is not None:
-            note(f"finished at {finished['at']}; nothing is left to do. --new starts another run")
-            return show_end(
-                prepared, prepared.result(), finished["exit"], made, as_json=options["as_json"]
-            )
-        stack.enter_context(serving(measured_run(prepared), options["metrics_port"]))
+            more = "" if spec.copy_to else ". --new starts another run"
+            note(f"finished at {finished['at']}; nothing is left to do{more}")
+            code = finished["exit"]
+            return show_end(prepared, prepared.result(), code, made, as_json=options["as_json"])
+        stack.enter_context(serving(measured_run(prepared), options.get("metrics_port")))
         ask(prepared, options)
         result: Result = anyio.run(partial(run_prepared, prepared, options))
     return show_end(prepared, result, result.exit, made, as_json=options["as_json"])
