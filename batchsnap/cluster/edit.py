@@ -29,7 +29,7 @@ from batchsnap.manifest.reader import Manifest
 from batchsnap.model import PlannedRequest, Problem
 from batchsnap.postgres import schema
 from batchsnap.postgres.address import Address
-from batchsnap.postgres.door import Away, Database, Fenced
+from batchsnap.postgres.door import Database, Fenced
 from batchsnap.postgres.reading import need, quotas, reader
 from batchsnap.postgres.recovery import newest_of, try_locks
 from batchsnap.postgres.store import DatabaseStore
@@ -95,23 +95,17 @@ async def take_edit(
     queues = prepared.intake.queues.values()
     sources = await sources_of({queue.profile for queue in queues}, credentials)
     pairs = pairs_of(queues, sources, prepared.endpoint)
-    await anyio.to_thread.run_sync(_replace, address, prepared, sink, pairs, retry_failed)
 
+    def replace_planned() -> None:
+        try:
+            with reader(address, primary=True, to="take the manifest into") as database:
+                _lock(database, address, sink)
+                with database.transaction():
+                    _plan(database, address, prepared, sink, pairs, retry_failed=retry_failed)
+        except Fenced as fenced:
+            raise LedgerError(f"can't take the manifest into {address.label}: {fenced}") from None
 
-def _replace(
-    address: Address,
-    prepared: Prepared,
-    sink: WholeSink,
-    pairs: Mapping[Pair, list[Queue]],
-    retry_failed: bool,
-) -> None:
-    try:
-        with reader(address, primary=True) as database:
-            _lock(database, address, sink)
-            with database.transaction():
-                _plan(database, address, prepared, sink, pairs, retry_failed=retry_failed)
-    except (Away, Fenced) as away:
-        raise LedgerError(f"can't take the manifest into {address.label}: {away}") from None
+    await anyio.to_thread.run_sync(replace_planned)
 
 
 def _lock(database: Database, address: Address, sink: WholeSink) -> None:
