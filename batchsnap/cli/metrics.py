@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from batchsnap.errors import UsageError
 from batchsnap.ledger.record import Record
 from batchsnap.lifecycle import WORD, Event, State
+from batchsnap.model import Verdict
 
 if TYPE_CHECKING:
     from batchsnap.cluster.machine import Machine
@@ -87,7 +88,7 @@ class Metrics:
             self._made.inc()
         if "latency_ms" not in record:
             return
-        self._requests.labels(record.get("verdict", "ACCEPTED")).inc()
+        self._requests.labels(record.get("verdict", Verdict.ACCEPTED)).inc()
         self._latency.observe(record["latency_ms"] / 1000)
         self._starts.append(time.monotonic())
 

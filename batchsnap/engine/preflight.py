@@ -20,6 +20,7 @@ from batchsnap.cloud.faults import hint
 from batchsnap.cloud.pages import BackupFact, SnapshotFact
 from batchsnap.ledger.gap import Gap
 from batchsnap.lifecycle import Event
+from batchsnap.model import Verdict
 from batchsnap.settings import written
 from batchsnap.settling.evidence import youngest
 from batchsnap.settling.row import Row, RunContext
@@ -142,7 +143,9 @@ def _leave_to_a_person(row: Row, namesakes: Sequence[str], context: RunContext, 
             f"{what}: if none is of this run, give the row another SnapshotName and run with "
             "--retry-failed"
         )
-        context.note(Event.REJECTED, row, code=f"ledger.{gap}", message=why, verdict="REJECTED")
+        context.note(
+            Event.REJECTED, row, code=f"ledger.{gap}", message=why, verdict=Verdict.REJECTED.value
+        )
 
 
 async def _with_disks(
@@ -173,7 +176,9 @@ async def _with_disks(
         else:
             why = f"no backup point {backup_id} in {region}"
             code = "plan.backup_unknown"
-            context.note(Event.REJECTED, row, code=code, message=why, verdict="REJECTED")
+            context.note(
+                Event.REJECTED, row, code=code, message=why, verdict=Verdict.REJECTED.value
+            )
     return Known([row for row in rows if row.disk_id], short)
 
 

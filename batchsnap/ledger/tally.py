@@ -13,6 +13,7 @@ from itertools import chain, repeat
 
 from batchsnap.ledger.record import Record, of_later_version, of_whole_run, stamp, unstamp
 from batchsnap.lifecycle import LIVES, Event
+from batchsnap.model import Verdict
 from batchsnap.settings import TIMEOUT_S
 
 RECENT_S = 60.0
@@ -205,9 +206,9 @@ class Tally:
 
     def _add_other(self, key: str, event: str, record: Record) -> None:
         verdict = record.get("verdict")
-        if verdict == "THROTTLED":
+        if verdict == Verdict.THROTTLED:
             self.throttled += "sent_at" in record
-        elif verdict == "BACKPRESSURE" and "not_before" in record:
+        elif verdict == Verdict.BACKPRESSURE and "not_before" in record:
             rests_until = unstamp(record["not_before"])
             self.rests[record["region"] or ""] = rests_until, record.get("code", "")
         if event == Event.IN_DOUBT:

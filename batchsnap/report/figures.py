@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from batchsnap.ledger.record import Record, of_later_version, unstamp
 from batchsnap.lifecycle import Event
+from batchsnap.model import Verdict
 from batchsnap.owners.parts import Takeover
 
 _POINTS_MAX = 1500
-_THROTTLED = "THROTTLED"
 _MARKS_MAX = 30
 _TOGETHER_S = 30.0  # quotas that one death set free are claimed within it
 _MARKS: dict[str, tuple[str, str, str]] = {
@@ -112,7 +112,7 @@ class TimeSeries:
         second = int(unstamp(record["sent_at"]))
         where = "" if self._shared else record["region"] or ""
         self._starts[record["profile"] or "", where][second] += 1
-        self._throttled[second] += record.get("verdict") == _THROTTLED
+        self._throttled[second] += record.get("verdict") == Verdict.THROTTLED
         self._latency_ms[second].append(record["latency_ms"])
 
     @property

@@ -14,6 +14,7 @@ from batchsnap.cloud.faults import hint
 from batchsnap.ledger.record import Record, unstamp
 from batchsnap.ledger.replay import Fold
 from batchsnap.lifecycle import WORD, Event, State
+from batchsnap.model import Verdict
 from batchsnap.owners.quotas import QuotaLine
 from batchsnap.settings import (
     SETTLE_FOR_MIN_S,
@@ -242,7 +243,7 @@ class FirstFaults:
     def take(self, record: Record) -> str:
         """What to say of the next record, or ""."""
         code = record.get("code", "")
-        if not code or record["event"] not in _TOLD or record.get("verdict") == "THROTTLED":
+        if not code or record["event"] not in _TOLD or record.get("verdict") == Verdict.THROTTLED:
             return ""
         if code not in self._numbers and len(self._numbers) >= _KINDS_MOST:
             return ""
