@@ -98,7 +98,7 @@ async def take_edit(
 
     def replace_planned() -> None:
         try:
-            with reader(address, primary=True, to="take the manifest into") as database:
+            with reader(address, primary=True) as database:
                 _lock(database, address, sink)
                 with database.transaction():
                     _plan(database, address, prepared, sink, pairs, retry_failed=retry_failed)
