@@ -31,6 +31,15 @@ def write_keys(folder: Path, quotas: int) -> dict[str, str]:
     return keys
 
 
+def only_keys_of(folder: Path, profile: str) -> dict[str, str]:
+    """As on a machine that has this profile's keys, and no others."""
+    home = folder / "elsewhere" / ".tccli"
+    home.mkdir(parents=True)
+    name = f"{profile}.credential"
+    (home / name).write_bytes((folder / ".tccli" / name).read_bytes())
+    return {"HOME": str(home.parent), "TENCENTCLOUD_SECRET_ID": "", "TENCENTCLOUD_SECRET_KEY": ""}
+
+
 def write_wide_fleet(folder: Path, rows: int, quotas: int) -> None:
     """A manifest whose rows are spread over the profiles."""
     lines = [f"{disk(i)},ap-tokyo,p{i % quotas}" for i in range(rows)]

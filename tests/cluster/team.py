@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.postgres import Base
-from tests.process import Cli, Cloud
+from tests.process import Cli, Cloud, Done
 
 SETTLING = ("--settle-for", "1s", "--timeout", "5s")
 
@@ -29,6 +29,14 @@ def until(seen: Callable[[], bool], most_s: float = 90.0) -> None:
     while not seen():
         assert time.monotonic() < end, "it hangs"
         time.sleep(0.05)
+
+
+def ended(process: subprocess.Popen[str], code: int = 0, most_s: float = 90.0) -> Done:
+    """What it said, once it ended by itself, and with this code."""
+    out, err = process.communicate(timeout=most_s)
+    done = Done(process.returncode, out, err)
+    assert done.code == code, done
+    return done
 
 
 def figure(text: str) -> None:
@@ -65,17 +73,24 @@ class Team:
         command = ("run", manifest, "--ledger", self.url, "--yes", "--json")
         return self._start(*command, "--endpoint", self.cloud.url, *SETTLING, *options)
 
-    def work(self, *options: str, url: str = "") -> subprocess.Popen[str]:
-        return self._start("work", url or self.url, *options)
+    def work(self, *options: str, url: str = "", **env: str) -> subprocess.Popen[str]:
+        """Another machine that helps; `env` is what else differs there."""
+        return self._start("work", url or self.url, *options, **env)
 
-    def _start(self, *command: str) -> subprocess.Popen[str]:
+    def _start(self, *command: str, **env: str) -> subprocess.Popen[str]:
         where = elsewhere(self.cli.folder, len(self.started))
-        process = self.cli.start(*command, **where)
+        process = self.cli.start(*command, **where, **env)
         self.started.append(process)
         return process
 
     def ledgers(self) -> list[tuple[Any, ...]]:
         return self.base.sql("select * from batchsnap.ledger where name = %s", self.ledger)
+
+    def phase(self) -> str:
+        """Of the run."""
+        query = "select phase from batchsnap.ledger where name = %s"
+        [(phase,)] = self.base.sql(query, self.ledger)
+        return str(phase)
 
     def made(self) -> int:
         return len(self.cloud.state()["snapshots"])
@@ -93,6 +108,13 @@ class Team:
             f"%:{process.pid}",
         )
         return int(number)
+
+    def end_sessions(self, process: subprocess.Popen[str]) -> None:
+        """The server ends those of one machine."""
+        self.base.sql(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name like %s",
+            f"batchsnap %:{process.pid}",
+        )
 
     def check(self, rows: int) -> None:
         """Each row has one snapshot, and no quota had a second with one accepted too many."""

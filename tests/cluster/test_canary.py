@@ -9,10 +9,10 @@ import pytest
 
 from batchsnap.postgres import schema
 from batchsnap.postgres.door import Database
-from tests.cluster.fleet import cloud_of, write_wide_fleet
-from tests.cluster.team import Gather, Team, until
+from tests.cluster.fleet import cloud_of, only_keys_of, write_wide_fleet
+from tests.cluster.team import Gather, Team, ended, until
 from tests.postgres import Base
-from tests.process import Cli, disk
+from tests.process import disk
 
 N = 4
 
@@ -20,10 +20,10 @@ N = 4
 def alone(team: Team, process: subprocess.Popen[str]) -> bool:
     """Whether the run was opened; until then no more than the canary is made."""
     made = team.made()
-    [(phase,)] = team.base.sql("select phase from batchsnap.ledger")
+    phase = team.phase()
     assert phase != "canary" or made <= N, "more than the canary was made"
     assert process.poll() is None or phase != "canary", process.communicate()
-    return bool(phase != "canary")
+    return phase != "canary"
 
 
 @pytest.mark.slow
@@ -38,9 +38,8 @@ def test_n_are_ready_before_any_other_is_made_and_helpers_wait(
         until(lambda: alone(team, run))
         states = [snapshot["state"] for snapshot in cloud.state()["snapshots"]]
         assert states.count("NORMAL") >= N
-        err = run.communicate(timeout=90)[1]
-        assert run.returncode == 0, err
-        assert f"canary: {N} snapshots are ready, going on with the rest" in err
+        said = ended(run).err
+        assert f"canary: {N} snapshots are ready, going on with the rest" in said
         assert helper.wait(90) == 0, helper.communicate()
         team.check(40)
 
@@ -54,9 +53,7 @@ def test_a_canary_that_could_not_be_claimed_at_once_is_made_later(
     with cloud_of(tmp_path, 1) as cloud:
         cloud.scenario(script=[unanswered])
         team = gather(base, cloud)
-        run = team.run("--canary", str(N))
-        err = run.communicate(timeout=60)[1]
-        assert run.returncode == 0, err
+        ended(team.run("--canary", str(N)), most_s=60)
         assert cloud.state()["faults"]["error_5xx"] == 1
         team.check(10)
 
@@ -72,7 +69,7 @@ def test_who_makes_the_canary_dies_and_another_goes_on_with_it(
         until(lambda: team.made() == N)
         killed.kill()
         killed.wait()
-        assert team.base.sql("select phase from batchsnap.ledger") == [("canary",)]
+        assert team.phase() == "canary"
         other = Database(base.address())  # a third is at it
         other.run("select pg_advisory_lock(%s)", schema.run_lock(team.ledger))
         following = team.work()
@@ -81,8 +78,7 @@ def test_who_makes_the_canary_dies_and_another_goes_on_with_it(
         assert team.made() == N
         other.close()
         until(lambda: alone(team, following))
-        err = following.communicate(timeout=90)[1]
-        assert following.returncode == 0, err
+        ended(following)
         team.check(30)
         assert team.events()["doubled"] == 0
 
@@ -97,15 +93,12 @@ def test_a_canary_that_failed_halts_the_run_and_is_replaced_by_the_next(
         team = gather(base, cloud)
         failed = team.run("--canary", str(N))
         helper = team.work()
-        err = failed.communicate(timeout=90)[1]
-        assert failed.returncode == 3, err
-        assert "the canary failed: 1 of its 4 rows" in err
+        assert "the canary failed: 1 of its 4 rows" in ended(failed, 3).err
         assert helper.wait(60) == 3, helper.communicate()
         assert team.made() <= N
         following = team.run()
         until(lambda: alone(team, following))
-        err = following.communicate(timeout=90)[1]
-        assert following.returncode == 1, err
+        ended(following, 1)
         assert sorted(cloud.per_disk().values()) == [1] * 19
 
 
@@ -118,30 +111,20 @@ def test_a_canary_of_which_nothing_is_told_halts_the_run(
     with cloud_of(tmp_path, 2) as cloud:
         cloud.scenario(script=[{"match": {"action": "DescribeSnapshots"}, **denied}])
         team = gather(base, cloud)
-        run = team.run("--canary", str(N))
-        err = run.communicate(timeout=90)[1]
-        assert run.returncode == 3, err
-        assert "none comes ready" in err
+        assert "none comes ready" in ended(team.run("--canary", str(N)), 3).err
         assert team.made() == N
 
 
 @pytest.mark.long
 def test_who_lacks_the_keys_for_the_rest_of_it_lets_another_make_that(
-    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+    gather: Gather, tmp_path: Path, base: Base
 ) -> None:
     lines = [f"{disk(i)},ap-tokyo,p{int(i > 1)}" for i in range(12)]
     (tmp_path / "fleet.csv").write_text("\n".join(["DiskId,Region,Profile", *lines]) + "\n")
     with cloud_of(tmp_path, 2, creating_s=0.5) as cloud:
         team = gather(base, cloud)
         loaded = team.run("--no-work", "--canary", str(N))
-        home = tmp_path / "elsewhere"
-        (home / ".tccli").mkdir(parents=True)
-        (home / ".tccli" / "p0.credential").write_bytes(
-            (tmp_path / ".tccli" / "p0.credential").read_bytes()
-        )
-        keyless = {"HOME": str(home), "TENCENTCLOUD_SECRET_ID": "", "TENCENTCLOUD_SECRET_KEY": ""}
-        first = cli.start("work", team.url, **keyless)
-        team.started.append(first)
+        first = team.work(**only_keys_of(tmp_path, "p0"))
         assert first.stderr is not None
         assert any("whose keys this machine lacks" in line for line in first.stderr)
         assert team.made() == 2

@@ -10,7 +10,7 @@ import pytest
 from tests.cluster.fleet import cloud_of, write_wide_fleet
 from tests.cluster.net import distant
 from tests.cluster.nodes import servers
-from tests.cluster.team import Gather, figure
+from tests.cluster.team import Gather, ended, figure
 from tests.postgres import new_base
 
 ROWS = 300
@@ -30,8 +30,7 @@ def test_a_distant_database_makes_a_run_slower_and_changes_no_owner(
             team.url = f"postgresql://worker@127.0.0.1:{port}/{base.name}/nightly?sslmode=disable"
             run = team.run()
             began = time.monotonic()
-            err = run.communicate(timeout=180)[1]
-        assert run.returncode == 0, err
+            ended(run, most_s=180)
         team.check(ROWS)
         assert team.events()["claimed"] == 2
         assert team.events()["doubled"] == team.events()["in_doubt"] == 0

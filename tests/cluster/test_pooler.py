@@ -13,7 +13,7 @@ import pytest
 
 from tests.cluster.fleet import cloud_of, write_wide_fleet
 from tests.cluster.nodes import system_user
-from tests.cluster.team import Gather, until
+from tests.cluster.team import Gather, ended, until
 from tests.postgres import Base
 from tests.process import Cli
 
@@ -70,8 +70,7 @@ def test_in_session_mode_a_run_is_as_without(
         team.url = url
         run, helper = team.run("--max-quotas", "1"), team.work()
         for process in (run, helper):
-            err = process.communicate(timeout=120)[1]
-            assert process.returncode == 0, err
+            ended(process, most_s=120)
         team.check(60)
 
 

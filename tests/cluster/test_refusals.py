@@ -19,7 +19,7 @@ import pytest
 from batchsnap.postgres import schema
 from tests.cluster.fleet import cloud_of, write_wide_fleet
 from tests.cluster.nodes import Node, servers, system_user
-from tests.cluster.team import Gather, Team, figure, until
+from tests.cluster.team import Gather, Team, ended, figure, until
 from tests.postgres import Base, new_base, own_server
 from tests.process import Cloud
 
@@ -65,8 +65,7 @@ def _quiet(team: Team) -> int:
 
 
 def _goes_on(team: Team, run: subprocess.Popen[str]) -> str:
-    err = run.communicate(timeout=180)[1]
-    assert run.returncode == 0, err
+    err = ended(run, most_s=180).err
     team.check(ROWS)
     assert team.events()["doubled"] == 0
     return err
@@ -160,8 +159,7 @@ def test_away_for_longer_than_it_is_endured_ends_with_5(gather: Gather, tmp_path
     with own_server() as server, cloud_of(tmp_path, 2) as cloud:
         team, run = _begun(gather, new_base(server), cloud, "--retry-for", "6s")
         server.stop()
-        err = run.communicate(timeout=90)[1]
-        assert run.returncode == 5, err
+        err = ended(run, 5).err
         assert "out of reach" in err
         assert "Run the same command again" in err
         server.start()
@@ -186,15 +184,10 @@ def test_a_lock_that_is_taken_away_while_intents_wait_lets_nothing_leave(
             taking = Thread(target=other.execute, args=("select pg_advisory_lock(%s)", (lock,)))
             taking.start()
             until(lambda: base.sql(waiting) == [(1,)])
-            base.sql(
-                "select pg_terminate_backend(pid) from pg_stat_activity "
-                "where application_name like %s",
-                f"batchsnap %:{run.pid}",
-            )
+            team.end_sessions(run)
             taking.join()
             late = _quiet(team)
-        err = run.communicate(timeout=180)[1]
-        assert run.returncode == 0, err
+        err = ended(run, most_s=180).err
         team.check(6)
         assert late == 0
         assert "another process owns this quota now" in err

@@ -9,21 +9,20 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.fleet import cloud_of, write_wide_fleet
-from tests.cluster.team import Gather, until
+from tests.cluster.team import Gather, ended, until
 from tests.postgres import Base
 from tests.process import Cli, disk
 
 
 def test_every_open_ledger_is_served_until_a_signal(
-    cli: Cli, gather: Gather, tmp_path: Path, base: Base
+    gather: Gather, tmp_path: Path, base: Base
 ) -> None:
     write_wide_fleet(tmp_path, 20, 2)
     lines = [f"{disk(100 + i)},ap-tokyo,p{i % 2}" for i in range(20)]
     (tmp_path / "other.csv").write_text("\n".join(["DiskId,Region,Profile", *lines]) + "\n")
     with cloud_of(tmp_path, 2) as cloud:
         first, second = gather(base, cloud, "first"), gather(base, cloud, "second")
-        server = cli.start("work", base.url())
-        first.started.append(server)
+        server = first.work(url=base.url())
         one = first.run("--no-work")
         assert one.wait(90) == 0, one.communicate()
         two = second.run("--no-work", manifest="other.csv")
@@ -32,11 +31,10 @@ def test_every_open_ledger_is_served_until_a_signal(
         assert first.owned_by(server) == first.events()["claimed"] >= 4
         assert server.poll() is None
         server.send_signal(signal.SIGTERM)
-        out, err = server.communicate(timeout=60)
-        assert server.returncode == 143, err
-        assert "first: owns" in err
-        assert "second: owns" in err
-        assert out.count("accepted") >= 2
+        told = ended(server, 143, most_s=60)
+        assert "first: owns" in told.err
+        assert "second: owns" in told.err
+        assert told.out.count("accepted") >= 2
         first.check(40)
 
 
@@ -48,8 +46,7 @@ def test_a_ledger_is_served_again_once_it_is_open_again(
     with cloud_of(tmp_path, 2) as cloud:
         team = gather(base, cloud)
         run = team.run("--no-work", "--rate", "5")
-        server = cli.start("work", team.url, "--keep", "--max-quotas", "1")
-        team.started.append(server)
+        server = team.work("--keep", "--max-quotas", "1")
         until(lambda: team.made() > 5)
         server.send_signal(signal.SIGSTOP)  # as a machine that hangs, and comes back
         assert cli.run("stop", team.url).code == 0
@@ -70,11 +67,10 @@ def test_a_bound_on_the_time_of_a_run_is_one_for_all_machines(
     write_wide_fleet(tmp_path, 200, 2)
     with cloud_of(tmp_path, 2) as cloud:
         team = gather(base, cloud)
-        server = cli.start("work", base.url())
-        team.started.append(server)
+        server = team.work(url=base.url())
         run = team.run("--no-work", "--rate", "5", "--max-duration", "5s")
         assert run.wait(60) == 5, run.communicate()
-        assert base.sql("select phase from batchsnap.ledger") == [("stopped",)]
+        assert team.phase() == "stopped"
         until(lambda: team.events()["claimed"] == team.events()["released"])
         assert "--max-duration" in cli.run("status", team.url).out
         assert 0 < team.made() < 200

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.fleet import cloud_of, write_wide_fleet
-from tests.cluster.team import Gather, until
+from tests.cluster.team import Gather, ended, until
 from tests.postgres import Base
 from tests.process import Cli
 
@@ -43,7 +43,6 @@ def test_who_joins_may_say_that_all_wait_and_whoever_takes_over_does(
         until(lambda: team.base.sql("select wait from batchsnap.ledger") == [(True,)])
         until(lambda: team.made() == 40)
         run.kill()
-        out, err = joined.communicate(timeout=120)
-        assert joined.returncode == 0, err
-        assert json.loads(out)["ready"] == 40, err
+        told = ended(joined, most_s=120)
+        assert told.json["ready"] == 40, told.err
         team.check(40)

@@ -11,8 +11,8 @@ import pytest
 
 from batchsnap.cluster.run import conclude, known
 from batchsnap.ledger.reading import records
-from tests.cluster.fleet import cloud_of, write_wide_fleet
-from tests.cluster.team import Gather, until
+from tests.cluster.fleet import cloud_of, only_keys_of, write_wide_fleet
+from tests.cluster.team import Gather, ended, until
 from tests.postgres import Base, new_base, own_server
 from tests.process import Cli, disk
 
@@ -76,9 +76,7 @@ def test_a_worker_is_killed_and_another_goes_on(
         killed = team.work("--max-quotas", "1")
         until(lambda: team.owned_by(killed) > 0 and team.made() > 20)
         killed.kill()
-        out, err = run.communicate(timeout=120)
-        assert run.returncode == 0, err
-        assert json.loads(out)["accepted"] == 80
+        assert ended(run, most_s=120).json["accepted"] == 80
         team.check(80)
         assert team.events()["claimed"] == 3
 
@@ -98,14 +96,11 @@ def test_one_worker_is_killed_and_one_is_frozen_and_each_row_is_made_once(
         frozen.send_signal(signal.SIGSTOP)
         time.sleep(12.0)
         frozen.send_signal(signal.SIGCONT)
-        out, err = run.communicate(timeout=120)
-        assert run.returncode == 0, err
-        assert json.loads(out)["accepted"] == 600
-        told = frozen.communicate(timeout=60)[1]
-        assert frozen.returncode == 0, told
+        assert ended(run, most_s=120).json["accepted"] == 600
+        said = ended(frozen, most_s=60).err
         team.check(600)
         assert team.events()["doubled"] == 0
-        assert "another process owns this quota now" in told
+        assert "another process owns this quota now" in said
 
 
 @pytest.mark.long
@@ -120,14 +115,13 @@ def test_the_server_is_away_for_eight_seconds_and_that_is_a_stall(
         server.stop()
         time.sleep(8.0)
         server.start()
-        out, err = run.communicate(timeout=120)
-        assert run.returncode == 0, err
-        assert json.loads(out)["accepted"] == 300
+        told = ended(run, most_s=120)
+        assert told.json["accepted"] == 300
         team.check(300)
         assert team.events()["in_doubt"] == 0
         assert team.events()["claimed"] == 2
-        assert "out of reach, nothing is sent" in err
-        assert "answers again" in err
+        assert "out of reach, nothing is sent" in told.err
+        assert "answers again" in told.err
 
 
 @pytest.mark.long
@@ -159,9 +153,7 @@ def test_who_is_told_to_end_while_the_server_is_away_waits_no_half_hour(
         until(lambda: team.made() > 20)
         server.stop()
         run.send_signal(signal.SIGTERM)
-        err = run.communicate(timeout=60)[1]
-        assert run.returncode == 5, err
-        assert "is out of reach, for" in err
+        assert "is out of reach, for" in ended(run, 5, most_s=60).err
         server.start()
         assert team.run().wait(120) == 0
         team.check(300)
@@ -178,9 +170,7 @@ def test_stop_drains_every_worker_and_run_goes_on(
         until(lambda: team.owned_by(helper) > 0 and team.made() > 20)
         assert cli.run("stop", team.url).code == 0
         for process in (run, helper):
-            err = process.communicate(timeout=60)[1]
-            assert process.returncode == 5, err
-            assert "the run is stopped on all machines" in err
+            assert "the run is stopped on all machines" in ended(process, 5, most_s=60).err
         made = team.made()
         assert made < 240
         assert team.events()["claimed"] == team.events()["released"]
@@ -192,26 +182,16 @@ def test_stop_drains_every_worker_and_run_goes_on(
 
 @pytest.mark.long
 def test_a_machine_without_the_keys_leaves_those_quotas_to_others(
-    cli: Cli, gather: Gather, folder: Path, base: Base
+    gather: Gather, folder: Path, base: Base
 ) -> None:
     write_wide_fleet(folder, 40, 2)
     with cloud_of(folder, 2) as cloud:
         team = gather(base, cloud)
         run = team.run("--rate", "2")
-        home = folder / "elsewhere"
-        (home / ".tccli").mkdir(parents=True)
-        (home / ".tccli" / "p0.credential").write_bytes(
-            (folder / ".tccli" / "p0.credential").read_bytes()
-        )
-        keyless = {"HOME": str(home), "TENCENTCLOUD_SECRET_ID": "", "TENCENTCLOUD_SECRET_KEY": ""}
-        helper = cli.start("work", team.url, **keyless)
-        team.started.append(helper)
+        helper = team.work(**only_keys_of(folder, "p0"))
         until(lambda: team.made() > 4)
         run.kill()
-        code = helper.wait(90)
-        err = helper.communicate()[1]
-        assert code == 5, err
-        assert "it lacks: profile p1" in err
+        assert "it lacks: profile p1" in ended(helper, 5).err
         on = team.run("--rate", "20")
         assert on.wait(90) == 0, on.communicate()
         team.check(40)
@@ -245,9 +225,7 @@ def test_too_many_failures_stop_the_run_on_all_machines(
         cloud.scenario(script=gone)
         team = gather(base, cloud)
         run, helper = team.run("--max-errors", "3"), team.work()
-        err = run.communicate(timeout=90)[1]
-        assert run.returncode == 3, err
-        assert "rows failed, --max-errors 3" in err
+        assert "rows failed, --max-errors 3" in ended(run, 3).err
         assert helper.wait(60) == 3, helper.communicate()
         assert team.made() < 150
 
