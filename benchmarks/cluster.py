@@ -209,8 +209,7 @@ def main(small: bool = False, names: Sequence[str] = NAMES) -> dict[str, Any]:
     sizes = SMALL if small else Sizes()
     # As with the benches themselves: tiny sizes mostly wait, and nothing is measured beside others.
     with own_server() as server, ThreadPoolExecutor(AT_ONCE if small else 1) as pool:
-        server.sql("postgres", "alter system set autovacuum = off")  # it would write beside
-        server.sql("postgres", "select pg_reload_conf()")
+        server.alter("autovacuum", "off")  # it would write beside
         chosen = [part for part in PARTS if part.__name__ in names]
         found = dict(zip(chosen, pool.map(lambda part: part(server, sizes), chosen), strict=True))
     return {

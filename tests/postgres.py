@@ -41,6 +41,11 @@ class Server:
             cursor = connection.execute(query, values or None)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
 
+    def alter(self, name: str, value: str) -> None:
+        """Change a setting of the running server."""
+        self.sql("postgres", f"alter system set {name} = {value}")
+        self.sql("postgres", "select pg_reload_conf()")
+
     def control(self, *args: str) -> None:
         """pg_ctl."""
         with warnings.catch_warnings():

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -99,11 +98,6 @@ class Node(Server):
         with conf.open("a") as file:
             file.write(lines)
 
-    def alter(self, name: str, value: str) -> None:
-        """Change a setting of the running server."""
-        self.sql("postgres", f"alter system set {name} = {value}")
-        self.sql("postgres", "select pg_reload_conf()")
-
     @property
     def pids(self) -> list[int]:
         """The postmaster and its children."""
@@ -160,6 +154,11 @@ class Nodes:
         self._start(node)
         return node
 
+    def pair(self) -> Pair:
+        """A primary, and a standby that follows it."""
+        first = self.primary()
+        return Pair(first, self.standby(first))
+
     def _start(self, node: Node) -> None:
         self.made.append(node)
         node.start()
@@ -183,7 +182,9 @@ def servers() -> Iterator[Nodes]:
 
 
 class Pair(Base):
-    """A database on two servers, one of which is the primary."""
+    """A database on two servers; what is asked is `server`, which is the primary."""
+
+    server: Node
 
     def __init__(self, first: Node, second: Node) -> None:
         made = new_base(first)
@@ -195,19 +196,18 @@ class Pair(Base):
         hosts = f"{self.server.folder},{self.second.folder}"
         return f"postgresql://{user}@/{self.name}{slash}?host={hosts}&connect_timeout=3"
 
+    def synchronous(self) -> Pair:
+        """Commits of the primary wait for the standby from here on."""
+        self.server.alter("synchronous_standby_names", "'standby'")
+        wanted = "select count(*) from pg_stat_replication where sync_state = 'sync'"
+        until(lambda: self.server.sql("postgres", wanted) == [(1,)])
+        return self
 
-def synchronous(pair: Pair) -> None:
-    """Commits of the first wait for the second from here on."""
-    first = pair.server
-    assert isinstance(first, Node)
-    first.alter("synchronous_standby_names", "'standby'")
-    wanted = "select count(*) from pg_stat_replication where sync_state = 'sync'"
-    until(lambda: first.sql("postgres", wanted) == [(1,)])
-
-
-def promote(node: Node) -> None:
-    node.control("-w", "promote")
-    until(lambda: _writable(node))
+    def promote(self) -> None:
+        """The standby becomes the primary; nobody tells the other."""
+        self.second.control("-w", "promote")
+        until(lambda: _writable(self.second))
+        self.server, self.second = self.second, self.server
 
 
 def _writable(node: Node) -> bool:
@@ -221,8 +221,3 @@ def stopped(pid: int) -> bool:
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"T", "t"}
     return False
-
-
-def until_stopped(pid: int, most_s: float = 60.0) -> None:
-    until(lambda: stopped(pid), most_s)
-    time.sleep(0.05)

@@ -79,15 +79,10 @@ def test_random_harm_makes_no_row_twice_and_loses_none(
     seed = int(os.environ.get("BATCHSNAP_SEED", str(random.randrange(10**6))))
     write_wide_fleet(tmp_path, ROWS, QUOTAS)
     hostile = {**HOSTILE, "seed": seed}
-    teams: list[Team] = []
-    with (
-        own_server() as server,
-        witnessed(tmp_path, QUOTAS, lambda: [p.pid for t in teams for p in t.started]) as seen,
-    ):
-        cloud, witness = seen
+    with own_server() as server, witnessed(tmp_path, QUOTAS) as (cloud, witness):
         cloud.scenario(**hostile)
         base = new_base(server)
-        teams.append(team := gather(base, cloud))
+        team = witness.watch(gather(base, cloud))
         chaos = Chaos(team, random.Random(seed))
         chaos.alive.append(team.run(*OPTIONS))
         until(lambda: bool(team.ledgers()))

@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.fleet import write_wide_fleet
-from tests.cluster.nodes import Node, Nodes, Pair, promote, servers, synchronous
-from tests.cluster.team import Gather, Team, figure, until
-from tests.cluster.witness import Witness, claims_of, late_starts, shared_seconds, witnessed
+from tests.cluster.nodes import Node, Nodes, servers
+from tests.cluster.team import Gather, Team, ended, figure, until
+from tests.cluster.witness import Witness, witnessed
 from tests.postgres import Base, new_base
-from tests.process import Cloud
 
 pytestmark = pytest.mark.long
 
 ROWS, QUOTAS = 240, 4
+CAP = 20
+MOST_S = 240.0
 SLOW = ("--rate", "4", "--max-quotas", "2")
 
 
@@ -31,19 +32,10 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, gather: Gather) -> Iterator[tuple[Cloud, Witness, Gather]]:
+def scene(tmp_path: Path, gather: Gather) -> Iterator[tuple[Witness, Gather]]:
     write_wide_fleet(tmp_path, ROWS, QUOTAS)
-    teams: list[Team] = []
-
-    def make(base: Base, cloud: Cloud, ledger: str = "nightly") -> Team:
-        teams.append(gather(base, cloud, ledger))
-        return teams[-1]
-
-    def pids() -> list[int]:
-        return [process.pid for team in teams for process in team.started]
-
-    with witnessed(tmp_path, QUOTAS, pids) as (cloud, witness):
-        yield cloud, witness, make
+    with witnessed(tmp_path, QUOTAS) as (cloud, witness):
+        yield witness, lambda base: witness.watch(gather(base, cloud))
 
 
 def begun(team: Team, made: int = 40) -> list[subprocess.Popen[str]]:
@@ -54,69 +46,45 @@ def begun(team: Team, made: int = 40) -> list[subprocess.Popen[str]]:
     return [run, helper]
 
 
-def ended(processes: list[subprocess.Popen[str]], most_s: float = 240.0) -> list[str]:
-    """What they said; each ended by itself, and well."""
-    told = []
-    for process in processes:
-        told.append(process.communicate(timeout=most_s)[1])
-        assert process.returncode == 0, told[-1]
+def through(team: Team, witness: Witness, processes: list[subprocess.Popen[str]]) -> list[str]:
+    """What they said; each ended by itself, and well, and so did the run."""
+    told = [ended(process, most_s=MOST_S).err for process in processes]
+    witness.judge(team, ROWS, CAP)
     return told
 
 
-def judge(team: Team, witness: Witness, base: Base) -> None:
-    team.check(ROWS)
-    assert team.events()["doubled"] == 0
-    assert witness.unknown < 0.05
-    assert late_starts(witness.starts, claims_of(base)) == []
-    assert shared_seconds(witness.starts, 20) == []
-
-
-def on_second(pair: Pair, team: Team) -> None:
-    """The tests look at what is the primary now."""
-    pair.server, pair.second = pair.second, pair.server  # type: ignore[assignment]
-    team.base = pair
-
-
 def test_a_synchronous_standby_takes_over_for_a_frozen_primary(
-    scene: tuple[Cloud, Witness, Gather], nodes: Nodes
+    scene: tuple[Witness, Gather], nodes: Nodes
 ) -> None:
-    cloud, witness, gather = scene
-    first = nodes.primary()
-    pair = Pair(first, nodes.standby(first))
-    synchronous(pair)
-    team = gather(pair, cloud)
-    processes = begun(team)
+    witness, gather = scene
+    pair = nodes.pair().synchronous()
+    team = gather(pair)
+    processes, first = begun(team), pair.server
     first.freeze()
     frozen = time.time()
     time.sleep(1.0)
-    promote(pair.second)
-    on_second(pair, team)
+    pair.promote()
     until(lambda: any(start.at > frozen + 3.0 for start in witness.starts))
     again = next(start.at for start in witness.starts if start.at > frozen + 3.0)
     last = max(start.at for start in witness.starts if start.at < frozen + 3.0)
     figure(f"frozen: last start {last - frozen:.1f} s after, first again {again - frozen:.1f} s")
     first.thaw()  # it answers reads, and can't commit
-    told = ended(processes)
-    judge(team, witness, pair)
+    told = through(team, witness, processes)
     assert all("claimed anew" in text for text in told)
     assert team.events()["claimed"] >= 2 * QUOTAS
 
 
 def test_a_deposed_primary_that_answers_reads_keeps_nobody(
-    scene: tuple[Cloud, Witness, Gather], nodes: Nodes
+    scene: tuple[Witness, Gather], nodes: Nodes
 ) -> None:
     """Nobody shut it down: whoever connects to it finds a primary, whose commits hang."""
-    cloud, witness, gather = scene
-    first = nodes.primary()
-    pair = Pair(first, nodes.standby(first))
-    synchronous(pair)
-    team = gather(pair, cloud)
+    witness, gather = scene
+    pair = nodes.pair().synchronous()
+    team = gather(pair)
     processes = begun(team)
-    promote(pair.second)
+    pair.promote()
     deposed = time.time()
-    on_second(pair, team)
-    ended(processes)
-    judge(team, witness, pair)
+    through(team, witness, processes)
     before = [s.at - deposed for s in witness.starts if s.at < deposed + 4.0]
     after = [s.at - deposed for s in witness.starts if s.at > deposed + 4.0]
     figure(f"deposed: last start {max(before):.1f} s after, first again {min(after):.1f} s")
@@ -124,39 +92,36 @@ def test_a_deposed_primary_that_answers_reads_keeps_nobody(
 
 
 def test_an_asynchronous_standby_that_lost_commits_has_the_cloud_asked_first(
-    scene: tuple[Cloud, Witness, Gather], nodes: Nodes
+    scene: tuple[Witness, Gather], nodes: Nodes
 ) -> None:
-    cloud, witness, gather = scene
-    first = nodes.primary()
-    pair = Pair(first, nodes.standby(first))
-    team = gather(pair, cloud)
+    witness, gather = scene
+    pair = nodes.pair()
+    first, team = pair.server, gather(pair)
     processes = begun(team)
-    pair.second.sql("postgres", "alter system set primary_conninfo = ''")
-    pair.second.sql("postgres", "select pg_reload_conf()")
+    pair.second.alter("primary_conninfo", "''")
     until(lambda: not first.sql("postgres", "select from pg_stat_replication"))
     made = team.made()
     until(lambda: team.made() > made + 30)
     kept = pair.second.sql(pair.name, "select count(*) from batchsnap.record")[0][0]
     lost = first.sql(pair.name, "select count(*) from batchsnap.record")[0][0] - kept
     first.stop()
-    promote(pair.second)
-    on_second(pair, team)
-    told = ended(processes)
-    judge(team, witness, pair)
+    pair.promote()
+    told = through(team, witness, processes)
     figure(f"lost {lost} records, of {kept + lost}")
     assert lost > 60
     assert all("claimed anew" in text for text in told)
     assert all("a failover may lose the last intents" in text for text in told)
-    questions = sum(q["calls"] for q in cloud.state()["quotas"] if q["action"] != "CreateSnapshot")
+    quotas = team.cloud.state()["quotas"]
+    questions = sum(quota["calls"] for quota in quotas if quota["action"] != "CreateSnapshot")
     assert questions > 0
 
 
 def test_a_restore_into_another_cluster_has_the_cloud_asked_first(
-    scene: tuple[Cloud, Witness, Gather], nodes: Nodes
+    scene: tuple[Witness, Gather], nodes: Nodes
 ) -> None:
-    cloud, _, gather = scene
+    _, gather = scene
     base = new_base(nodes.primary())
-    team = gather(base, cloud)
+    team = gather(base)
     processes = begun(team)
     first, second = base.server, nodes.primary()
     assert isinstance(first, Node)
@@ -172,8 +137,8 @@ def test_a_restore_into_another_cluster_has_the_cloud_asked_first(
     (second.folder / "dump").write_bytes((first.folder / "dump").read_bytes())
     there = ("-h", str(second.folder), "-U", "postgres")
     second.command("pg_restore", *there, "-d", other.name, str(second.folder / "dump"))
-    on = gather(other, cloud)
-    ended([on.run("--rate", "20")])
+    on = gather(other)
+    ended(on.run("--rate", "20"), most_s=MOST_S)
     on.check(ROWS)
     assert on.events()["doubled"] == 0
     lost = other.sql(
@@ -206,13 +171,11 @@ def cancelling(base: Base) -> Iterator[list[int]]:
 
 
 def test_a_cancelled_wait_for_the_standby_is_no_answer(
-    scene: tuple[Cloud, Witness, Gather], nodes: Nodes
+    scene: tuple[Witness, Gather], nodes: Nodes
 ) -> None:
-    cloud, witness, gather = scene
-    first = nodes.primary()
-    pair = Pair(first, nodes.standby(first))
-    synchronous(pair)
-    team = gather(pair, cloud)
+    witness, gather = scene
+    pair = nodes.pair().synchronous()
+    team = gather(pair)
     processes = begun(team)
     pair.second.freeze()
     with cancelling(pair) as cancelled:
@@ -221,7 +184,6 @@ def test_a_cancelled_wait_for_the_standby_is_no_answer(
         until(lambda: time.time() > began + 12.0)
     late = [start.at - began for start in witness.starts if start.at > began + 3.0]
     pair.second.thaw()
-    ended(processes)
-    judge(team, witness, pair)
+    through(team, witness, processes)
     figure(f"cancelled {cancelled[0]} waits; starts after 3 s of it: {len(late)}")
     assert late == []

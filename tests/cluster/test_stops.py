@@ -45,10 +45,7 @@ def stand(seconds: float) -> Harm:
 
 
 def end_sessions(team: Team, process: subprocess.Popen[str], server: Server) -> None:
-    team.base.sql(
-        "select pg_terminate_backend(pid) from pg_stat_activity where application_name like %s",
-        f"batchsnap %:{process.pid}",
-    )
+    team.end_sessions(process)
     process.send_signal(signal.SIGCONT)
 
 
@@ -72,17 +69,10 @@ def _play(
 ) -> tuple[int, int]:
     """How many rows have a second snapshot, and how many of these the ledger tells."""
     write_wide_fleet(folder, ROWS, QUOTAS)
-    teams: list[Team] = []
     unsure = UNSURE if point in OF_A_QUESTION else {}
-    with (
-        own_server() as server,
-        witnessed(
-            folder, QUOTAS, lambda: [p.pid for t in teams for p in t.started], **unsure
-        ) as seen,
-    ):
-        cloud, witness = seen
+    with own_server() as server, witnessed(folder, QUOTAS, **unsure) as (cloud, witness):
         base = new_base(server)
-        teams.append(team := gather(base, cloud))
+        team = witness.watch(gather(base, cloud))
         cli.env["BATCHSNAP_STOP"] = f"{point}:{NTH.get(point, 1)}"
         harmed = team.run("--rate", "5", "--timeout", "2s", *options)
         del cli.env["BATCHSNAP_STOP"]

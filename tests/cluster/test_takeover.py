@@ -16,8 +16,8 @@ import pytest
 from tests.cluster.fleet import write_wide_fleet
 from tests.cluster.net import network
 from tests.cluster.nodes import servers
-from tests.cluster.team import Gather, Team, figure, until
-from tests.cluster.witness import Witness, claims_of, late_starts, shared_seconds, witnessed
+from tests.cluster.team import Gather, ended, figure, until
+from tests.cluster.witness import Witness, claims_of, witnessed
 from tests.postgres import Base, new_base, own_server
 from tests.process import Cli
 
@@ -49,14 +49,12 @@ def test_twenty_quotas_of_a_worker_that_is_lost(
     cli: Cli, gather: Gather, tmp_path: Path, harm: str
 ) -> None:
     write_wide_fleet(tmp_path, ROWS, QUOTAS)
-    teams: list[Team] = []
     way = _far if harm == "cut" else _near
     with (
         way() as (base, url, cut, heal),
-        witnessed(tmp_path, QUOTAS, lambda: [p.pid for t in teams for p in t.started]) as seen,
+        witnessed(tmp_path, QUOTAS) as (cloud, witness),
     ):
-        cloud, witness = seen
-        teams.append(team := gather(base, cloud))
+        team = witness.watch(gather(base, cloud))
         run = team.run("--rate", "1")
         harmed, helper = team.work(url=url), team.work()
         until(lambda: sum(map(team.owned_by, team.started)) == QUOTAS)
@@ -76,13 +74,8 @@ def test_twenty_quotas_of_a_worker_that_is_lost(
         _tell(harm, at, witness, base, harmed, owned)
         left = [run, helper] if harm == "kill" else [run, helper, harmed]
         for process in left:
-            err = process.communicate(timeout=300)[1]
-            assert process.returncode == 0, err
-        team.check(ROWS)
-        assert team.events()["doubled"] == 0
-        assert witness.unknown < 0.05
-        assert late_starts(witness.starts, claims_of(base)) == []
-        assert shared_seconds(witness.starts, 1) == []
+            ended(process, most_s=300)
+        witness.judge(team, ROWS, cap=1)
 
 
 def _tell(

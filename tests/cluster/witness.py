@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from aiohttp import web
 from batchsnap.cloud.tc3 import Credential
 from batchsnap.simulator.server import Simulator
 from tests.cluster.fleet import cloud_of
+from tests.cluster.team import Team
 from tests.process import Cloud
 
 CREATE = "CreateSnapshot"
@@ -47,13 +48,29 @@ class Witness:
     """Create calls in the order of their arrival. Whose a connection is tells its port, which is
     looked up while the socket is open; another process may have the port later."""
 
-    def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
-        self._pids = pids
+    def __init__(self) -> None:
+        self._teams: list[Team] = []
         self._seen: list[tuple[float, str, object, str]] = []  # with the connection
         self._new: dict[object, int] = {}  # connections whose owner is not known yet, their ports
         self._owners: dict[object, int] = {}
         self._over = threading.Event()
         self._looker = threading.Thread(target=self._look)
+
+    def watch(self, team: Team) -> Team:
+        """Its processes are those that are known."""
+        self._teams.append(team)
+        return team
+
+    def judge(self, team: Team, rows: int, cap: int) -> None:
+        """Each row was made once, no former owner was at it late, and no two together went over
+        the cap in a second."""
+        team.check(rows)
+        assert team.events()["doubled"] == 0
+        assert self.unknown < 0.05, self.unknown
+        late = late_starts(self.starts, claims_of(team.base))
+        assert late == [], late
+        shared = shared_seconds(self.starts, cap)
+        assert shared == [], shared
 
     @property
     def starts(self) -> list[Start]:
@@ -84,6 +101,9 @@ class Witness:
         self._over.set()
         self._looker.join()
 
+    def _pids(self) -> list[int]:
+        return [process.pid for team in self._teams for process in team.started]
+
     def _look(self) -> None:
         while not self._over.wait(0.25):
             wanted = {port: way for way, port in dict(self._new).items()}
@@ -108,11 +128,9 @@ def _sockets_of(pid: int) -> Iterator[str]:
 
 
 @contextmanager
-def witnessed(
-    folder: Path, quotas: int, pids: Callable[[], Iterable[int]], **scenario: Any
-) -> Iterator[tuple[Cloud, Witness]]:
+def witnessed(folder: Path, quotas: int, **scenario: Any) -> Iterator[tuple[Cloud, Witness]]:
     """A cloud as `cloud_of` makes it, and what it sees."""
-    witness, api = Witness(pids), Simulator._api
+    witness, api = Witness(), Simulator._api
 
     async def seen(self: Simulator, request: web.BaseRequest) -> web.StreamResponse:
         witness.hears(request, await request.read())
