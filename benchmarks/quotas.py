@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import statistics
 import sys
 import tempfile
@@ -20,22 +19,12 @@ from typing import Any
 
 from batchsnap.ledger.record import unstamp
 from benchmarks.common import CAP_PER_S, alone, busy_s, cost, server
-from tests.process import SECRET_KEY, Cli, Cloud, disk
+from tests.cluster.fleet import write_keys, write_wide_fleet
+from tests.process import SECRET_KEY, Cli, Cloud
 
 HOLDS_PCT = 98.0
 QUOTAS = (20, 40, 80, 120, 160)
 _ROWS_A_QUOTA = 400  # twenty seconds
-
-
-def _write(folder: Path, quotas: int, rows: int) -> None:
-    """The profiles, and a fleet that goes round them."""
-    home = folder / ".tccli"
-    home.mkdir()
-    for number in range(quotas):
-        keys = {"secretId": f"AKIDquota{number:04d}", "secretKey": SECRET_KEY}
-        (home / f"q{number}.credential").write_text(json.dumps(keys))
-    lines = [f"{disk(i)},ap-guangzhou,q{i % quotas}\n" for i in range(rows * quotas)]
-    (folder / "fleet.csv").write_text("DiskId,Region,Profile\n" + "".join(lines))
 
 
 def _of_cap_pct(records: list[dict[str, Any]]) -> list[float]:
@@ -58,7 +47,8 @@ def measure(quotas: int, rows: int) -> dict[str, Any]:
     """One run of so many quotas, `rows` each."""
     with tempfile.TemporaryDirectory() as place, server("quotas", "--serve") as (url, pid):
         folder = Path(place)
-        _write(folder, quotas, rows)
+        write_keys(folder, quotas)
+        write_wide_fleet(folder, rows * quotas, quotas)
         before_s = busy_s(pid)
         took = cost(["-m", "batchsnap", "run", "fleet.csv", "-q", "--endpoint", url], folder)
         assert took.code == 0, took.err
